@@ -1,0 +1,50 @@
+#pragma once
+// What actors see of the network: events that come in, and an interface to send with. No sockets here.
+
+#include <functional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "net/messages.hpp"
+#include "runtime/bytes.hpp"
+#include "runtime/error.hpp"
+
+namespace fxfarm::net {
+
+// A coordinator's peer, by an id that is never used again; a client's or worker's peer, by its endpoint.
+using peer_id = std::string;
+
+// The handshake with a peer is complete. `who` is its hello (at a coordinator), or holds the coordinator's id and build.
+struct peer_up {
+  hello who;
+};
+
+// The peer has left, fell silent, or could not be reached (told once per outage, not per attempt).
+struct peer_down {
+  error why;
+};
+
+// One thing that came in. `attachment` is complete, within bounds, and matches its digest; null when there is none.
+struct inbound {
+  peer_id peer;
+  std::variant<peer_up, peer_down, message> event;
+  blob attachment;
+};
+
+using inbound_batch = std::vector<inbound>;
+// Called on the socket thread; must be quick and must not throw. Actors' composition roots send themselves a message.
+using inbound_sink = std::function<void(inbound_batch)>;
+
+// Sends to peers. Thread-safe, never blocks. What is sent to a peer that is not up is dropped: peer_down tells, and whoever
+// needs an answer has a deadline. A peer that is too slow for its bounds is dropped with `too_large`.
+class outbound {
+ public:
+  virtual ~outbound() = default;
+  // Messages to one peer keep their order among themselves; one with an attachment arrives when its last byte has.
+  virtual void send(const peer_id& to, message what, blob attachment = nullptr) = 0;
+  // Ends the connection, telling the peer why.
+  virtual void drop(const peer_id& to, std::string reason) = 0;
+};
+
+}  // namespace fxfarm::net

@@ -1,0 +1,66 @@
+#include "runtime/digest.hpp"
+
+#include <sodium.h>
+
+#include <algorithm>
+#include <array>
+
+namespace fxfarm {
+namespace {
+
+constexpr std::size_t digest_bytes = digest_hex_chars / 2;
+using raw_digest = std::array<unsigned char, digest_bytes>;
+
+std::string to_hex(const raw_digest& raw) {
+  std::string hex(digest_hex_chars + 1, '\0');
+  sodium_bin2hex(hex.data(), hex.size(), raw.data(), raw.size());
+  hex.resize(digest_hex_chars);
+  return hex;
+}
+
+const unsigned char* raw(byte_view data) {
+  return reinterpret_cast<const unsigned char*>(data.data());
+}
+
+}  // namespace
+
+std::string digest_hex(byte_view data) {
+  raw_digest out;
+  crypto_generichash(out.data(), out.size(), raw(data), data.size(), nullptr, 0);
+  return to_hex(out);
+}
+
+bool is_digest(std::string_view text) {
+  return text.size() == digest_hex_chars && std::all_of(text.begin(), text.end(), [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+         });
+}
+
+struct digest_builder::state {
+  crypto_generichash_state hash;
+};
+
+digest_builder::digest_builder() : state_(std::make_unique<state>()) {
+  crypto_generichash_init(&state_->hash, nullptr, 0, digest_bytes);
+}
+
+digest_builder::~digest_builder() = default;
+
+digest_builder& digest_builder::append(byte_view data) {
+  crypto_generichash_update(&state_->hash, raw(data), data.size());
+  return *this;
+}
+
+digest_builder& digest_builder::field(std::string_view content) {
+  std::array<std::byte, 8> length;
+  for (std::size_t i = 0; i < length.size(); ++i) length[i] = static_cast<std::byte>(content.size() >> (8 * i));
+  return append(length).append(view_of(content));
+}
+
+std::string digest_builder::finish() {
+  raw_digest out;
+  crypto_generichash_final(&state_->hash, out.data(), out.size());
+  return to_hex(out);
+}
+
+}  // namespace fxfarm

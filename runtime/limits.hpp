@@ -1,0 +1,73 @@
+#pragma once
+// Every bound of the farm with its name, unit and default, in one place. What an operator may change is an option that
+// starts from here; what is not an option is a property of the protocol.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace fxfarm::limits {
+
+using namespace std::chrono_literals;
+
+inline constexpr std::size_t KiB = 1024;
+inline constexpr std::size_t MiB = 1024 * KiB;
+
+// The wire.
+inline constexpr std::size_t frame_bytes_max = 1 * MiB;          // one ZeroMQ message
+inline constexpr std::size_t chunk_bytes = 256 * KiB;            // payload of one chunk
+inline constexpr std::size_t credit_bytes_window = 4 * MiB;      // unacknowledged bytes of one stream
+inline constexpr std::size_t attachment_bytes_max = 1024 * MiB;  // one graph or artifact
+inline constexpr std::size_t streams_per_peer_max = 64;          // open streams in each direction; more wait in line
+inline constexpr std::size_t peer_backlog_bytes_max = 2048 * MiB;  // attachments that wait to be sent to one peer
+inline constexpr std::size_t peer_messages_max = 10'000;         // messages that wait to be sent to one peer
+inline constexpr std::size_t peers_max = 100'000;                // connections of one coordinator
+inline constexpr std::size_t inbound_batch_max = 256;            // messages drained before the actor is told
+inline constexpr auto heartbeat_period = 2s;
+inline constexpr auto peer_silence_max = 10s;       // silence after which a peer counts as gone
+inline constexpr auto handshake_timeout = 5s;       // from a connection's first byte to its hello
+inline constexpr auto stream_silence_max = 20s;     // a stream that makes no progress for so long is given up
+inline constexpr auto reconnect_delay_min = 100ms;  // doubles with jitter up to the next
+inline constexpr auto reconnect_delay_max = 10s;
+
+// Requests.
+inline constexpr std::size_t stages_per_graph_max = 16;
+inline constexpr std::size_t text_bytes_max = 4 * KiB;    // a name, a reason, an option value
+inline constexpr std::size_t report_bytes_max = 512 * KiB;  // a status or statistics document
+inline constexpr std::size_t subscribers_per_job_max = 100'000;
+inline constexpr std::size_t jobs_queued_max = 100'000;
+inline constexpr std::size_t jobs_queued_per_client_max = 10'000;
+inline constexpr std::size_t graph_bytes_held_max = 2048 * MiB;  // graphs that a coordinator keeps for its jobs
+inline constexpr auto graph_wait_max = 30s;     // from NeedGraph to the graph
+inline constexpr auto operator_reply_max = 5s;  // a command line's question
+
+// Jobs.
+inline constexpr unsigned job_attempts_max = 3;   // then the graph is quarantined for this stage
+inline constexpr auto job_deadline = 1800s;       // wall clock of one compile
+inline constexpr auto job_lease = 15s;            // a worker renews it by heartbeats
+inline constexpr auto failure_memory = 600s;      // how long a failed stage is answered from memory
+inline constexpr std::size_t failures_kept_max = 10'000;
+inline constexpr std::size_t graphs_remembered_max = 1'000;  // finished graphs that `fxfarm graphs` can show
+
+// Engines.
+inline constexpr std::size_t engine_frame_bytes_max = 1024 * MiB;
+inline constexpr std::size_t engine_log_bytes_max = 64 * KiB;  // tail of an engine's stderr that is kept
+inline constexpr auto engine_start_max = 120s;                 // from spawn to ready
+inline constexpr auto engine_stop_grace = 2s;                  // from SIGTERM to SIGKILL
+inline constexpr auto engine_restart_delay_min = 200ms;
+inline constexpr auto engine_restart_delay_max = 30s;
+inline constexpr std::size_t engine_memory_bytes = 0;  // resident set of one engine and its compilers; 0: no limit
+inline constexpr auto engine_memory_period = 1s;       // how often it is looked at while a job runs
+
+// Stores.
+inline constexpr std::size_t store_memory_bytes = 256 * MiB;
+inline constexpr std::uint64_t store_disk_bytes = 10ULL * 1024 * MiB;
+
+// Client.
+inline constexpr auto local_idle = 300s;         // a local farm leaves after so long without clients and jobs
+inline constexpr auto local_start_max = 15s;     // from spawn to its socket answering
+inline constexpr auto lookup_retry_delay_min = 200ms;
+inline constexpr auto lookup_retry_delay_max = 10s;
+inline constexpr unsigned load_attempts_max = 2;  // a corrupt artifact is asked for again so often
+
+}  // namespace fxfarm::limits
