@@ -273,10 +273,11 @@ struct switched {
 struct worker_offer {
   static constexpr std::string_view tag = "worker_offer";
   std::string name;              // for people
-  platform runs_on;              // what its engines reported
+  platform runs_on;              // what its engines reported; torch is empty until one has
   unsigned slots = 0;            // engines that can take a job, in all
   std::vector<std::string> running;  // job ids under this worker's leases, so that a restarted coordinator learns of them
   bool draining = false;         // finishes what it has, takes no more
+  std::string problem;           // why there are no slots, when that is a fault ("engine_start: no module named torch")
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -285,6 +286,7 @@ struct worker_offer {
     f("slots", s.slots);
     f("running", s.running);
     f("draining", s.draining);
+    f("problem", s.problem);
   }
 };
 

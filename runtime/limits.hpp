@@ -45,9 +45,11 @@ inline constexpr auto operator_reply_max = 5s;  // a command line's question
 inline constexpr unsigned job_attempts_max = 3;   // then the graph is quarantined for this stage
 inline constexpr auto job_deadline = 1800s;       // wall clock of one compile
 inline constexpr auto job_lease = 15s;            // a worker renews it by heartbeats
+inline constexpr auto no_worker_grace = 2s;       // how long a job waits for the first worker that fits
 inline constexpr auto failure_memory = 600s;      // how long a failed stage is answered from memory
 inline constexpr std::size_t failures_kept_max = 10'000;
 inline constexpr std::size_t graphs_remembered_max = 1'000;  // finished graphs that `fxfarm graphs` can show
+inline constexpr std::size_t stages_remembered_max = 64;      // of one such graph
 
 // Engines.
 inline constexpr std::size_t engine_frame_bytes_max = 1024 * MiB;

@@ -1,0 +1,436 @@
+#include "actors/coordinator_core.hpp"
+
+#include <algorithm>
+
+#include "runtime/digest.hpp"
+#include "runtime/keys.hpp"
+
+namespace fxfarm::actors {
+namespace {
+
+constexpr std::uint64_t busy_retry_ms = 1'000;
+
+template <class T>
+double milliseconds_to_seconds(T duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+double total(const std::map<std::string, double>& phases) {
+  double sum = 0;
+  for (const auto& [phase, seconds] : phases) sum += seconds;
+  return sum;
+}
+
+// Which role may send what; everything else is dropped and counted.
+bool allowed(const std::string& role, const net::message& what) {
+  const bool from_client = std::holds_alternative<net::lookup>(what) || std::holds_alternative<net::submit>(what) ||
+                           std::holds_alternative<net::release>(what) || std::holds_alternative<net::switched>(what);
+  const bool from_worker = std::holds_alternative<net::worker_offer>(what) ||
+                           std::holds_alternative<net::job_alive>(what) ||
+                           std::holds_alternative<net::job_done>(what) || std::holds_alternative<net::job_failed>(what);
+  return (role == "client" && from_client) || (role == "worker" && from_worker) ||
+         (role == "operator" && std::holds_alternative<net::ask>(what));
+}
+
+}  // namespace
+
+coordinator_core::coordinator_core(coordinator_settings settings, coordinator_port& port,
+                                   monitoring::coordinator_probe& probe, statistics_access statistics, time_point now)
+    : settings_(std::move(settings)),
+      port_(port),
+      probe_(probe),
+      statistics_(std::move(statistics)),
+      started_(now),
+      jobs_(settings_.id, settings_.jobs) {}
+
+void coordinator_core::handle(const net::inbound& in, time_point now) {
+  if (const auto* up = std::get_if<net::peer_up>(&in.event)) {
+    peers_[in.peer] = {up->who};
+    if (up->who.role == "client") ++clients_;
+  } else if (const auto* down = std::get_if<net::peer_down>(&in.event)) {
+    peer_left(in.peer, down->why, now);
+  } else if (auto it = peers_.find(in.peer); it != peers_.end()) {
+    const auto& what = std::get<net::message>(in.event);
+    if (allowed(it->second.who.role, what)) {
+      handle_message(in.peer, what, in.attachment, now);
+    } else {
+      probe_.message_refused(it->second.who.role);
+    }
+  }
+}
+
+void coordinator_core::handle_message(const net::peer_id& from, const net::message& what, const blob& attachment,
+                                      time_point now) {
+  if (const auto* m = std::get_if<net::lookup>(&what)) return on(from, *m, now);
+  if (const auto* m = std::get_if<net::submit>(&what)) return on(from, *m, attachment, now);
+  if (const auto* m = std::get_if<net::release>(&what)) return on(from, *m);
+  if (const auto* m = std::get_if<net::switched>(&what)) return on(from, *m);
+  if (const auto* m = std::get_if<net::worker_offer>(&what)) return on(from, *m, now);
+  if (const auto* m = std::get_if<net::job_alive>(&what)) return on(from, *m, now);
+  if (const auto* m = std::get_if<net::job_done>(&what)) return on(from, *m, attachment, now);
+  if (const auto* m = std::get_if<net::job_failed>(&what)) return on(from, *m, now);
+  if (const auto* m = std::get_if<net::ask>(&what)) return on(from, *m, now);
+}
+
+void coordinator_core::peer_left(const net::peer_id& id, const error& why, time_point now) {
+  auto it = peers_.find(id);
+  if (it == peers_.end()) return;
+  const std::string role = it->second.who.role;
+  peers_.erase(it);
+  if (role == "client") {
+    --clients_;
+    for (auto& [key, waiting] : reads_) std::erase_if(waiting, [&](const waiting_lookup& w) { return w.peer == id; });
+    for (const auto& dropped : jobs_.unsubscribe_all(id)) {
+      scheduler_.cancel(dropped.stage_key);
+      probe_.job_cancelled();
+      forget_graph_unless_used(dropped.graph_key);
+    }
+    // A graph that this client was asked for must come from another one.
+    for (auto& [graph_key, asked] : graph_asked_) {
+      if (asked.erase(id) == 0 || !jobs_.wants(graph_key)) continue;
+      for (const auto& [key, job] : jobs_.jobs()) {
+        if (job.request.graph_key != graph_key || job.subscribers.empty()) continue;
+        ask_for_graph(*job.subscribers.begin(), graph_key, now);
+        break;
+      }
+    }
+  } else if (role == "worker") {
+    scheduler_.remove_worker(id);
+    probe_.worker_left();
+    settle(jobs_.worker_lost(id, why.with_context("worker lost"), now), now);
+    start_jobs(now);
+  }
+}
+
+// --- lookups ---------------------------------------------------------------------------------------------------------
+
+void coordinator_core::on(const net::peer_id& from, const net::lookup& m, time_point now) {
+  probe_.lookup_received();
+  if (!is_digest(m.graph_key) || m.stages.empty() || m.stages.size() > limits::stages_per_graph_max) {
+    probe_.message_refused("client");
+    return;
+  }
+  for (unsigned rank = 0; rank < m.stages.size(); ++rank) {
+    const auto& stage = m.stages[rank];
+    job_request request{make_stage_key(m.graph_key, m.target, stage, settings_.salt),
+                        m.graph_key,
+                        m.name,
+                        stage,
+                        m.target,
+                        rank,
+                        m.space};
+    const bool refused = std::find(m.refused.begin(), m.refused.end(), request.stage_key) != m.refused.end();
+    ask_for_stage(from, std::move(request), refused, now);
+  }
+  start_jobs(now);
+}
+
+void coordinator_core::ask_for_stage(const net::peer_id& from, job_request request, bool refused, time_point now) {
+  book_.touch(request.graph_key, request.name, request.stage.name, request.stage_key);
+  if (jobs_.find(request.stage_key) || jobs_.failure_of(request.stage_key)) return admit(from, request, now);
+  if (refused && !reads_.contains(request.stage_key)) {
+    probe_.artifact_refused();
+    port_.remove_stored(request.stage_key);
+    return admit(from, request, now);
+  }
+  auto [it, first] = reads_.try_emplace(request.stage_key);
+  it->second.push_back({from, request});
+  if (first) port_.read_store(request.stage_key);
+}
+
+void coordinator_core::store_read(const std::string& stage_key, result<std::optional<stored>> found, time_point now) {
+  auto waiting = reads_.extract(stage_key);
+  if (waiting.empty()) return;
+  for (const auto& [peer, request] : waiting.mapped()) {
+    if (found && *found) {
+      const auto& artifact = **found;
+      auto& entry = book_.touch(request.graph_key, request.name, request.stage.name, stage_key);
+      entry.state = "ready";
+      entry.source = artifact.tier;
+      entry.compile_seconds = total(artifact.phases);
+      serve(peer, request, artifact, artifact.tier, 0);
+    } else {
+      admit(peer, request, now);
+    }
+  }
+  start_jobs(now);
+}
+
+void coordinator_core::admit(const net::peer_id& from, const job_request& request, time_point now) {
+  auto& entry = book_.touch(request.graph_key, request.name, request.stage.name, request.stage_key);
+  if (draining_ && !jobs_.find(request.stage_key)) {
+    return tell_failure(from, request.graph_key, request.stage_key, {errc::shutdown, "the coordinator is draining"});
+  }
+  auto admitted = jobs_.admit(request, from, now);
+  if (!admitted) {
+    entry.state = "failed";
+    entry.error = to_string(admitted.failure());
+    return tell_failure(from, request.graph_key, request.stage_key, admitted.failure());
+  }
+  const auto* job = jobs_.find(request.stage_key);
+  if (!*admitted) {
+    probe_.job_joined();
+    port_.send(from, net::stage_progress{request.graph_key, request.stage_key, std::string(to_string(job->state)),
+                                         job->worker},
+               nullptr);
+    return;
+  }
+  probe_.job_created();
+  entry.state = to_string(job->state);
+  if (graphs_.contains(request.graph_key)) {
+    queue_jobs(jobs_.graph_arrived(request.graph_key, now));
+  } else if (graph_asked_[request.graph_key].empty()) {
+    ask_for_graph(from, request.graph_key, now);
+  }
+}
+
+void coordinator_core::ask_for_graph(const net::peer_id& from, const std::string& graph_key, time_point now) {
+  graph_asked_[graph_key].insert(from);
+  jobs_.graph_asked(graph_key, now);
+  port_.send(from, net::need_graph{graph_key}, nullptr);
+}
+
+void coordinator_core::on(const net::peer_id& from, const net::submit& m, const blob& graph, time_point now) {
+  auto asked = graph_asked_.find(m.graph_key);
+  if (!graph || asked == graph_asked_.end() || !asked->second.contains(from)) return;  // late, or never asked for
+  graph_asked_.erase(asked);
+  if (!jobs_.wants(m.graph_key)) return;
+  if (graph_bytes_ + graph->size() > settings_.graph_bytes_max) {
+    std::vector<std::string> stage_keys;
+    for (const auto& [key, job] : jobs_.jobs()) {
+      if (job.request.graph_key == m.graph_key && job.state == job_state::wants_graph) stage_keys.push_back(key);
+    }
+    for (const auto& key : stage_keys) {
+      auto setback = jobs_.fail_queued(key, {errc::busy, "the coordinator holds as many graph bytes as it may"}, now);
+      if (setback) settle({*setback}, now);
+    }
+    return;
+  }
+  probe_.graph_received(graph->size());
+  graph_bytes_ += graph->size();
+  graphs_.emplace(m.graph_key, graph);
+  queue_jobs(jobs_.graph_arrived(m.graph_key, now));
+  start_jobs(now);
+}
+
+void coordinator_core::on(const net::peer_id& from, const net::release& m) {
+  for (const auto& key : m.stage_keys) {
+    if (auto it = reads_.find(key); it != reads_.end()) {
+      std::erase_if(it->second, [&](const waiting_lookup& w) { return w.peer == from; });
+    }
+  }
+  for (const auto& dropped : jobs_.unsubscribe(from, m.stage_keys)) {
+    scheduler_.cancel(dropped.stage_key);
+    probe_.job_cancelled();
+    if (auto* entry = book_.find(dropped.graph_key, dropped.stage_key)) entry->state = "released";
+    forget_graph_unless_used(dropped.graph_key);
+  }
+}
+
+void coordinator_core::on(const net::peer_id&, const net::switched& m) {
+  if (m.error.empty()) {
+    probe_.switched(m.stage, m.request_to_switch_seconds, m.load_seconds);
+  } else {
+    probe_.load_failed(m.stage);
+  }
+}
+
+// --- jobs ------------------------------------------------------------------------------------------------------------
+
+void coordinator_core::queue_jobs(const std::vector<std::string>& stage_keys) {
+  for (const auto& key : stage_keys) {
+    const auto* job = jobs_.find(key);
+    scheduler_.enqueue({key, job->request.target, job->request.rank});
+    probe_.job_queued();
+    if (auto* entry = book_.find(job->request.graph_key, key)) entry->state = "queued";
+    for (const auto& peer : job->subscribers) {
+      port_.send(peer, net::stage_progress{job->request.graph_key, key, "queued", {}}, nullptr);
+    }
+  }
+}
+
+void coordinator_core::start_jobs(time_point now) {
+  if (draining_) return;
+  for (const auto& [key, worker] : scheduler_.assign()) {
+    const auto attempt = jobs_.start(key, worker, now);
+    const auto* job = jobs_.find(key);
+    const auto& r = job->request;
+    probe_.job_started(r.stage.name, job->queue_seconds());
+    if (auto* entry = book_.find(r.graph_key, key)) {
+      entry->state = "running";
+      entry->source = worker;
+      entry->queue_seconds = job->queue_seconds();
+    }
+    net::job message{attempt, key, r.graph_key, r.name, r.stage, r.target, 0, 0};
+    message.lease_ms = static_cast<std::uint64_t>(settings_.jobs.lease.count());
+    message.deadline_ms = static_cast<std::uint64_t>(settings_.jobs.deadline.count());
+    port_.send(worker, std::move(message), graphs_.at(r.graph_key));
+    for (const auto& peer : job->subscribers) {
+      port_.send(peer, net::stage_progress{r.graph_key, key, "running", worker}, nullptr);
+    }
+  }
+}
+
+void coordinator_core::settle(const std::vector<job_setback>& setbacks, time_point now) {
+  for (const auto& setback : setbacks) {
+    if (!setback.attempt.empty()) {
+      scheduler_.release(setback.worker);
+      port_.send(setback.worker, net::cancel_job{setback.attempt, to_string(setback.why)}, nullptr);
+    }
+    auto* entry = book_.find(setback.graph_key, setback.stage_key);
+    if (setback.retried) {
+      probe_.job_retried(to_string(setback.why.code));
+      if (entry) entry->state = "queued";
+      const auto* job = jobs_.find(setback.stage_key);
+      scheduler_.enqueue({setback.stage_key, job->request.target, job->request.rank});
+      continue;
+    }
+    scheduler_.cancel(setback.stage_key);
+    probe_.job_failed(to_string(setback.why.code));
+    if (entry) {
+      entry->state = "failed";
+      entry->error = to_string(setback.why);
+    }
+    for (const auto& peer : setback.subscribers) {
+      tell_failure(peer, setback.graph_key, setback.stage_key, setback.why);
+    }
+    forget_graph_unless_used(setback.graph_key);
+  }
+  if (!setbacks.empty()) start_jobs(now);
+}
+
+void coordinator_core::forget_graph_unless_used(const std::string& graph_key) {
+  if (!jobs_.wants(graph_key)) graph_asked_.erase(graph_key);
+  if (jobs_.uses(graph_key)) return;
+  auto it = graphs_.find(graph_key);
+  if (it == graphs_.end()) return;
+  graph_bytes_ -= it->second->size();
+  graphs_.erase(it);
+}
+
+void coordinator_core::tell_failure(const net::peer_id& to, const std::string& graph_key, const std::string& stage_key,
+                                    const error& why) {
+  net::stage_failed m{graph_key, stage_key, std::string(to_string(why.code)), why.message, 0};
+  m.reason.resize(std::min(m.reason.size(), limits::text_bytes_max));
+  if (why.code == errc::busy) m.retry_ms = busy_retry_ms;
+  probe_.stage_refused(m.code);
+  port_.send(to, std::move(m), nullptr);
+}
+
+void coordinator_core::serve(const net::peer_id& to, const job_request& request, const stored& artifact,
+                             const std::string& source, double queue_seconds) {
+  probe_.stage_served(artifact.data->size());
+  port_.send(to, net::stage_ready{request.graph_key, request.stage_key, source, queue_seconds, artifact.phases},
+             artifact.data);
+}
+
+// --- workers ---------------------------------------------------------------------------------------------------------
+
+void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, time_point now) {
+  probe_.worker_offered(m.slots);
+  scheduler_.set_worker(from, {m.runs_on, m.slots, m.draining, m.problem});
+  for (const auto& unknown : jobs_.renew(from, m.running, now)) {
+    port_.send(from, net::cancel_job{unknown, "this coordinator knows of no such lease"}, nullptr);
+  }
+  start_jobs(now);
+}
+
+void coordinator_core::on(const net::peer_id& from, const net::job_alive& m, time_point now) {
+  for (const auto& unknown : jobs_.renew(from, m.ids, now)) {
+    port_.send(from, net::cancel_job{unknown, "the lease has moved on"}, nullptr);
+  }
+}
+
+void coordinator_core::on(const net::peer_id& from, const net::job_done& m, const blob& artifact, time_point now) {
+  if (!artifact) {
+    return on(from, net::job_failed{m.id, m.stage_key, std::string(to_string(errc::protocol)), "no artifact came"},
+              now);
+  }
+  const auto* job = jobs_.finish(from, m.id);
+  if (!job) {
+    probe_.result_refused();
+    return;
+  }
+  scheduler_.release(from);
+  const auto& request = job->request;
+  probe_.job_finished(request.stage.name, m.phases, artifact->size(), milliseconds_to_seconds(now - job->started_at));
+  if (auto* entry = book_.find(request.graph_key, request.stage_key)) entry->compile_seconds = total(m.phases);
+  waiting_result done{{artifact, m.phases, peers_.at(from).who.id, {}}, job->queue_seconds()};
+  const auto stage_key = request.stage_key;
+  forget_graph_unless_used(request.graph_key);
+  port_.write_store(stage_key, done.artifact);
+  writes_.emplace(stage_key, std::move(done));
+  start_jobs(now);
+}
+
+void coordinator_core::store_written(const std::string& stage_key, const result<void>& outcome, time_point) {
+  auto done = writes_.extract(stage_key);
+  auto job = jobs_.remove(stage_key);
+  if (done.empty() || !job) return;
+  // The store has counted and logged its failure; those who wait are served all the same.
+  if (!outcome) probe_.store_failed();
+  const auto& artifact = done.mapped().artifact;
+  if (auto* entry = book_.find(job->request.graph_key, stage_key)) {
+    entry->state = "ready";
+    entry->source = artifact.made_by;
+  }
+  for (const auto& peer : job->subscribers) {
+    serve(peer, job->request, artifact, artifact.made_by, done.mapped().queue_seconds);
+  }
+}
+
+void coordinator_core::on(const net::peer_id& from, const net::job_failed& m, time_point now) {
+  auto setback = jobs_.fail(from, m.id, {errc_from_string(m.code), m.reason}, now);
+  if (!setback) {
+    probe_.result_refused();
+    return;
+  }
+  // The worker knows that its job has ended.
+  scheduler_.release(from);
+  setback->attempt.clear();
+  settle({*setback}, now);
+}
+
+// --- time ------------------------------------------------------------------------------------------------------------
+
+void coordinator_core::tick(time_point now) {
+  settle(jobs_.expire(now), now);
+  for (const auto& [key, why] : scheduler_.unplaceable()) {
+    const auto* job = jobs_.find(key);
+    if (!job || now < job->queued_at + limits::no_worker_grace) continue;
+    if (auto setback = jobs_.fail_queued(key, why, now)) settle({*setback}, now);
+  }
+}
+
+void coordinator_core::drain(time_point now) {
+  draining_ = true;
+  std::vector<std::string> waiting;
+  for (const auto& [key, job] : jobs_.jobs()) {
+    if (job.state == job_state::queued || job.state == job_state::wants_graph) waiting.push_back(key);
+  }
+  for (const auto& key : waiting) {
+    if (auto setback = jobs_.fail_queued(key, {errc::shutdown, "the coordinator is draining"}, now)) {
+      settle({*setback}, now);
+    }
+  }
+}
+
+void coordinator_core::publish_gauges() const {
+  std::map<std::string, double> jobs;
+  for (const auto& [state, count] : jobs_.count_by_state()) jobs[std::string(to_string(state))] = double(count);
+  probe_.set_jobs(jobs);
+  double idle = 0, busy = 0, draining = 0, faulty = 0;
+  for (const auto& w : scheduler_.workers()) {
+    if (w.offer.draining) {
+      ++draining;
+    } else if (w.offer.slots == 0) {
+      ++faulty;
+    } else {
+      ++(w.busy > 0 ? busy : idle);
+    }
+  }
+  probe_.set_workers({{"idle", idle}, {"busy", busy}, {"draining", draining}, {"unavailable", faulty}});
+  probe_.set_clients(double(clients_));
+}
+
+}  // namespace fxfarm::actors

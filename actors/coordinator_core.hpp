@@ -1,0 +1,134 @@
+#pragma once
+// What a coordinator decides, as a plain class: events and the time go in, messages and store requests come out through a
+// port. The actor around it only carries them.
+
+#include <chrono>
+#include <map>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "monitoring/metrics.hpp"
+#include "net/link.hpp"
+#include "runtime/graph_book.hpp"
+#include "runtime/job_table.hpp"
+#include "runtime/scheduler.hpp"
+#include "runtime/store.hpp"
+
+namespace fxfarm::actors {
+
+struct coordinator_settings {
+  std::string id;
+  std::string role = "coordinator";  // or "local"
+  std::string version;
+  std::uint64_t pid = 0;
+  std::string salt;
+  job_limits jobs;
+  std::size_t graph_bytes_max = limits::graph_bytes_held_max;
+  std::vector<std::string> endpoints;  // for status
+  std::string metrics;                 // for status
+};
+
+// What the core needs done. Store answers come back through store_read and store_written.
+class coordinator_port {
+ public:
+  virtual ~coordinator_port() = default;
+  virtual void send(const net::peer_id& to, net::message what, blob attachment) = 0;
+  virtual void read_store(const std::string& stage_key) = 0;
+  virtual void write_store(const std::string& stage_key, stored what) = 0;
+  virtual void remove_stored(const std::string& stage_key) = 0;
+};
+
+// Statistics are kept outside; the core only passes questions about them on.
+struct statistics_access {
+  std::function<std::map<std::string, double>()> snapshot;
+  std::function<void()> reset;
+  std::function<std::uint64_t()> resets;      // how often
+  std::function<std::int64_t()> last_reset;   // unix seconds; start of the process when never
+};
+
+class coordinator_core {
+ public:
+  coordinator_core(coordinator_settings settings, coordinator_port& port, monitoring::coordinator_probe& probe,
+                   statistics_access statistics, time_point now);
+
+  void handle(const net::inbound& in, time_point now);
+  void store_read(const std::string& stage_key, result<std::optional<stored>> found, time_point now);
+  void store_written(const std::string& stage_key, const result<void>& outcome, time_point now);
+  // To be called about every second while `busy`.
+  void tick(time_point now);
+
+  // Tells the probe how many there are of what; once per batch of events is enough.
+  void publish_gauges() const;
+
+  // Something is in flight that has a deadline.
+  bool busy() const { return !jobs_.empty() || !reads_.empty(); }
+  // Nobody is connected who might want something, and nothing is in flight.
+  bool idle() const { return !busy() && clients_ == 0; }
+  // No new jobs are started; what runs is finished. Queued and new lookups are answered `shutdown`.
+  void drain(time_point now);
+
+ private:
+  struct peer {
+    net::hello who;
+  };
+  // A lookup that waits for the store; several for one stage key share one read.
+  struct waiting_lookup {
+    net::peer_id peer;
+    job_request request;
+  };
+  struct waiting_result {
+    stored artifact;
+    double queue_seconds = 0;
+  };
+
+  void handle_message(const net::peer_id& from, const net::message& what, const blob& attachment, time_point now);
+  void peer_left(const net::peer_id& id, const error& why, time_point now);
+
+  void on(const net::peer_id& from, const net::lookup& m, time_point now);
+  void on(const net::peer_id& from, const net::submit& m, const blob& graph, time_point now);
+  void on(const net::peer_id& from, const net::release& m);
+  void on(const net::peer_id& from, const net::switched& m);
+  void on(const net::peer_id& from, const net::worker_offer& m, time_point now);
+  void on(const net::peer_id& from, const net::job_alive& m, time_point now);
+  void on(const net::peer_id& from, const net::job_done& m, const blob& artifact, time_point now);
+  void on(const net::peer_id& from, const net::job_failed& m, time_point now);
+  void on(const net::peer_id& from, const net::ask& m, time_point now);
+
+  void ask_for_stage(const net::peer_id& from, job_request request, bool refused, time_point now);
+  void admit(const net::peer_id& from, const job_request& request, time_point now);
+  void ask_for_graph(const net::peer_id& from, const std::string& graph_key, time_point now);
+  void queue_jobs(const std::vector<std::string>& stage_keys);
+  void start_jobs(time_point now);
+  void settle(const std::vector<job_setback>& setbacks, time_point now);
+  void forget_graph_unless_used(const std::string& graph_key);
+  void tell_failure(const net::peer_id& to, const std::string& graph_key, const std::string& stage_key,
+                    const error& why);
+  void serve(const net::peer_id& to, const job_request& request, const stored& artifact, const std::string& source,
+             double queue_seconds);
+
+  std::string status_document(time_point now) const;
+  std::string graphs_document(const std::map<std::string, std::string>& arguments) const;
+  std::string statistics_document() const;
+
+  coordinator_settings settings_;
+  coordinator_port& port_;
+  monitoring::coordinator_probe& probe_;
+  statistics_access statistics_;
+  time_point started_;
+
+  std::unordered_map<net::peer_id, peer> peers_;
+  std::size_t clients_ = 0;
+  bool draining_ = false;
+  job_table jobs_;
+  scheduler scheduler_;
+  graph_book book_;
+  std::unordered_map<std::string, std::vector<waiting_lookup>> reads_;     // by stage key
+  std::unordered_map<std::string, waiting_result> writes_;                 // by stage key
+  std::unordered_map<std::string, blob> graphs_;                           // by graph key, while a job uses it
+  std::size_t graph_bytes_ = 0;
+  std::unordered_map<std::string, std::set<net::peer_id>> graph_asked_;    // whom NeedGraph went to
+};
+
+}  // namespace fxfarm::actors

@@ -1,0 +1,114 @@
+// The documents that a coordinator answers the command line with.
+
+#include <nlohmann/json.hpp>
+
+#include "actors/coordinator_core.hpp"
+
+namespace fxfarm::actors {
+namespace {
+
+using nlohmann::json;
+
+json to_json(const platform& p) {
+  json out = json::object();
+  platform::fields(p, [&](std::string_view name, const auto& value) { out[std::string(name)] = value; });
+  return out;
+}
+
+std::string worker_state(const scheduler::worker_view& w) {
+  if (w.offer.draining) return "draining";
+  if (w.offer.starting()) return "starting";
+  if (w.offer.slots == 0) return "unavailable";
+  return w.busy > 0 ? "busy" : "idle";
+}
+
+}  // namespace
+
+void coordinator_core::on(const net::peer_id& from, const net::ask& m, time_point now) {
+  net::answer reply;
+  reply.request = m.request;
+  reply.code = to_string(errc::none);
+  if (m.what == "status") {
+    reply.document = status_document(now);
+  } else if (m.what == "graphs") {
+    reply.document = graphs_document(m.arguments);
+  } else if (m.what == "stats") {
+    reply.document = statistics_document();
+  } else if (m.what == "reset-stats") {
+    statistics_.reset();
+    reply.document = json{{"resets", statistics_.resets()}}.dump();
+  } else {
+    reply.code = to_string(errc::bad_input);
+    reply.reason = "unknown question '" + m.what + "'; known are status, stats, reset-stats, graphs";
+  }
+  port_.send(from, std::move(reply), nullptr);
+}
+
+std::string coordinator_core::status_document(time_point now) const {
+  json workers = json::array();
+  for (const auto& w : scheduler_.workers()) {
+    auto it = peers_.find(w.id);
+    workers.push_back({{"name", it == peers_.end() ? w.id : it->second.who.id},
+                       {"host", it == peers_.end() ? "" : it->second.who.host},
+                       {"pid", it == peers_.end() ? 0 : it->second.who.pid},
+                       {"state", worker_state(w)},
+                       {"slots", w.offer.slots},
+                       {"busy", w.busy},
+                       {"problem", w.offer.problem},
+                       {"runs_on", to_json(w.offer.runs_on)}});
+  }
+  json jobs = json::object();
+  for (const auto& [state, count] : jobs_.count_by_state()) jobs[std::string(to_string(state))] = count;
+  json doc{{"role", settings_.role},
+           {"id", settings_.id},
+           {"version", settings_.version},
+           {"pid", settings_.pid},
+           {"uptime_seconds", std::chrono::duration<double>(now - started_).count()},
+           {"draining", draining_},
+           {"endpoints", settings_.endpoints},
+           {"metrics", settings_.metrics},
+           {"peers", {{"clients", clients_}, {"workers", workers.size()}}},
+           {"workers", workers},
+           {"jobs", jobs},
+           {"graph_bytes", graph_bytes_}};
+  return doc.dump();
+}
+
+std::string coordinator_core::graphs_document(const std::map<std::string, std::string>& arguments) const {
+  const auto wanted = arguments.find("key");
+  json graphs = json::array();
+  std::size_t bytes = 0;
+  bool truncated = false;
+  for (const auto& graph : book_.graphs()) {
+    if (wanted != arguments.end() && graph.graph_key.rfind(wanted->second, 0) != 0) continue;
+    json stages = json::array();
+    for (const auto& s : graph.stages) {
+      const auto* job = jobs_.find(s.stage_key);
+      stages.push_back({{"name", s.name},
+                        {"stage_key", s.stage_key},
+                        {"state", s.state},
+                        {"source", s.source},
+                        {"error", s.error},
+                        {"queue_seconds", s.queue_seconds},
+                        {"compile_seconds", s.compile_seconds},
+                        {"attempts", job ? job->attempts : 0},
+                        {"subscribers", job ? job->subscribers.size() : 0}});
+    }
+    json entry{{"graph_key", graph.graph_key}, {"name", graph.name}, {"stages", stages}};
+    // The answer is one frame: the youngest graphs that fit, and a word that there are more.
+    bytes += entry.dump().size() + 1;
+    if (bytes > limits::report_bytes_max) {
+      truncated = true;
+      break;
+    }
+    graphs.push_back(std::move(entry));
+  }
+  return json{{"graphs", graphs}, {"truncated", truncated}}.dump();
+}
+
+std::string coordinator_core::statistics_document() const {
+  return json{{"since", statistics_.last_reset()}, {"resets", statistics_.resets()}, {"values", statistics_.snapshot()}}
+      .dump();
+}
+
+}  // namespace fxfarm::actors

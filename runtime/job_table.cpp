@@ -1,0 +1,315 @@
+#include "runtime/job_table.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+namespace fxfarm {
+namespace {
+
+// Failures that say something about the worker or the moment, not about the graph: worth another attempt.
+bool worth_retrying(errc code) {
+  switch (code) {
+    case errc::engine_crashed:
+    case errc::engine_start:
+    case errc::memory:
+    case errc::deadline:
+    case errc::timeout:
+    case errc::unreachable:
+    case errc::shutdown:
+    case errc::corrupt:
+    case errc::io:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Failures of the moment are not held against the next one who asks.
+bool worth_remembering(errc code) {
+  return code != errc::no_worker && code != errc::timeout && code != errc::unreachable && code != errc::shutdown;
+}
+
+}  // namespace
+
+std::string_view to_string(job_state s) {
+  switch (s) {
+    case job_state::wants_graph:
+      return "wants_graph";
+    case job_state::queued:
+      return "queued";
+    case job_state::running:
+      return "running";
+    case job_state::storing:
+      return "storing";
+  }
+  return "unknown";
+}
+
+job_table::job_table(std::string attempt_prefix, job_limits bounds)
+    : attempt_prefix_(std::move(attempt_prefix)), bounds_(bounds) {}
+
+result<bool> job_table::admit(const job_request& request, const std::string& peer, time_point now) {
+  if (auto it = failures_.find(request.stage_key); it != failures_.end()) {
+    if (now < it->second.until) return it->second.why;
+    forgive(request.stage_key);
+  }
+  auto found = jobs_.find(request.stage_key);
+  if (found != jobs_.end()) {
+    if (found->second.subscribers.size() >= limits::subscribers_per_job_max) {
+      return {errc::busy, "the job has as many subscribers as it may"};
+    }
+    found->second.subscribers.insert(peer);
+    by_peer_[peer].insert(request.stage_key);
+    return false;
+  }
+  if (jobs_.size() >= bounds_.jobs_max) return {errc::busy, "the coordinator has as many jobs as it may"};
+  if (auto mine = by_peer_.find(peer); mine != by_peer_.end() && mine->second.size() >= bounds_.jobs_per_client_max) {
+    return {errc::busy, "this client has as many jobs as it may"};
+  }
+  job_record job;
+  job.request = request;
+  job.subscribers.insert(peer);
+  job.created = now;
+  job.graph_until = now + limits::graph_wait_max;
+  jobs_.emplace(request.stage_key, std::move(job));
+  ++counts_[job_state::wants_graph];
+  by_graph_[request.graph_key].insert(request.stage_key);
+  by_peer_[peer].insert(request.stage_key);
+  return true;
+}
+
+std::vector<std::string> job_table::graph_arrived(const std::string& graph_key, time_point now) {
+  std::vector<std::string> queued;
+  auto it = by_graph_.find(graph_key);
+  if (it == by_graph_.end()) return queued;
+  for (const auto& stage_key : it->second) {
+    auto& job = jobs_.at(stage_key);
+    if (job.state != job_state::wants_graph) continue;
+    move_to(job, job_state::queued);
+    job.queued_at = now;
+    queued.push_back(stage_key);
+  }
+  return queued;
+}
+
+void job_table::graph_asked(const std::string& graph_key, time_point now) {
+  auto it = by_graph_.find(graph_key);
+  if (it == by_graph_.end()) return;
+  for (const auto& stage_key : it->second) jobs_.at(stage_key).graph_until = now + limits::graph_wait_max;
+}
+
+std::string job_table::start(const std::string& stage_key, const std::string& worker, time_point now) {
+  auto& job = jobs_.at(stage_key);
+  assert(job.state == job_state::queued);
+  move_to(job, job_state::running);
+  job.worker = worker;
+  job.attempt = attempt_prefix_ + "-" + std::to_string(++attempts_made_);
+  job.started_at = now;
+  job.lease_until = now + bounds_.lease;
+  ++job.attempts;
+  by_attempt_[job.attempt] = stage_key;
+  return job.attempt;
+}
+
+job_record* job_table::held(const std::string& worker, const std::string& attempt) {
+  auto it = by_attempt_.find(attempt);
+  if (it == by_attempt_.end()) return nullptr;
+  auto& job = jobs_.at(it->second);
+  return job.worker == worker && job.state == job_state::running ? &job : nullptr;
+}
+
+std::vector<std::string> job_table::renew(const std::string& worker, const std::vector<std::string>& attempts,
+                                          time_point now) {
+  std::vector<std::string> unknown;
+  for (const auto& attempt : attempts) {
+    if (auto* job = held(worker, attempt)) {
+      job->lease_until = now + bounds_.lease;
+    } else {
+      unknown.push_back(attempt);
+    }
+  }
+  return unknown;
+}
+
+const job_record* job_table::finish(const std::string& worker, const std::string& attempt) {
+  auto* job = held(worker, attempt);
+  if (job) move_to(*job, job_state::storing);
+  return job;
+}
+
+std::optional<job_record> job_table::remove(const std::string& stage_key) {
+  auto it = jobs_.find(stage_key);
+  if (it == jobs_.end()) return std::nullopt;
+  auto job = it->second;
+  erase(stage_key);
+  return job;
+}
+
+std::optional<job_setback> job_table::fail(const std::string& worker, const std::string& attempt, error why,
+                                           time_point now) {
+  auto* job = held(worker, attempt);
+  if (!job) return std::nullopt;
+  return set_back(*job, std::move(why), now);
+}
+
+std::optional<job_setback> job_table::fail_queued(const std::string& stage_key, error why, time_point now) {
+  auto it = jobs_.find(stage_key);
+  if (it == jobs_.end() || it->second.state == job_state::running || it->second.state == job_state::storing) {
+    return std::nullopt;
+  }
+  return give_up(stage_key, std::move(why), now);
+}
+
+std::vector<job_setback> job_table::worker_lost(const std::string& worker, const error& why, time_point now) {
+  std::vector<std::string> lost;
+  for (const auto& [key, job] : jobs_) {
+    if (job.state == job_state::running && job.worker == worker) lost.push_back(key);
+  }
+  std::vector<job_setback> out;
+  for (const auto& key : lost) out.push_back(set_back(jobs_.at(key), why, now));
+  return out;
+}
+
+std::vector<job_setback> job_table::expire(time_point now) {
+  std::vector<std::pair<std::string, error>> late;
+  for (const auto& [key, job] : jobs_) {
+    if (job.state == job_state::running && now >= job.started_at + bounds_.deadline) {
+      late.emplace_back(key, error{errc::deadline, "the compile ran past its deadline on " + job.worker});
+    } else if (job.state == job_state::running && now >= job.lease_until) {
+      late.emplace_back(key, error{errc::timeout, "worker " + job.worker + " let its lease run out"});
+    } else if (job.state == job_state::wants_graph && now >= job.graph_until) {
+      late.emplace_back(key, error{errc::timeout, "no subscriber sent the graph"});
+    }
+  }
+  std::vector<job_setback> out;
+  for (auto& [key, why] : late) {
+    auto& job = jobs_.at(key);
+    out.push_back(job.state == job_state::running ? set_back(job, std::move(why), now)
+                                                  : give_up(key, std::move(why), now));
+  }
+  return out;
+}
+
+job_setback job_table::set_back(job_record& job, error why, time_point now) {
+  const std::string stage_key = job.request.stage_key;
+  if (job.subscribers.empty() || !worth_retrying(why.code)) return give_up(stage_key, std::move(why), now);
+  if (job.attempts >= bounds_.attempts_max) {
+    error last{errc::quarantined, "given up after " + std::to_string(job.attempts) + " attempts, the last: " +
+                                      to_string(why)};
+    return give_up(stage_key, std::move(last), now);
+  }
+  job_setback out{stage_key, job.worker, job.attempt, std::move(why), true, job.request.graph_key, {}};
+  by_attempt_.erase(job.attempt);
+  move_to(job, job_state::queued);
+  job.queued_at = now;
+  job.worker.clear();
+  job.attempt.clear();
+  return out;
+}
+
+job_setback job_table::give_up(const std::string& stage_key, error why, time_point now) {
+  const auto& job = jobs_.at(stage_key);
+  job_setback out{stage_key, job.worker,           job.attempt,
+                  why,       false,                job.request.graph_key,
+                  {job.subscribers.begin(), job.subscribers.end()}};
+  if (worth_remembering(why.code)) remember_failure(stage_key, why, now);
+  erase(stage_key);
+  return out;
+}
+
+void job_table::remember_failure(const std::string& stage_key, const error& why, time_point now) {
+  if (!failures_.contains(stage_key)) failure_order_.push_back(stage_key);
+  failures_[stage_key] = {why, now + bounds_.failure_memory};
+  while (failures_.size() > bounds_.failures_max) forgive(std::string(failure_order_.front()));
+}
+
+bool job_table::forgive(const std::string& stage_key) {
+  if (failures_.erase(stage_key) == 0) return false;
+  failure_order_.erase(std::find(failure_order_.begin(), failure_order_.end(), stage_key));
+  return true;
+}
+
+const error* job_table::failure_of(const std::string& stage_key) const {
+  auto it = failures_.find(stage_key);
+  return it == failures_.end() ? nullptr : &it->second.why;
+}
+
+std::optional<job_table::dropped_job> job_table::leave(const std::string& peer, const std::string& stage_key) {
+  auto it = jobs_.find(stage_key);
+  if (it == jobs_.end() || it->second.subscribers.erase(peer) == 0) return std::nullopt;
+  const auto& job = it->second;
+  // A compile that runs is finished and stored: the next one who asks has it.
+  if (!job.subscribers.empty() || job.state == job_state::running || job.state == job_state::storing) {
+    return std::nullopt;
+  }
+  dropped_job dropped{stage_key, job.request.graph_key};
+  erase(stage_key);
+  return dropped;
+}
+
+std::vector<job_table::dropped_job> job_table::unsubscribe(const std::string& peer,
+                                                           const std::vector<std::string>& stage_keys) {
+  std::vector<dropped_job> out;
+  for (const auto& key : stage_keys) {
+    if (auto mine = by_peer_.find(peer); mine != by_peer_.end()) {
+      mine->second.erase(key);
+      if (mine->second.empty()) by_peer_.erase(mine);
+    }
+    if (auto dropped = leave(peer, key)) out.push_back(std::move(*dropped));
+  }
+  return out;
+}
+
+std::vector<job_table::dropped_job> job_table::unsubscribe_all(const std::string& peer) {
+  std::vector<dropped_job> out;
+  auto mine = by_peer_.extract(peer);
+  if (mine.empty()) return out;
+  for (const auto& key : mine.mapped()) {
+    if (auto dropped = leave(peer, key)) out.push_back(std::move(*dropped));
+  }
+  return out;
+}
+
+void job_table::erase(const std::string& stage_key) {
+  auto it = jobs_.find(stage_key);
+  const auto& job = it->second;
+  for (const auto& peer : job.subscribers) {
+    auto mine = by_peer_.find(peer);
+    if (mine == by_peer_.end()) continue;
+    mine->second.erase(stage_key);
+    if (mine->second.empty()) by_peer_.erase(mine);
+  }
+  auto siblings = by_graph_.find(job.request.graph_key);
+  siblings->second.erase(stage_key);
+  if (siblings->second.empty()) by_graph_.erase(siblings);
+  by_attempt_.erase(job.attempt);
+  --counts_[job.state];
+  jobs_.erase(it);
+}
+
+void job_table::move_to(job_record& job, job_state next) {
+  --counts_[job.state];
+  job.state = next;
+  ++counts_[next];
+}
+
+const job_record* job_table::find(const std::string& stage_key) const {
+  auto it = jobs_.find(stage_key);
+  return it == jobs_.end() ? nullptr : &it->second;
+}
+
+bool job_table::wants(const std::string& graph_key) const {
+  auto it = by_graph_.find(graph_key);
+  return it != by_graph_.end() && std::any_of(it->second.begin(), it->second.end(), [&](const std::string& key) {
+           return jobs_.at(key).state == job_state::wants_graph;
+         });
+}
+
+bool job_table::uses(const std::string& graph_key) const {
+  auto it = by_graph_.find(graph_key);
+  return it != by_graph_.end() && std::any_of(it->second.begin(), it->second.end(), [&](const std::string& key) {
+           return jobs_.at(key).state != job_state::storing;
+         });
+}
+
+}  // namespace fxfarm

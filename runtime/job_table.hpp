@@ -1,0 +1,160 @@
+#pragma once
+// The table of jobs in flight: at most one per stage key, joined by everyone who asks for it. A plain class: the caller
+// passes the time in and carries out what is returned.
+//
+//   wants_graph ──graph_arrived──► queued ──start──► running ──finish──► storing ──remove──► (gone)
+//        │                           ▲                 │
+//        └── expire: failed          └── retried ◄─────┴── failed, lease lost, deadline ──► failed
+//
+// A failed job leaves the table; its reason is remembered for a while, so that a graph that cannot be compiled, or kills
+// every engine, is answered at once and not tried by the next rank.
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "runtime/error.hpp"
+#include "runtime/limits.hpp"
+#include "runtime/platform.hpp"
+#include "runtime/stage.hpp"
+
+namespace fxfarm {
+
+using time_point = std::chrono::steady_clock::time_point;
+
+enum class job_state { wants_graph, queued, running, storing };
+std::string_view to_string(job_state s);
+
+struct job_request {
+  std::string stage_key;
+  std::string graph_key;
+  std::string name;
+  stage_spec stage;
+  platform target;
+  unsigned rank = 0;  // 0: the graph's first stage
+  std::string space;
+};
+
+struct job_record {
+  job_request request;
+  job_state state = job_state::wants_graph;
+  std::set<std::string> subscribers;
+  unsigned attempts = 0;   // started so far
+  std::string worker;      // while running or storing
+  std::string attempt;     // id of the running attempt
+  time_point created;
+  time_point queued_at;
+  time_point started_at;
+  time_point lease_until;
+  time_point graph_until;  // while it wants the graph
+
+  double queue_seconds() const { return std::chrono::duration<double>(started_at - queued_at).count(); }
+};
+
+struct job_limits {
+  std::chrono::milliseconds lease = limits::job_lease;
+  std::chrono::milliseconds deadline = limits::job_deadline;
+  unsigned attempts_max = limits::job_attempts_max;
+  std::size_t jobs_max = limits::jobs_queued_max;
+  std::size_t jobs_per_client_max = limits::jobs_queued_per_client_max;
+  std::chrono::milliseconds failure_memory = limits::failure_memory;
+  std::size_t failures_max = limits::failures_kept_max;
+};
+
+// What became of a job whose attempt ended without a result.
+struct job_setback {
+  std::string stage_key;
+  std::string worker;   // that had it, empty if none
+  std::string attempt;  // that ended, empty if none
+  error why;
+  bool retried = false;                  // queued again; otherwise it failed for good and left the table
+  std::string graph_key;
+  std::vector<std::string> subscribers;  // to be told, when it failed for good
+};
+
+class job_table {
+ public:
+  // `attempt_prefix` makes attempt ids unique among coordinators and restarts.
+  explicit job_table(std::string attempt_prefix, job_limits bounds = {});
+
+  // Asks for a job on behalf of `peer`. Returns true when the job is new (it wants its graph), false when it was joined.
+  // Errors: the remembered reason of a failure; `busy` when a bound is reached.
+  result<bool> admit(const job_request& request, const std::string& peer, time_point now);
+
+  // The graph is here: returns the jobs that are thereby queued.
+  std::vector<std::string> graph_arrived(const std::string& graph_key, time_point now);
+  // Gives the jobs that want a graph more time, since another subscriber was asked for it.
+  void graph_asked(const std::string& graph_key, time_point now);
+
+  // A queued job starts on `worker`; returns the attempt's id.
+  std::string start(const std::string& stage_key, const std::string& worker, time_point now);
+  // Renews leases. Returns the ids among `attempts` that `worker` does not hold (any longer).
+  std::vector<std::string> renew(const std::string& worker, const std::vector<std::string>& attempts, time_point now);
+
+  // The attempt has a result: the job is `storing`. Null when `worker` does not hold that attempt.
+  const job_record* finish(const std::string& worker, const std::string& attempt);
+  // The result is stored; the job leaves the table.
+  std::optional<job_record> remove(const std::string& stage_key);
+
+  // The attempt failed. Nothing when `worker` does not hold it.
+  std::optional<job_setback> fail(const std::string& worker, const std::string& attempt, error why, time_point now);
+  // A job that is not running fails for good (no worker fits, its graph is bad).
+  std::optional<job_setback> fail_queued(const std::string& stage_key, error why, time_point now);
+  // All attempts of a worker that is gone.
+  std::vector<job_setback> worker_lost(const std::string& worker, const error& why, time_point now);
+  // Leases, deadlines and waits for graphs that have passed.
+  std::vector<job_setback> expire(time_point now);
+
+  // What unsubscribing leaves behind: a job without subscribers that has not started is dropped.
+  struct dropped_job {
+    std::string stage_key;
+    std::string graph_key;
+  };
+  std::vector<dropped_job> unsubscribe(const std::string& peer, const std::vector<std::string>& stage_keys);
+  std::vector<dropped_job> unsubscribe_all(const std::string& peer);
+
+  // Forgets a remembered failure. False when there was none.
+  bool forgive(const std::string& stage_key);
+  const error* failure_of(const std::string& stage_key) const;
+
+  const job_record* find(const std::string& stage_key) const;
+  bool wants(const std::string& graph_key) const;  // some job waits for this graph
+  bool uses(const std::string& graph_key) const;   // some job has yet to end with this graph
+  const std::unordered_map<std::string, job_record>& jobs() const { return jobs_; }
+  std::map<job_state, std::size_t> count_by_state() const { return counts_; }
+  bool empty() const { return jobs_.empty(); }
+
+ private:
+  job_record* held(const std::string& worker, const std::string& attempt);
+  job_setback set_back(job_record& job, error why, time_point now);
+  job_setback give_up(const std::string& stage_key, error why, time_point now);
+  void remember_failure(const std::string& stage_key, const error& why, time_point now);
+  std::optional<dropped_job> leave(const std::string& peer, const std::string& stage_key);
+  void erase(const std::string& stage_key);
+  void move_to(job_record& job, job_state next);
+
+  struct failure {
+    error why;
+    time_point until;
+  };
+
+  std::string attempt_prefix_;
+  job_limits bounds_;
+  std::uint64_t attempts_made_ = 0;
+  std::map<job_state, std::size_t> counts_{
+      {job_state::wants_graph, 0}, {job_state::queued, 0}, {job_state::running, 0}, {job_state::storing, 0}};
+  std::unordered_map<std::string, job_record> jobs_;                            // by stage key
+  std::unordered_map<std::string, std::set<std::string>> by_graph_;             // graph key -> stage keys
+  std::unordered_map<std::string, std::string> by_attempt_;                     // attempt -> stage key
+  std::unordered_map<std::string, std::set<std::string>> by_peer_;              // peer -> stage keys it waits for
+  std::unordered_map<std::string, failure> failures_;
+  std::deque<std::string> failure_order_;  // oldest first
+};
+
+}  // namespace fxfarm
