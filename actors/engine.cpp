@@ -1,0 +1,167 @@
+#include "actors/engine.hpp"
+
+#include <caf/send.hpp>
+
+#include <algorithm>
+
+#include "monitoring/log.hpp"
+
+namespace fxfarm::actors {
+namespace {
+
+// The end of an engine's log, short enough for a reason that travels.
+std::string last_words(const std::string& log) {
+  constexpr std::size_t length_max = 2 * limits::KiB;
+  if (log.empty()) return {};
+  return "; its last words: " + (log.size() <= length_max ? log : "..." + log.substr(log.size() - length_max));
+}
+
+}  // namespace
+
+void engine_slot::start(pointer self, std::size_t slot, engine_owner owner, engine_settings settings,
+                        std::shared_ptr<monitoring::worker_probe> probe) {
+  self_ = self;
+  slot_ = slot;
+  owner_ = std::move(owner);
+  settings_ = std::move(settings);
+  probe_ = std::move(probe);
+  restart_delay_ = settings_.restart_delay_min;
+  launch();
+}
+
+void engine_slot::launch() {
+  if (ending_) return;
+  ++generation_;
+  ready_ = false;
+  fatal_.reset();
+  auto me = caf::actor_cast<engine_actor>(self_);
+  engine_events events;
+  events.on_frame = [me, generation = generation_](bytes body) {
+    caf::anon_send(me, engine_frame{generation, std::make_shared<bytes>(std::move(body))});
+  };
+  events.on_exit = [me, generation = generation_](exit_report report) {
+    error why{errc::engine_crashed, "the engine " + to_string(report) + last_words(report.log_tail)};
+    if (report.cause.code != errc::none) why.code = report.cause.code;
+    caf::anon_send(me, engine_exited{generation, std::move(why)});
+  };
+  auto process = engine_process::start(settings_.process, std::move(events));
+  if (!process) return restart_later(process.failure());
+  process_ = std::move(*process);
+  self_->delayed_send(self_, settings_.start_max, engine_deadline{generation_, {}});
+}
+
+void engine_slot::restart_later(const error& why) {
+  monitoring::log_warning("engine " + std::to_string(slot_) + ": " + to_string(why));
+  probe_->engine_restarted(to_string(why.code));
+  self_->send(owner_, engine_state{slot_, std::nullopt, false, why});
+  if (ending_) return;
+  self_->delayed_send(self_, restart_delay_, engine_restart{});
+  restart_delay_ = std::min(2 * restart_delay_, settings_.restart_delay_max);
+}
+
+void engine_slot::run(engine_job& job) {
+  auto refuse = [&](error why) {
+    self_->send(owner_, engine_outcome{slot_, job.id, nullptr, {}, std::move(why)});
+  };
+  if (!ready_ || job_) return refuse({errc::engine_start, "the engine is not ready for a job"});
+  if (auto sent = process_->send(encode_compile(job)); !sent) return refuse(sent.failure());
+  process_->set_memory_watch(settings_.memory_bytes);
+  job_ = job.id;
+  self_->delayed_send(self_, job.deadline, engine_deadline{generation_, job.id});
+}
+
+void engine_slot::cancel(const engine_cancel& m) {
+  if (job_ != m.id) return;
+  process_->kill({errc::cancelled, m.reason});
+}
+
+void engine_slot::take_frame(const engine_frame& m) {
+  if (m.generation != generation_ || !process_) return;
+  auto report = decode_report(*m.body);
+  if (report) return take_report(*report);
+  process_->kill(report.failure());
+}
+
+void engine_slot::take_report(const engine_report& report) {
+  if (const auto* hello = std::get_if<engine_hello>(&report)) return say_hello(*hello);
+  if (const auto* ready = std::get_if<engine_ready>(&report)) {
+    ready_ = true;
+    probe_->engine_warmed(ready->warm_seconds);
+    self_->send(owner_, engine_state{slot_, ready->runs_on, true, std::nullopt});
+  } else if (const auto* fatal = std::get_if<engine_fatal>(&report)) {
+    fatal_ = fatal->why;
+  } else if (const auto* done = std::get_if<engine_done>(&report)) {
+    if (job_ == done->id) settle_job(done->artifact, done->phases, std::nullopt);
+  } else if (const auto* failed = std::get_if<engine_failed>(&report)) {
+    if (job_ == failed->id) settle_job(nullptr, {}, failed->why);
+  } else if (const auto* progress = std::get_if<engine_progress>(&report)) {
+    monitoring::log_debug("engine " + std::to_string(slot_) + ": job " + progress->id + ": " + progress->phase);
+  }
+}
+
+void engine_slot::say_hello(const engine_hello& hello) {
+  if (hello.protocol != engine_protocol) {
+    process_->kill({errc::protocol, "the engine speaks protocol " + std::to_string(hello.protocol) + ", not " +
+                                        std::to_string(engine_protocol)});
+    return;
+  }
+  self_->send(owner_, engine_state{slot_, hello.runs_on, false, std::nullopt});
+}
+
+void engine_slot::settle_job(blob artifact, std::map<std::string, double> phases, std::optional<error> why) {
+  process_->set_memory_watch(0);
+  restart_delay_ = settings_.restart_delay_min;
+  auto id = *std::exchange(job_, std::nullopt);
+  self_->send(owner_, engine_outcome{slot_, std::move(id), std::move(artifact), std::move(phases), std::move(why)});
+}
+
+void engine_slot::take_exit(const engine_exited& m) {
+  if (m.generation != generation_ || !process_) return;
+  process_.reset();
+  ready_ = false;
+  const error why = fatal_.value_or(m.why);
+  if (job_) {
+    auto id = *std::exchange(job_, std::nullopt);
+    self_->send(owner_, engine_outcome{slot_, std::move(id), nullptr, {}, why});
+  }
+  if (ending_) {
+    self_->quit();
+    return;
+  }
+  restart_later(why);
+}
+
+void engine_slot::pass_deadline(const engine_deadline& m) {
+  if (m.generation != generation_ || !process_) return;
+  if (m.id.empty()) {
+    if (!ready_) process_->kill({errc::engine_start, "the engine was not ready in time"});
+  } else if (job_ == m.id) {
+    process_->kill({errc::deadline, "the compile ran past its deadline"});
+  }
+}
+
+void engine_slot::end() {
+  ending_ = true;
+  if (process_) {
+    process_->stop();
+  } else {
+    self_->quit();
+  }
+}
+
+engine_actor::behavior_type engine_behavior(engine_slot::pointer self, std::size_t slot, engine_owner owner,
+                                            engine_settings settings,
+                                            std::shared_ptr<monitoring::worker_probe> probe) {
+  self->state.start(self, slot, std::move(owner), std::move(settings), std::move(probe));
+  return {
+      [self](engine_job& m) { self->state.run(m); },
+      [self](const engine_cancel& m) { self->state.cancel(m); },
+      [self](const engine_frame& m) { self->state.take_frame(m); },
+      [self](const engine_exited& m) { self->state.take_exit(m); },
+      [self](const engine_deadline& m) { self->state.pass_deadline(m); },
+      [self](const engine_restart&) { self->state.launch(); },
+      [self](const drain&) { self->state.end(); },
+  };
+}
+
+}  // namespace fxfarm::actors

@@ -1,0 +1,70 @@
+#pragma once
+// One engine slot of a worker: keeps an engine process warm, feeds it one job at a time, ends it past a deadline, and
+// starts another when it dies.
+
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_actor.hpp>
+
+#include "actors/engine_frames.hpp"
+#include "actors/messages.hpp"
+#include "monitoring/metrics.hpp"
+#include "runtime/engine_process.hpp"
+
+namespace fxfarm::actors {
+
+using engine_actor =
+    caf::typed_actor<caf::reacts_to<engine_job>, caf::reacts_to<engine_cancel>, caf::reacts_to<engine_frame>,
+                     caf::reacts_to<engine_exited>, caf::reacts_to<engine_deadline>, caf::reacts_to<engine_restart>,
+                     caf::reacts_to<drain>>;
+// Whoever owns the engines, in practice a worker.
+using engine_owner = caf::typed_actor<caf::reacts_to<engine_state>, caf::reacts_to<engine_outcome>>;
+
+struct engine_settings {
+  engine_options process;
+  std::uint64_t memory_bytes = limits::engine_memory_bytes;  // of a job; 0: no limit
+  std::chrono::milliseconds start_max = limits::engine_start_max;
+  std::chrono::milliseconds restart_delay_min = limits::engine_restart_delay_min;
+  std::chrono::milliseconds restart_delay_max = limits::engine_restart_delay_max;
+};
+
+class engine_slot {
+ public:
+  using pointer = engine_actor::stateful_pointer<engine_slot>;
+  static inline const char* name = "engine";
+
+  engine_slot() = default;
+  void start(pointer self, std::size_t slot, engine_owner owner, engine_settings settings,
+             std::shared_ptr<monitoring::worker_probe> probe);
+  void launch();
+  void run(engine_job& job);
+  void cancel(const engine_cancel& m);
+  void take_frame(const engine_frame& m);
+  void take_exit(const engine_exited& m);
+  void pass_deadline(const engine_deadline& m);
+  void end();
+
+ private:
+  void take_report(const engine_report& report);
+  void say_hello(const engine_hello& hello);
+  void settle_job(blob artifact, std::map<std::string, double> phases, std::optional<error> why);
+  void restart_later(const error& why);
+
+  engine_actor::pointer self_ = nullptr;
+  std::size_t slot_ = 0;
+  engine_owner owner_;
+  engine_settings settings_;
+  std::shared_ptr<monitoring::worker_probe> probe_;
+
+  std::unique_ptr<engine_process> process_;
+  std::uint64_t generation_ = 0;
+  bool ready_ = false;
+  bool ending_ = false;
+  std::optional<std::string> job_;  // id
+  std::optional<error> fatal_;      // what the engine said before it left
+  std::chrono::milliseconds restart_delay_{0};
+};
+
+engine_actor::behavior_type engine_behavior(engine_slot::pointer self, std::size_t slot, engine_owner owner,
+                                            engine_settings settings, std::shared_ptr<monitoring::worker_probe> probe);
+
+}  // namespace fxfarm::actors

@@ -1,0 +1,153 @@
+#pragma once
+// What actors of one process say to each other. Payloads are shared and immutable, so a message is cheap to pass.
+
+#include <caf/allowed_unsafe_message_type.hpp>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "net/link.hpp"
+#include "runtime/store.hpp"
+
+namespace fxfarm::actors {
+
+// From a socket thread: everything that one round of draining brought.
+struct link_events {
+  std::shared_ptr<const net::inbound_batch> batch;
+};
+
+// An actor's own clock; it arms the next one only while something is in flight.
+struct tick {};
+
+// Finish what runs, take nothing new, then say so and end.
+struct drain {};
+
+// --- store -----------------------------------------------------------------------------------------------------------
+
+struct store_read {
+  std::string key;
+};
+struct store_found {
+  std::shared_ptr<const result<std::optional<stored>>> found;
+};
+struct store_write {
+  std::string key;
+  std::shared_ptr<const stored> what;
+};
+struct store_written {
+  std::shared_ptr<const result<void>> outcome;
+};
+struct store_remove {
+  std::string key;
+};
+
+// --- engine and worker -----------------------------------------------------------------------------------------------
+
+struct engine_job {
+  std::string id;
+  std::string name;
+  stage_spec stage;
+  platform target;
+  blob graph;
+  std::chrono::milliseconds deadline{0};
+};
+// End the job with this id, if it still runs.
+struct engine_cancel {
+  std::string id;
+  std::string reason;
+};
+// A whole frame from the engine process of that generation (each start of a process is one).
+struct engine_frame {
+  std::uint64_t generation = 0;
+  std::shared_ptr<bytes> body;
+};
+struct engine_exited {
+  std::uint64_t generation = 0;
+  error why;
+};
+// A deadline of that generation, for the start (empty id) or for a job.
+struct engine_deadline {
+  std::uint64_t generation = 0;
+  std::string id;
+};
+struct engine_restart {};
+
+// What the engine in `slot` is: known once it said hello, ready once it is warm.
+struct engine_state {
+  std::size_t slot = 0;
+  std::optional<platform> runs_on;
+  bool ready = false;
+  std::optional<error> problem;  // it is down for this reason and will be started again
+};
+struct engine_outcome {
+  std::size_t slot = 0;
+  std::string id;
+  blob artifact;                         // null when it failed
+  std::map<std::string, double> phases;  // seconds
+  std::optional<error> why;
+};
+
+// --- client and output -----------------------------------------------------------------------------------------------
+
+// From the farm, for the graph that the output actor stands for.
+struct farm_message {
+  std::shared_ptr<const net::inbound> in;
+};
+// The link is (again) there, or the graph was moved to another farm: ask for what is missing.
+struct resubscribe {};
+// No farm can be reached at the moment.
+struct farm_lost {
+  error why;
+};
+// A loader's answer.
+struct load_result {
+  std::size_t stage = 0;
+  std::shared_ptr<const result<void>> outcome;
+};
+// An output actor's message for the farm that serves its graph.
+struct to_farm {
+  std::uint64_t graph = 0;
+  std::shared_ptr<const net::message> what;
+  blob attachment;
+};
+// The farm cannot serve this graph; the local farm may.
+struct fall_back {
+  std::uint64_t graph = 0;
+  error why;
+};
+// Nothing will change for this graph any more.
+struct graph_settled {
+  std::uint64_t graph = 0;
+};
+struct release_graph {
+  std::uint64_t graph = 0;
+};
+
+}  // namespace fxfarm::actors
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::link_events)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::tick)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::drain)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::store_read)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::store_found)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::store_write)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::store_written)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::store_remove)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_job)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_cancel)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_frame)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_exited)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_deadline)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_restart)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_state)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_outcome)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::farm_message)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::resubscribe)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::farm_lost)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::load_result)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::to_farm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::fall_back)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::graph_settled)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::release_graph)

@@ -1,0 +1,223 @@
+#include "actors/worker.hpp"
+
+#include <algorithm>
+
+#include "monitoring/log.hpp"
+
+namespace fxfarm::actors {
+namespace {
+
+// Equal texts for equal offers, leases aside.
+std::string summary(const net::worker_offer& offer) {
+  std::string out = std::to_string(offer.slots) + "|" + std::to_string(offer.draining) + "|" + offer.problem;
+  platform::fields(offer.runs_on, [&](std::string_view, const auto& value) {
+    out += '|';
+    if constexpr (std::is_integral_v<std::decay_t<decltype(value)>>) {
+      out += std::to_string(value);
+    } else {
+      out += value;
+    }
+  });
+  return out;
+}
+
+}  // namespace
+
+void worker_state::start(pointer self, worker_options options) {
+  self_ = self;
+  options_ = std::move(options);
+  slots_.resize(options_.slots);
+  auto owner = caf::actor_cast<engine_owner>(self_);
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    auto settings = options_.engine;
+    slots_[i].engine = self_->spawn(engine_behavior, i, owner, std::move(settings), options_.probe);
+  }
+  publish_gauges();
+}
+
+void worker_state::handle(const link_events& events) {
+  for (const auto& in : *events.batch) {
+    if (std::holds_alternative<net::peer_up>(in.event)) {
+      coordinators_.insert(in.peer);
+      offer(in.peer);
+    } else if (const auto* down = std::get_if<net::peer_down>(&in.event)) {
+      if (coordinators_.erase(in.peer)) monitoring::log_warning("coordinator " + in.peer + ": " + to_string(down->why));
+    } else if (const auto& m = std::get<net::message>(in.event); const auto* job = std::get_if<net::job>(&m)) {
+      take_job(in.peer, *job, in.attachment);
+    } else if (const auto* cancel = std::get_if<net::cancel_job>(&m)) {
+      cancel_job(in.peer, *cancel);
+    } else {
+      options_.probe->message_refused();
+    }
+  }
+  settle();
+}
+
+void worker_state::take_job(const net::peer_id& from, const net::job& m, const blob& graph) {
+  accepted_job job{from, m, graph};
+  if (!graph) return fail(job, {errc::protocol, "the job came without its graph"});
+  if (draining_) return fail(job, {errc::shutdown, "the worker is draining"});
+  // Each coordinator sends no more than the slots it was offered.
+  if (waiting_.size() >= slots_.size() * std::max<std::size_t>(coordinators_.size(), 1)) {
+    return fail(job, {errc::unreachable, "the worker has more jobs than it offered slots"});
+  }
+  waiting_.push_back(std::move(job));
+  start_waiting();
+}
+
+void worker_state::start_waiting() {
+  for (std::size_t i = 0; i < slots_.size() && !waiting_.empty(); ++i) {
+    auto& slot = slots_[i];
+    if (!slot.ready || slot.job) continue;
+    slot.job = std::move(waiting_.front());
+    waiting_.pop_front();
+    const auto& what = slot.job->what;
+    options_.probe->job_started();
+    self_->send(slot.engine, engine_job{what.id, what.name, what.stage, what.target, slot.job->graph,
+                                        std::chrono::milliseconds(what.deadline_ms)});
+  }
+}
+
+void worker_state::cancel_job(const net::peer_id& from, const net::cancel_job& m) {
+  std::erase_if(waiting_, [&](const accepted_job& j) { return j.coordinator == from && j.what.id == m.id; });
+  for (auto& slot : slots_) {
+    if (slot.job && slot.job->coordinator == from && slot.job->what.id == m.id) {
+      self_->send(slot.engine, engine_cancel{m.id, m.reason});
+    }
+  }
+}
+
+void worker_state::take_state(const engine_state& m) {
+  auto& slot = slots_.at(m.slot);
+  if (m.problem) {
+    slot.ready = false;
+    slot.problem = m.problem;
+  } else {
+    slot.runs_on = m.runs_on;
+    slot.ready = m.ready;
+    if (m.ready) slot.problem.reset();
+  }
+  start_waiting();
+  offer_to_all();
+  settle();
+}
+
+void worker_state::take_outcome(engine_outcome& m) {
+  auto& slot = slots_.at(m.slot);
+  if (!slot.job || slot.job->what.id != m.id) return;
+  auto job = *std::exchange(slot.job, std::nullopt);
+  if (m.why) {
+    fail(job, *m.why);
+  } else {
+    options_.probe->job_finished(job.what.stage.name, m.phases);
+    options_.link->send(job.coordinator, net::job_done{job.what.id, job.what.stage_key, std::move(m.phases)},
+                        m.artifact);
+  }
+  start_waiting();
+  settle();
+}
+
+void worker_state::fail(const accepted_job& job, const error& why) {
+  monitoring::log_warning("job " + job.what.name + ", stage " + job.what.stage.name + ": " + to_string(why));
+  options_.probe->job_failed(to_string(why.code));
+  net::job_failed m{job.what.id, job.what.stage_key, std::string(to_string(why.code)), why.message};
+  m.reason.resize(std::min(m.reason.size(), limits::text_bytes_max));
+  options_.link->send(job.coordinator, std::move(m), nullptr);
+}
+
+net::worker_offer worker_state::make_offer(const net::peer_id& to) const {
+  net::worker_offer out;
+  out.name = options_.name;
+  out.draining = draining_;
+  for (const auto& slot : slots_) {
+    // An engine that died is back in a moment; its slot counts unless it has never worked or cannot start.
+    const bool usable = slot.runs_on && (!slot.problem || slot.problem->code != errc::engine_start);
+    if (usable) {
+      ++out.slots;
+      out.runs_on = *slot.runs_on;
+    } else if (slot.problem) {
+      out.problem = to_string(*slot.problem);
+    }
+    if (slot.job && slot.job->coordinator == to) out.running.push_back(slot.job->what.id);
+  }
+  if (out.slots > 0) out.problem.clear();
+  for (const auto& job : waiting_) {
+    if (job.coordinator == to) out.running.push_back(job.what.id);
+  }
+  out.problem.resize(std::min(out.problem.size(), limits::text_bytes_max));
+  return out;
+}
+
+void worker_state::offer(const net::peer_id& to) {
+  options_.link->send(to, make_offer(to), nullptr);
+}
+
+void worker_state::offer_to_all() {
+  auto now = summary(make_offer({}));
+  if (now == offered_) return;
+  offered_ = std::move(now);
+  for (const auto& coordinator : coordinators_) offer(coordinator);
+}
+
+void worker_state::renew_leases() {
+  tick_armed_ = false;
+  for (const auto& coordinator : coordinators_) {
+    auto held = make_offer(coordinator).running;
+    if (!held.empty()) options_.link->send(coordinator, net::job_alive{std::move(held)}, nullptr);
+  }
+  settle();
+}
+
+bool worker_state::has_jobs() const {
+  return !waiting_.empty() ||
+         std::any_of(slots_.begin(), slots_.end(), [](const slot& s) { return s.job.has_value(); });
+}
+
+void worker_state::begin_drain() {
+  draining_ = true;
+  offer_to_all();
+  settle();
+}
+
+void worker_state::settle() {
+  publish_gauges();
+  if (has_jobs()) {
+    if (!tick_armed_) {
+      tick_armed_ = true;
+      self_->delayed_send(self_, options_.lease_renewal, tick{});
+    }
+    return;
+  }
+  if (!draining_ || ended_) return;
+  ended_ = true;
+  for (auto& slot : slots_) self_->send(slot.engine, drain{});
+  if (options_.on_end) options_.on_end();
+  self_->quit();
+}
+
+void worker_state::publish_gauges() const {
+  double starting = 0, idle = 0, busy = 0, faulty = 0;
+  for (const auto& slot : slots_) {
+    if (slot.job) {
+      ++busy;
+    } else if (slot.ready) {
+      ++idle;
+    } else {
+      ++(slot.problem ? faulty : starting);
+    }
+  }
+  options_.probe->set_engines({{"starting", starting}, {"idle", idle}, {"busy", busy}, {"faulty", faulty}});
+}
+
+worker_actor::behavior_type worker_behavior(worker_state::pointer self, worker_options options) {
+  self->state.start(self, std::move(options));
+  return {
+      [self](const link_events& m) { self->state.handle(m); },
+      [self](const engine_state& m) { self->state.take_state(m); },
+      [self](engine_outcome& m) { self->state.take_outcome(m); },
+      [self](const tick&) { self->state.renew_leases(); },
+      [self](const drain&) { self->state.begin_drain(); },
+  };
+}
+
+}  // namespace fxfarm::actors

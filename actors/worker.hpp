@@ -1,0 +1,80 @@
+#pragma once
+// The worker: offers its slots to every coordinator, runs jobs in engines, keeps their leases alive, sends results back.
+
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_actor.hpp>
+
+#include <deque>
+#include <functional>
+#include <set>
+
+#include "actors/engine.hpp"
+
+namespace fxfarm::actors {
+
+using worker_actor = caf::typed_actor<caf::reacts_to<link_events>, caf::reacts_to<engine_state>,
+                                      caf::reacts_to<engine_outcome>, caf::reacts_to<tick>, caf::reacts_to<drain>>;
+
+struct worker_options {
+  std::string name;
+  std::shared_ptr<net::outbound> link;
+  unsigned slots = 1;
+  engine_settings engine;
+  std::chrono::milliseconds lease_renewal = limits::job_lease / 3;
+  std::shared_ptr<monitoring::worker_probe> probe;
+  std::function<void()> on_end;  // called once, on an actor thread, when it has drained
+};
+
+class worker_state {
+ public:
+  using pointer = worker_actor::stateful_pointer<worker_state>;
+  static inline const char* name = "worker";
+
+  worker_state() = default;
+  void start(pointer self, worker_options options);
+  void handle(const link_events& events);
+  void take_state(const engine_state& m);
+  void take_outcome(engine_outcome& m);
+  void renew_leases();
+  void begin_drain();
+
+ private:
+  struct accepted_job {
+    net::peer_id coordinator;
+    net::job what;
+    blob graph;
+  };
+  struct slot {
+    engine_actor engine;
+    bool ready = false;
+    std::optional<platform> runs_on;
+    std::optional<error> problem;
+    std::optional<accepted_job> job;
+  };
+
+  void take_job(const net::peer_id& from, const net::job& m, const blob& graph);
+  void cancel_job(const net::peer_id& from, const net::cancel_job& m);
+  void start_waiting();
+  void offer(const net::peer_id& to);
+  void offer_to_all();
+  net::worker_offer make_offer(const net::peer_id& to) const;
+  void fail(const accepted_job& job, const error& why);
+  bool has_jobs() const;
+  void settle();
+  void publish_gauges() const;
+
+  worker_actor::pointer self_ = nullptr;
+  worker_options options_;
+  std::vector<slot> slots_;
+  std::set<net::peer_id> coordinators_;  // that are up
+  // Jobs that came while every engine was busy or restarting: several coordinators may each count on the same slots.
+  std::deque<accepted_job> waiting_;
+  std::string offered_;  // what the coordinators know, to tell them only of changes
+  bool tick_armed_ = false;
+  bool draining_ = false;
+  bool ended_ = false;
+};
+
+worker_actor::behavior_type worker_behavior(worker_state::pointer self, worker_options options);
+
+}  // namespace fxfarm::actors
