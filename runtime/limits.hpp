@@ -68,8 +68,7 @@ inline constexpr std::uint64_t store_disk_bytes = 10ULL * 1024 * MiB;
 // Client.
 inline constexpr auto local_idle = 300s;         // a local farm leaves after so long without clients and jobs
 inline constexpr auto local_start_max = 15s;     // from spawn to its socket answering
-inline constexpr auto lookup_retry_delay_min = 200ms;
-inline constexpr auto lookup_retry_delay_max = 10s;
+inline constexpr auto lookup_refresh = 60s;    // a lookup without an end is repeated so often
 inline constexpr unsigned load_attempts_max = 2;  // a corrupt artifact is asked for again so often
 
 }  // namespace fxfarm::limits

@@ -1,0 +1,38 @@
+#pragma once
+// Where the client's actors write down what becomes of each graph, for threads that ask or wait.
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "runtime/client_types.hpp"
+
+namespace fxfarm::actors {
+
+class board {
+ public:
+  void put(graph_status status);
+  void erase(std::uint64_t graph);
+  std::vector<graph_status> graphs() const;
+
+  // See client::wait.
+  wait_result wait(const std::string& stage, std::chrono::milliseconds timeout) const;
+
+  void count(const std::string& name, std::uint64_t by = 1);
+  std::map<std::string, std::uint64_t> stats() const;
+  void reset_stats();
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  std::map<std::uint64_t, std::shared_ptr<const graph_status>> graphs_;
+  std::map<std::string, std::uint64_t> counters_;
+};
+
+}  // namespace fxfarm::actors

@@ -1,0 +1,95 @@
+#pragma once
+// The client's link to its farms: routes every graph to the coordinator it belongs to, and what comes back to the output
+// actors. Starts the local farm when that is the one to use.
+
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_actor.hpp>
+
+#include <set>
+#include <unordered_map>
+
+#include "actors/output.hpp"
+
+namespace fxfarm::actors {
+
+struct submit_graph {
+  std::uint64_t id = 0;
+  std::shared_ptr<graph_request> request;
+};
+// Time to look whether the local farm has come up.
+struct local_check {};
+
+using client_actor =
+    caf::typed_actor<caf::reacts_to<link_events>, caf::reacts_to<submit_graph>, caf::reacts_to<release_graph>,
+                     caf::reacts_to<to_farm>, caf::reacts_to<fall_back>, caf::reacts_to<graph_settled>,
+                     caf::reacts_to<local_check>, caf::reacts_to<drain>>;
+
+// The part of net::dialer that the client needs, so that it can be tested without sockets.
+class farm_links : public net::outbound {
+ public:
+  // Keeps trying until `disconnect`; both are idempotent.
+  virtual void connect(const std::string& endpoint) = 0;
+  virtual void disconnect(const std::string& endpoint) = 0;
+};
+
+struct client_settings {
+  std::vector<std::string> endpoints;         // of the farm; empty: the local farm only
+  std::string local_endpoint;                 // empty: no local farm
+  std::function<result<void>()> start_local;  // idempotent; returns once started, not once it answers
+  std::string space;
+  std::string salt;
+  std::shared_ptr<farm_links> links;
+  std::shared_ptr<board> log;
+  std::function<void(load_task)> load;
+};
+
+class client_state {
+ public:
+  using pointer = client_actor::stateful_pointer<client_state>;
+  static inline const char* name = "client";
+
+  client_state() = default;
+  void start(pointer self, client_settings settings);
+  void handle(const link_events& events);
+  void submit(const submit_graph& m);
+  void release(std::uint64_t id);
+  void forward(const to_farm& m);
+  void fall_back_to_local(const fall_back& m);
+  void settle(std::uint64_t id);
+  void check_local();
+  void end();
+
+ private:
+  struct graph {
+    std::string key;
+    std::string farm;  // endpoint; empty: none can be reached
+    output_actor output;
+    bool settled = false;
+  };
+
+  void farm_came(const net::peer_id& farm);
+  void farm_went(const net::peer_id& farm, const error& why);
+  void deliver(const net::inbound& in);
+  // The farm that a graph belongs to now: rendezvous hashing over the endpoints that are not known to be down, else the
+  // local farm, else none.
+  std::string route(const std::string& graph_key) const;
+  void assign(graph& g, std::string farm);
+  void need_local();
+  bool someone_waits_for(const std::string& farm) const;
+
+  client_actor::pointer self_ = nullptr;
+  client_settings settings_;
+  std::unordered_map<std::uint64_t, graph> graphs_;
+  std::unordered_map<std::string, std::set<std::uint64_t>> by_key_;
+  std::set<std::string> up_;
+  std::map<std::string, error> down_;  // endpoints that could not be reached, until they are up
+  std::chrono::milliseconds local_delay_{0};
+  bool local_check_armed_ = false;
+};
+
+client_actor::behavior_type client_behavior(client_state::pointer self, client_settings settings);
+
+}  // namespace fxfarm::actors
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::submit_graph)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::local_check)

@@ -1,0 +1,226 @@
+#include "actors/output.hpp"
+
+#include <caf/send.hpp>
+
+#include "runtime/keys.hpp"
+#include "runtime/limits.hpp"
+
+namespace fxfarm::actors {
+namespace {
+
+// Failures of the farm, not of the graph: another farm may do better.
+bool another_farm_may_serve(errc code) {
+  return code == errc::no_worker || code == errc::unreachable || code == errc::refused || code == errc::shutdown ||
+         code == errc::engine_start;
+}
+
+}  // namespace
+
+void output_state::start(pointer self, output_owner owner, output_options options) {
+  self_ = self;
+  owner_ = std::move(owner);
+  options_ = std::move(options);
+  submitted_ = options_.now();
+  const auto& request = options_.request;
+  plan_ = stage_plan(request.stages.size());
+  artifacts_.resize(request.stages.size());
+  load_attempts_.resize(request.stages.size(), 0);
+  status_.id = options_.id;
+  status_.graph_key = request.graph_key;
+  status_.name = request.name;
+  for (const auto& stage : request.stages) {
+    stage_status s;
+    s.name = stage.name;
+    s.stage_key = make_stage_key(request.graph_key, request.target, stage, options_.salt);
+    status_.stages.push_back(std::move(s));
+  }
+  publish();
+}
+
+void output_state::handle(const farm_message& m) {
+  if (m.in->peer == abandoned_farm_) return;
+  status_.farm = m.in->peer;
+  const auto& what = std::get<net::message>(m.in->event);
+  if (const auto* need = std::get_if<net::need_graph>(&what)) return on(*need);
+  if (const auto* progress = std::get_if<net::stage_progress>(&what)) return on(*progress);
+  if (const auto* ready = std::get_if<net::stage_ready>(&what)) return on(*ready, m.in->attachment);
+  if (const auto* failed = std::get_if<net::stage_failed>(&what)) return on(*failed);
+}
+
+void output_state::subscribe() {
+  net::lookup m;
+  m.graph_key = options_.request.graph_key;
+  m.name = options_.request.name;
+  m.target = options_.request.target;
+  m.space = options_.space;
+  m.graph_bytes = options_.request.graph ? options_.request.graph->size() : 0;
+  m.refused = refused_;
+  for (std::size_t i = 0; i < plan_.size(); ++i) {
+    if (plan_.at(i) == stage_plan::state::waiting) m.stages.push_back(options_.request.stages[i]);
+  }
+  if (m.stages.empty()) return;
+  options_.log->count("lookups");
+  send(std::move(m));
+  if (tick_armed_) return;
+  tick_armed_ = true;
+  self_->delayed_send(self_, limits::lookup_refresh, tick{});
+}
+
+// A farm that forgot us would leave us waiting for ever; asking again is harmless.
+void output_state::ask_again() {
+  tick_armed_ = false;
+  if (!plan_.settled()) subscribe();
+}
+
+void output_state::on(const net::need_graph&) {
+  if (!options_.request.graph) return;
+  options_.log->count("graphs_sent");
+  options_.log->count("graph_bytes", options_.request.graph->size());
+  send(net::submit{options_.request.graph_key}, options_.request.graph);
+}
+
+void output_state::on(const net::stage_progress& m) {
+  auto stage = index_of(m.stage_key);
+  if (!stage || plan_.at(*stage) != stage_plan::state::waiting) return;
+  status_.stages[*stage].state = m.state == "running" ? stage_state::running : stage_state::queued;
+  publish();
+}
+
+void output_state::on(const net::stage_ready& m, const blob& artifact) {
+  auto stage = index_of(m.stage_key);
+  if (!stage || !artifact || !plan_.mark_ready(*stage)) return;
+  options_.log->count("artifacts");
+  options_.log->count("artifact_bytes", artifact->size());
+  auto& s = status_.stages[*stage];
+  s.state = stage_state::fetched;
+  s.source = m.source;
+  s.phases = m.phases;
+  s.seconds_queued = m.queue_seconds;
+  s.seconds_to_ready = seconds();
+  artifacts_[*stage] = artifact;
+  load_next();
+  publish();
+}
+
+void output_state::on(const net::stage_failed& m) {
+  auto stage = index_of(m.stage_key);
+  if (!stage || plan_.at(*stage) != stage_plan::state::waiting) return;
+  const auto code = errc_from_string(m.code);
+  if (m.retry_ms > 0) {
+    self_->delayed_send(self_, std::chrono::milliseconds(m.retry_ms), resubscribe{});
+    return;
+  }
+  if (options_.has_fallback && abandoned_farm_.empty() && another_farm_may_serve(code)) {
+    abandoned_farm_ = status_.farm;
+    self_->send(owner_, fall_back{options_.id, {code, m.reason}});
+    return;
+  }
+  plan_.mark_failed(*stage);
+  auto& s = status_.stages[*stage];
+  s.state = stage_state::failed;
+  s.error = to_string(error{code, m.reason});
+  options_.log->count("stages_failed");
+  publish();
+}
+
+void output_state::lose_farm(const error& why) {
+  for (std::size_t i = 0; i < plan_.size(); ++i) {
+    if (plan_.at(i) != stage_plan::state::waiting) continue;
+    status_.stages[i].state = stage_state::waiting;
+    status_.stages[i].error = to_string(why);
+  }
+  publish();
+}
+
+void output_state::load_next() {
+  auto stage = plan_.take_next();
+  if (!stage) return;
+  load_started_ = options_.now();
+  ++load_attempts_[*stage];
+  load_task task;
+  task.graph = options_.id;
+  task.stage = *stage;
+  task.stage_key = status_.stages[*stage].stage_key;
+  task.artifact = std::move(artifacts_[*stage]);
+  task.done = [me = caf::actor_cast<output_actor>(self_), stage = *stage](result<void> outcome) {
+    caf::anon_send(me, load_result{stage, std::make_shared<const result<void>>(std::move(outcome))});
+  };
+  options_.load(std::move(task));
+}
+
+void output_state::finish_load(const load_result& m) {
+  if (m.stage >= plan_.size() || plan_.at(m.stage) != stage_plan::state::loading) return;
+  auto& s = status_.stages[m.stage];
+  s.seconds_load = std::chrono::duration<double>(options_.now() - load_started_).count();
+  net::switched report{options_.request.graph_key, s.stage_key, s.name, seconds(), s.seconds_load, {}};
+  const auto& outcome = *m.outcome;
+  if (outcome) {
+    s.state = stage_state::loaded;
+    s.error.clear();
+    s.seconds_to_switch = seconds();
+    status_.stage = s.name;
+    options_.log->count("stages_loaded");
+    net::release useless;
+    for (auto worse : plan_.mark_loaded(m.stage)) {
+      status_.stages[worse].state = stage_state::superseded;
+      artifacts_[worse].reset();
+      useless.stage_keys.push_back(status_.stages[worse].stage_key);
+    }
+    send(std::move(report));
+    if (!useless.stage_keys.empty()) send(std::move(useless));
+  } else {
+    const bool again =
+        outcome.failure().code == errc::corrupt && load_attempts_[m.stage] < limits::load_attempts_max;
+    report.error = to_string(outcome.failure().code);
+    plan_.mark_load_failed(m.stage, again);
+    s.state = again ? stage_state::waiting : stage_state::failed;
+    s.error = to_string(outcome.failure());
+    options_.log->count(again ? "artifacts_refused" : "stages_failed");
+    send(std::move(report));
+    if (again) {
+      refused_.push_back(s.stage_key);
+      subscribe();
+    }
+  }
+  load_next();
+  publish();
+}
+
+std::optional<std::size_t> output_state::index_of(const std::string& stage_key) const {
+  for (std::size_t i = 0; i < status_.stages.size(); ++i) {
+    if (status_.stages[i].stage_key == stage_key) return i;
+  }
+  return std::nullopt;
+}
+
+double output_state::seconds() const {
+  return std::chrono::duration<double>(options_.now() - submitted_).count();
+}
+
+void output_state::send(net::message what, blob attachment) {
+  self_->send(owner_,
+              to_farm{options_.id, std::make_shared<const net::message>(std::move(what)), std::move(attachment)});
+}
+
+void output_state::publish() {
+  const bool newly = !status_.settled && plan_.settled();
+  status_.settled = plan_.settled();
+  if (newly) {
+    options_.request.graph.reset();
+    self_->send(owner_, graph_settled{options_.id});
+  }
+  options_.log->put(status_);
+}
+
+output_actor::behavior_type output_behavior(output_state::pointer self, output_owner owner, output_options options) {
+  self->state.start(self, std::move(owner), std::move(options));
+  return {
+      [self](const farm_message& m) { self->state.handle(m); },
+      [self](const resubscribe&) { self->state.subscribe(); },
+      [self](const farm_lost& m) { self->state.lose_farm(m.why); },
+      [self](const load_result& m) { self->state.finish_load(m); },
+      [self](const tick&) { self->state.ask_again(); },
+  };
+}
+
+}  // namespace fxfarm::actors

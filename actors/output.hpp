@@ -1,0 +1,71 @@
+#pragma once
+// One graph of a client: ranks its stages, hands the best that is ready to the loader, tells the board. It asks the farm
+// again after an outage, and for a fresh artifact when one cannot be loaded.
+
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_actor.hpp>
+
+#include "actors/board.hpp"
+#include "actors/messages.hpp"
+#include "runtime/stage_plan.hpp"
+
+namespace fxfarm::actors {
+
+using output_actor =
+    caf::typed_actor<caf::reacts_to<farm_message>, caf::reacts_to<resubscribe>, caf::reacts_to<farm_lost>,
+                     caf::reacts_to<load_result>, caf::reacts_to<tick>>;
+// Whoever links output actors to farms, in practice the client actor.
+using output_owner = caf::typed_actor<caf::reacts_to<to_farm>, caf::reacts_to<fall_back>, caf::reacts_to<graph_settled>>;
+
+struct output_options {
+  std::uint64_t id = 0;
+  graph_request request;
+  std::string salt;
+  std::string space;
+  bool has_fallback = false;  // another farm can be asked when the first cannot serve the graph
+  std::shared_ptr<board> log;
+  std::function<void(load_task)> load;
+  std::function<std::chrono::steady_clock::time_point()> now = [] { return std::chrono::steady_clock::now(); };
+};
+
+class output_state {
+ public:
+  using pointer = output_actor::stateful_pointer<output_state>;
+  static inline const char* name = "output";
+
+  output_state() = default;
+  void start(pointer self, output_owner owner, output_options options);
+  void handle(const farm_message& m);
+  void subscribe();
+  void lose_farm(const error& why);
+  void finish_load(const load_result& m);
+  void ask_again();
+
+ private:
+  void on(const net::need_graph& m);
+  void on(const net::stage_progress& m);
+  void on(const net::stage_ready& m, const blob& artifact);
+  void on(const net::stage_failed& m);
+  std::optional<std::size_t> index_of(const std::string& stage_key) const;
+  double seconds() const;  // since the graph was submitted
+  void load_next();
+  void send(net::message what, blob attachment = nullptr);
+  void publish();
+
+  output_actor::pointer self_ = nullptr;
+  output_owner owner_;
+  output_options options_;
+  stage_plan plan_{0};
+  graph_status status_;
+  std::vector<blob> artifacts_;          // by stage, from arrival to load
+  std::vector<unsigned> load_attempts_;  // by stage
+  std::vector<std::string> refused_;     // stage keys whose artifact could not be loaded
+  std::chrono::steady_clock::time_point submitted_;
+  std::chrono::steady_clock::time_point load_started_;
+  std::string abandoned_farm_;  // that could not serve the graph; what it still says is void
+  bool tick_armed_ = false;
+};
+
+output_actor::behavior_type output_behavior(output_state::pointer self, output_owner owner, output_options options);
+
+}  // namespace fxfarm::actors

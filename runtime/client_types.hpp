@@ -1,0 +1,66 @@
+#pragma once
+// What a client tells about its graphs, and what it is told. See client/client.hpp.
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/bytes.hpp"
+#include "runtime/error.hpp"
+#include "runtime/platform.hpp"
+#include "runtime/stage.hpp"
+
+namespace fxfarm {
+
+// One graph for the farm.
+struct graph_request {
+  std::string graph_key;  // 64 hex digits
+  std::string name;       // for people
+  blob graph;             // serialized; kept until the last stage is settled
+  stage_list stages;      // worst to best, 1 to limits::stages_per_graph_max
+  platform target;
+};
+
+// A stage whose artifact has arrived and whose turn it is. The loader must answer each task exactly once.
+struct load_task {
+  std::uint64_t graph = 0;  // what client::submit returned
+  std::size_t stage = 0;    // index into graph_request::stages
+  std::string stage_key;
+  blob artifact;  // digest verified
+  // Thread-safe. Success: the stage is in the slot. errc::corrupt: the artifact is asked for again; any other failure
+  // settles the stage as failed.
+  std::function<void(result<void>)> done;
+};
+
+enum class stage_state { waiting, queued, running, fetched, loaded, failed, superseded };
+std::string_view to_string(stage_state s);
+
+struct stage_status {
+  std::string name;
+  std::string stage_key;
+  stage_state state = stage_state::waiting;
+  std::string source;            // "memory", "disk", or the worker that compiled it; empty until known
+  std::string error;             // "code: reason" when failed
+  double seconds_to_ready = 0;   // from submit to the artifact's arrival
+  double seconds_to_switch = 0;  // from submit to loaded
+  double seconds_load = 0;
+  double seconds_queued = 0;
+  std::map<std::string, double> phases;  // of the compile, seconds
+};
+
+struct graph_status {
+  std::uint64_t id = 0;
+  std::string graph_key;
+  std::string name;
+  std::string stage = "eager";  // the best that is loaded
+  std::string farm;             // endpoint that serves it
+  bool settled = false;         // nothing more will change
+  std::vector<stage_status> stages;
+};
+
+enum class wait_result { reached, failed, timed_out };
+
+}  // namespace fxfarm
