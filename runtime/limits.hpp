@@ -53,6 +53,8 @@ inline constexpr std::size_t stages_remembered_max = 64;      // of one such gra
 
 // Engines.
 inline constexpr std::size_t engine_frame_bytes_max = 1024 * MiB;
+inline constexpr std::size_t engine_frames_queued_max = 64;    // frames that wait for an engine to read them
+inline constexpr std::size_t engine_queue_bytes_max = 2048 * MiB;
 inline constexpr std::size_t engine_log_bytes_max = 64 * KiB;  // tail of an engine's stderr that is kept
 inline constexpr auto engine_start_max = 120s;                 // from spawn to ready
 inline constexpr auto engine_stop_grace = 2s;                  // from SIGTERM to SIGKILL
@@ -64,6 +66,9 @@ inline constexpr auto engine_memory_period = 1s;       // how often it is looked
 // Stores.
 inline constexpr std::size_t store_memory_bytes = 256 * MiB;
 inline constexpr std::uint64_t store_disk_bytes = 10ULL * 1024 * MiB;
+inline constexpr std::size_t store_attributes_bytes_max = 64 * KiB;  // what is kept beside one artifact
+inline constexpr std::size_t store_entries_max = 1'000'000;          // files that one look through the disk tier takes
+inline constexpr auto store_temp_age_max = 3600s;                    // an unfinished write this old has no writer
 
 // Client.
 inline constexpr auto local_idle = 300s;         // a local farm leaves after so long without clients and jobs

@@ -1,0 +1,29 @@
+#pragma once
+// Serves metrics over HTTP: /metrics for Prometheus, /healthz (200 with the build's version and role) for whoever wants
+// to know that the process lives.
+
+#include "monitoring/metrics.hpp"
+
+#include <memory>
+#include <string>
+
+namespace fxfarm::monitoring {
+
+class exposer {
+public:
+  // `address` is "host:port" with an IPv4 address; port 0 takes any that is free. When it cannot listen there, returns
+  // null and says why in `problem`. Keeps what it needs of `m` alive.
+  static std::unique_ptr<exposer> start(const metrics& m, const std::string& address, std::string& problem);
+  ~exposer();
+
+  // Where it listens, with the real port.
+  const std::string& address() const { return address_; }
+
+private:
+  struct impl;
+  exposer(std::unique_ptr<impl> i, std::string address);
+  std::unique_ptr<impl> impl_;
+  std::string address_;
+};
+
+}  // namespace fxfarm::monitoring

@@ -1,0 +1,82 @@
+#pragma once
+// Metric families that bound their labels and are statistics, too. Internal to monitoring.
+
+#include "monitoring/statistics.hpp"
+
+#include <initializer_list>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+namespace fxfarm::monitoring {
+
+using label_values = std::vector<std::string_view>;
+
+// The distinct values that one label has had; see label_values_max.
+class label_bound {
+public:
+  // The value itself, or "other".
+  std::string admit(std::string_view value);
+
+private:
+  std::set<std::string, std::less<>> seen_;
+};
+
+// Families of one process.
+class family_book {
+public:
+  explicit family_book(statistics& stats) : stats_(stats) {}
+
+  prometheus::Registry& registry() { return registry_; }
+  statistics& stats() { return stats_; }
+
+private:
+  prometheus::Registry registry_;
+  statistics& stats_;
+};
+
+struct family_spec {
+  std::string name;  // of the metric
+  std::string help;
+  std::vector<std::string> labels;  // names
+  std::string flat;                 // name among the statistics
+  int flat_label = -1;              // index of the label whose value is appended to it; -1: summed over all labels
+};
+
+// The children of a family by their label values. Metric is one of prometheus' types.
+template <class Metric>
+class family {
+public:
+  // `known`: label values that are shown from the start, so that rates have a zero to start from.
+  family(family_book& book, family_spec spec, std::initializer_list<label_values> known = {});
+
+  Metric& at(const label_values& values);
+
+private:
+  Metric& locked_at(const label_values& values);
+  void contribute(statistics_map& counters, statistics_map& gauges);
+
+  const family_spec spec_;
+  prometheus::Family<Metric>& family_;
+  std::mutex mutex_;  // guards what follows
+  std::vector<label_bound> bounds_;
+  std::map<std::vector<std::string>, Metric*> children_;
+};
+
+extern template class family<prometheus::Counter>;
+extern template class family<prometheus::Gauge>;
+extern template class family<prometheus::Histogram>;
+
+using counters = family<prometheus::Counter>;
+using gauges = family<prometheus::Gauge>;
+using histograms = family<prometheus::Histogram>;
+
+}  // namespace fxfarm::monitoring

@@ -1,0 +1,135 @@
+#pragma once
+// Every metric of the farm. A component gets a probe, whose verbs say what happened; names, labels and buckets are in
+// metrics.cpp only. Everything here is thread-safe.
+
+#include "monitoring/statistics.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace prometheus {
+class Collectable;
+}
+
+namespace fxfarm::monitoring {
+
+// A label keeps at most so many distinct values; what comes later counts as "other". So does a value that is empty, too
+// long or not printable ASCII: stage names come from users, reasons from peers.
+inline constexpr std::size_t label_values_max = 32;
+inline constexpr std::size_t label_bytes_max = 64;
+
+class family_book;
+
+class coordinator_probe {
+public:
+  explicit coordinator_probe(family_book& book);
+  ~coordinator_probe();
+
+  void lookup_received();
+  void joined();                             // a lookup found its job in flight
+  void stage_served(std::string_view tier);  // from "memory", "disk", ...
+  void job_queued();
+  void job_started();
+  void job_finished();
+  void job_failed(std::string_view code);  // errc by name
+  void retried();
+  void worker_came();
+  void worker_left();
+  void queue_waited(double seconds);
+  void phase_took(std::string_view stage, std::string_view phase, double seconds);
+  void compiled(std::string_view stage, double seconds);           // all phases of one job
+  void request_to_switch(std::string_view stage, double seconds);  // from the client's request to running it
+  void load_took(double seconds);                                  // in the client
+  void load_failed(std::string_view code);                         // in the client; errc by name
+  void artifact_made(double bytes);
+  void jobs_now(std::string_view state, double count);     // "queued", "running"
+  void workers_now(std::string_view state, double count);  // "idle", "busy", "draining"
+
+private:
+  struct impl;
+  std::unique_ptr<impl> impl_;
+};
+
+class store_probe {
+public:
+  explicit store_probe(family_book& book);
+  ~store_probe();
+
+  void queried(std::string_view tier);
+  void hit(std::string_view tier);
+  void failed(std::string_view tier);
+  void evicted(std::string_view tier, double bytes);
+  void size_now(std::string_view tier, double bytes);
+
+private:
+  struct impl;
+  std::unique_ptr<impl> impl_;
+};
+
+class worker_probe {
+public:
+  explicit worker_probe(family_book& book);
+  ~worker_probe();
+
+  void engines_now(std::string_view state, double count);  // "starting", "idle", "busy", "restarting"
+  void jobs_now(double running);
+  void engine_restarted(std::string_view reason);  // errc by name
+  void job_done();
+  void job_failed(std::string_view code);  // errc by name
+  void phase_took(std::string_view phase, double seconds);
+
+private:
+  struct impl;
+  std::unique_ptr<impl> impl_;
+};
+
+// What a link to peers has counted since it was opened.
+struct link_counters {
+  std::uint64_t messages_received = 0;
+  std::uint64_t messages_sent = 0;
+  std::uint64_t bytes_received = 0;
+  std::uint64_t bytes_sent = 0;
+  std::uint64_t chunk_bytes_received = 0;
+  std::uint64_t chunk_bytes_sent = 0;
+  std::map<std::string, std::uint64_t> rejected;  // reason -> messages
+  std::map<std::string, std::uint64_t> peers;     // role -> connected now
+};
+
+// All metrics of one process. Probes exist from their first use on, so a worker shows no coordinator's families; they
+// live as long as this does.
+class metrics {
+public:
+  metrics(std::string_view version, std::string_view role);
+  ~metrics();
+  metrics(const metrics&) = delete;
+  metrics& operator=(const metrics&) = delete;
+
+  coordinator_probe& coordinator();
+  store_probe& store();
+  worker_probe& worker();
+  // `read` is called whenever somebody looks, on any thread. Null: the link is gone; afterwards the last one is not
+  // called any more.
+  void watch_link(std::function<link_counters()> read);
+
+  // The same numbers by flat name ("lookups", "cache_hits_memory", "compile_seconds_sum", ...), counters since the last
+  // reset; also "resets" and "last_reset_timestamp_seconds".
+  statistics_map snapshot() const;
+  void reset();
+
+  // The exposition format of Prometheus.
+  std::string text() const;
+
+  // For the exposer: everything, and what says that the process lives (its build only).
+  std::shared_ptr<prometheus::Collectable> collectable() const;
+  std::shared_ptr<prometheus::Collectable> build() const;
+
+private:
+  struct impl;
+  std::shared_ptr<impl> impl_;
+};
+
+}  // namespace fxfarm::monitoring

@@ -1,0 +1,454 @@
+#include "runtime/engine_process.hpp"
+
+#include "runtime/file_handle.hpp"
+#include "runtime/frame_codec.hpp"
+#include "runtime/process_spawn.hpp"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <deque>
+#include <future>
+#include <mutex>
+#include <optional>
+#include <system_error>
+#include <thread>
+
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+namespace fxfarm {
+namespace {
+
+using steady = std::chrono::steady_clock;
+
+constexpr std::size_t read_bytes_max = 64 * limits::KiB;  // taken from a pipe at once
+
+// The last bytes of a stream, in at most twice as much memory.
+class tail_buffer {
+public:
+  void append(std::string_view text) {
+    text_.append(text.substr(text.size() - std::min(text.size(), limits::engine_log_bytes_max)));
+    if (text_.size() > 2 * limits::engine_log_bytes_max) shrink();
+  }
+  std::string take() {
+    shrink();
+    return std::move(text_);
+  }
+
+private:
+  void shrink() { text_.erase(0, text_.size() - std::min(text_.size(), limits::engine_log_bytes_max)); }
+
+  std::string text_;
+};
+
+// A frame on its way into the pipe.
+struct outgoing {
+  std::array<std::byte, frame_prefix_bytes> prefix;
+  bytes body;
+  std::size_t written = 0;
+
+  std::size_t size() const { return prefix.size() + body.size(); }
+};
+
+}  // namespace
+
+// The thread that owns the child: only it reads, writes, signals and reaps, so no signal can reach a reused pid.
+class engine_process::io_thread : public std::enable_shared_from_this<io_thread> {
+public:
+  io_thread(engine_options options, engine_events events)
+      : options_(std::move(options)), events_(std::move(events)), parser_(options_.frame_bytes_max) {}
+
+  result<void> start();
+  result<void> send(bytes frame);
+  void request_kill(error cause);
+  void request_kill_at_once();
+  void request_stop();
+  void set_memory_watch(std::uint64_t bytes_max);
+  void finish();
+  int pid() const { return child_.pid; }
+
+private:
+  // How hard the engine has been asked to end.
+  enum class phase { running, closing, terminating, killed };
+
+  void wake() const;
+  void run(std::promise<result<void>> started);
+  void loop();
+  void take_requests();
+  void escalate(phase next);
+  void check_memory();
+  std::optional<steady::time_point> next_timer() const;
+  void write_queued();
+  bool has_output();
+  bool read_output(std::vector<char>& buffer);
+  bool read_log(std::vector<char>& buffer);
+  exit_report reap();
+  void drain();
+
+  const engine_options options_;
+  engine_events events_;
+  file_handle wake_;
+  std::thread thread_;
+
+  std::mutex mutex_;  // guards what follows
+  std::deque<outgoing> queue_;
+  std::size_t queue_bytes_ = 0;
+  bool ended_ = false;
+  bool stop_wanted_ = false;
+  bool kill_at_once_ = false;
+  std::optional<error> cause_;
+
+  std::atomic<std::uint64_t> memory_bytes_max_{0};
+
+  // Of the thread only; child_.pid is written once, before start returns.
+  spawned_process child_;
+  frame_parser parser_;
+  tail_buffer log_;
+  std::optional<outgoing> current_;
+  phase phase_ = phase::running;
+  bool deaf_ = false;  // it was killed for a cause: its frames no longer count
+  std::optional<steady::time_point> grace_end_;
+  std::optional<steady::time_point> memory_check_;
+};
+
+result<void> engine_process::io_thread::start() {
+  wake_ = file_handle(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake_) return {errc::engine_start, std::string("no eventfd: ") + std::strerror(errno)};
+  std::promise<result<void>> started;
+  auto outcome = started.get_future();
+  try {
+    thread_ = std::thread(
+        [self = shared_from_this(), started = std::move(started)]() mutable { self->run(std::move(started)); });
+  } catch (const std::system_error& e) {
+    return {errc::engine_start, std::string("no thread: ") + e.what()};
+  }
+  auto result = outcome.get();  // spawn is bounded: it waits for the exec only
+  if (!result) thread_.join();
+  return result;
+}
+
+void engine_process::io_thread::wake() const {
+  // Fails only when the counter is full, and then the thread will wake anyway.
+  (void)::eventfd_write(wake_.get(), 1);
+}
+
+result<void> engine_process::io_thread::send(bytes frame) {
+  if (frame.empty()) return {errc::bad_input, "an empty frame cannot be sent to an engine"};
+  if (frame.size() > options_.frame_bytes_max) {
+    return {errc::too_large, "a frame of " + std::to_string(frame.size()) + " bytes, engines take " +
+                                 std::to_string(options_.frame_bytes_max)};
+  }
+  {
+    std::lock_guard lock(mutex_);
+    if (ended_ || cause_ || stop_wanted_ || kill_at_once_) return {errc::shutdown, "the engine has ended"};
+    if (queue_.size() >= limits::engine_frames_queued_max ||
+        queue_bytes_ + frame.size() > limits::engine_queue_bytes_max) {
+      return {errc::busy, "the engine does not read: " + std::to_string(queue_.size()) + " frames wait for it"};
+    }
+    queue_bytes_ += frame.size();
+    const auto prefix = frame_prefix(frame.size());
+    queue_.push_back({prefix, std::move(frame)});
+  }
+  wake();
+  return {};
+}
+
+void engine_process::io_thread::request_kill(error cause) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!cause_) cause_ = std::move(cause);
+  }
+  wake();
+}
+
+void engine_process::io_thread::request_kill_at_once() {
+  {
+    std::lock_guard lock(mutex_);
+    kill_at_once_ = true;
+  }
+  wake();
+}
+
+void engine_process::io_thread::request_stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_wanted_ = true;
+  }
+  wake();
+}
+
+void engine_process::io_thread::set_memory_watch(std::uint64_t bytes_max) {
+  memory_bytes_max_ = bytes_max;
+  wake();
+}
+
+void engine_process::io_thread::finish() {
+  request_kill_at_once();
+  if (thread_.get_id() == std::this_thread::get_id()) {
+    thread_.detach();  // within an event; the thread keeps this object until it has reaped
+  } else {
+    thread_.join();
+  }
+}
+
+void engine_process::io_thread::run(std::promise<result<void>> started) {
+  // Writing to an engine that has died must be an error, not a signal; and no handler of the program's runs here.
+  sigset_t all;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
+
+  auto child = spawn(options_);
+  if (!child) {
+    started.set_value(child.failure());
+    return;
+  }
+  child_ = std::move(*child);
+  started.set_value({});
+  loop();
+  auto report = reap();
+  auto events = std::exchange(events_, {});
+  events.on_exit(std::move(report));
+}
+
+void engine_process::io_thread::loop() {
+  std::vector<char> buffer(read_bytes_max);
+  while (true) {
+    take_requests();
+    check_memory();
+    const short writable = child_.input && has_output() ? POLLOUT : 0;
+    std::array<pollfd, 5> fds{{{child_.pidfd.get(), POLLIN, 0},
+                               {wake_.get(), POLLIN, 0},
+                               {child_.output.get(), POLLIN, 0},
+                               {child_.log.get(), POLLIN, 0},
+                               // Without anything to write, even a hang-up is none of our business.
+                               {writable != 0 ? child_.input.get() : -1, writable, 0}}};
+    int timeout_ms = -1;
+    if (auto timer = next_timer()) {
+      const auto wait = std::chrono::ceil<std::chrono::milliseconds>(*timer - steady::now()).count();
+      timeout_ms = static_cast<int>(std::clamp<std::int64_t>(wait, 0, std::int64_t{1} << 30));
+    }
+    if (::poll(fds.data(), fds.size(), timeout_ms) < 0) continue;  // EINTR: every signal is blocked, so hardly ever
+    if (fds[0].revents != 0) return;
+    if (fds[1].revents != 0) {
+      eventfd_t count;
+      (void)::eventfd_read(wake_.get(), &count);
+    }
+    if (fds[2].revents != 0 && !read_output(buffer)) child_.output.reset();
+    if (fds[3].revents != 0 && !read_log(buffer)) child_.log.reset();
+    if (fds[4].revents != 0) write_queued();
+  }
+}
+
+void engine_process::io_thread::take_requests() {
+  bool kill_at_once;
+  bool stop_wanted;
+  {
+    std::lock_guard lock(mutex_);
+    kill_at_once = kill_at_once_;
+    stop_wanted = stop_wanted_;
+    deaf_ = cause_.has_value() || kill_at_once_;
+    if (deaf_) {
+      queue_.clear();
+      queue_bytes_ = 0;
+    }
+  }
+  if (kill_at_once) escalate(phase::killed);
+  if (deaf_) escalate(phase::terminating);
+  if (stop_wanted) escalate(phase::closing);
+  if (phase_ == phase::closing && !has_output()) child_.input.reset();
+  if (grace_end_ && steady::now() >= *grace_end_) {
+    escalate(phase_ == phase::closing ? phase::terminating : phase::killed);
+  }
+}
+
+void engine_process::io_thread::escalate(phase next) {
+  if (next <= phase_) return;
+  phase_ = next;
+  grace_end_ = steady::now() + options_.stop_grace;
+  if (next == phase::closing) return;
+  child_.input.reset();
+  current_.reset();
+  if (next == phase::killed) grace_end_.reset();
+  ::kill(-child_.pid, next == phase::killed ? SIGKILL : SIGTERM);
+}
+
+void engine_process::io_thread::check_memory() {
+  const std::uint64_t bytes_max = memory_bytes_max_;
+  if (bytes_max == 0 || phase_ >= phase::terminating) {
+    memory_check_.reset();
+    return;
+  }
+  const auto now = steady::now();
+  if (memory_check_ && now < *memory_check_) return;
+  memory_check_ = now + options_.memory_period;
+  const auto used = group_resident_bytes(child_.pid);
+  if (used <= bytes_max) return;
+  request_kill({errc::memory, "the engine and its compilers use " + std::to_string(used) + " bytes, " +
+                                  std::to_string(bytes_max) + " are allowed"});
+}
+
+std::optional<steady::time_point> engine_process::io_thread::next_timer() const {
+  if (grace_end_ && memory_check_) return std::min(*grace_end_, *memory_check_);
+  return grace_end_ ? grace_end_ : memory_check_;
+}
+
+bool engine_process::io_thread::has_output() {
+  if (current_) return true;
+  std::lock_guard lock(mutex_);
+  return !queue_.empty();
+}
+
+void engine_process::io_thread::write_queued() {
+  if (!current_) {
+    std::lock_guard lock(mutex_);
+    if (queue_.empty()) return;
+    current_ = std::move(queue_.front());
+    queue_.pop_front();
+  }
+  const auto skipped = std::min(current_->written, current_->prefix.size());
+  const auto body_from = current_->written - skipped;
+  std::array<iovec, 2> parts{{{current_->prefix.data() + skipped, current_->prefix.size() - skipped},
+                              {current_->body.data() + body_from, current_->body.size() - body_from}}};
+  const auto n = ::writev(child_.input.get(), parts.data(), parts.size());
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n < 0) {
+    // It has closed its input or is dead. Either way nothing can reach it any longer; its exit tells the rest.
+    child_.input.reset();
+    current_.reset();
+    return;
+  }
+  current_->written += static_cast<std::size_t>(n);
+  if (current_->written < current_->size()) return;
+  std::lock_guard lock(mutex_);
+  queue_bytes_ -= current_->body.size();
+  current_.reset();
+}
+
+// Both readers: false when nothing more will come.
+bool engine_process::io_thread::read_output(std::vector<char>& buffer) {
+  const auto n = ::read(child_.output.get(), buffer.data(), buffer.size());
+  if (n < 0) return errno == EAGAIN || errno == EINTR;
+  if (n == 0) return false;
+  if (deaf_) return true;
+  const byte_view piece = view_of({buffer.data(), static_cast<std::size_t>(n)});
+  if (auto fed = parser_.feed(piece, events_.on_frame); !fed) {
+    deaf_ = true;
+    request_kill(fed.failure().with_context("the engine's output"));
+  }
+  return true;
+}
+
+bool engine_process::io_thread::read_log(std::vector<char>& buffer) {
+  const auto n = ::read(child_.log.get(), buffer.data(), buffer.size());
+  if (n < 0) return errno == EAGAIN || errno == EINTR;
+  if (n == 0) return false;
+  log_.append({buffer.data(), static_cast<std::size_t>(n)});
+  return true;
+}
+
+exit_report engine_process::io_thread::reap() {
+  // Before the leader is reaped, so that the group's number cannot have been given away.
+  ::kill(-child_.pid, SIGKILL);
+  siginfo_t info{};
+  while (::waitid(P_PID, static_cast<id_t>(child_.pid), &info, WEXITED) < 0 && errno == EINTR) {
+  }
+  drain();
+  exit_report report;
+  if (info.si_code == CLD_EXITED) {
+    report.code = info.si_status;
+  } else {
+    report.how = exit_report::ending::signalled;
+    report.signal = info.si_status;
+  }
+  report.log_tail = log_.take();
+  child_.input.reset();
+  child_.output.reset();
+  child_.log.reset();
+  child_.pidfd.reset();
+  std::lock_guard lock(mutex_);
+  ended_ = true;
+  queue_.clear();
+  if (cause_) report.cause = *cause_;
+  return report;
+}
+
+void engine_process::io_thread::drain() {
+  // What was in the pipes when it died. A process that has left the group may still write: a bound ends that.
+  constexpr int reads_max = 64;
+  std::vector<char> buffer(read_bytes_max);
+  for (auto* file : {&child_.output, &child_.log}) {
+    for (int i = 0; i < reads_max && *file; ++i) {
+      pollfd ready{file->get(), POLLIN, 0};
+      if (::poll(&ready, 1, 0) <= 0 || (ready.revents & POLLIN) == 0) break;
+      if (!(file == &child_.output ? read_output(buffer) : read_log(buffer))) break;
+    }
+  }
+}
+
+engine_process::engine_process(std::shared_ptr<io_thread> io) : io_(std::move(io)) {}
+
+engine_process::~engine_process() {
+  io_->finish();
+}
+
+result<std::unique_ptr<engine_process>> engine_process::start(engine_options options, engine_events events) {
+  if (!events.on_frame || !events.on_exit) return {errc::bad_input, "an engine's events must all be listened to"};
+  auto io = std::make_shared<io_thread>(std::move(options), std::move(events));
+  if (auto started = io->start(); !started) return started.failure();
+  return std::unique_ptr<engine_process>(new engine_process(std::move(io)));
+}
+
+result<void> engine_process::send(bytes frame) {
+  return io_->send(std::move(frame));
+}
+
+void engine_process::kill(error cause) {
+  io_->request_kill(std::move(cause));
+}
+
+void engine_process::stop() {
+  io_->request_stop();
+}
+
+void engine_process::set_memory_watch(std::uint64_t bytes_max) {
+  io_->set_memory_watch(bytes_max);
+}
+
+int engine_process::pid() const {
+  return io_->pid();
+}
+
+std::vector<unsigned> cpus_for(unsigned index, unsigned count) {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  std::vector<unsigned> usable;
+  if (count == 0 || ::sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return usable;
+  for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &allowed)) usable.push_back(cpu);
+  }
+  if (count >= usable.size()) return usable;
+  std::vector<unsigned> chosen;
+  for (unsigned i = 0; i < count; ++i) {
+    chosen.push_back(usable[(std::uint64_t{index} * count + i) % usable.size()]);
+  }
+  return chosen;
+}
+
+std::string to_string(const exit_report& report) {
+  std::string text = "exited with " + std::to_string(report.code);
+  if (report.how == exit_report::ending::signalled) {
+    const char* name = ::sigdescr_np(report.signal);
+    text = "killed by signal " + std::to_string(report.signal) + " (" + (name != nullptr ? name : "unknown") + ")";
+  }
+  if (report.cause.code != errc::none) text += ", because " + to_string(report.cause);
+  return text;
+}
+
+}  // namespace fxfarm

@@ -1,0 +1,93 @@
+#pragma once
+// One engine: a child process that speaks frames on its standard input and output. What the frames mean is not known
+// here, nor when the engine has run for too long: its owner knows.
+
+#include "runtime/bytes.hpp"
+#include "runtime/error.hpp"
+#include "runtime/limits.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace fxfarm {
+
+struct engine_options {
+  std::vector<std::string> argv;                   // program (looked up in PATH without a '/') and its arguments
+  std::map<std::string, std::string> environment;  // added to ours
+  std::string directory;                           // working directory; empty: ours
+  int nice = 0;                                    // added to ours
+  std::vector<unsigned> cpus;                      // CPUs it may run on, see cpus_for; empty: those that we may
+  std::uint64_t address_space_bytes = 0;           // RLIMIT_AS of each of its processes; 0: ours
+  std::uint64_t open_files = 0;                    // RLIMIT_NOFILE; 0: ours
+  std::size_t frame_bytes_max = limits::engine_frame_bytes_max;
+  std::chrono::milliseconds stop_grace = limits::engine_stop_grace;  // from a request to end to the next harder one
+  std::chrono::milliseconds memory_period = limits::engine_memory_period;  // see set_memory_watch
+};
+
+// The CPUs of the engine with that index when each gets `count` of those that this process may use; they wrap around
+// when there are not enough. `count` 0: none named.
+std::vector<unsigned> cpus_for(unsigned index, unsigned count);
+
+struct exit_report {
+  enum class ending { exited, signalled };
+  ending how = ending::exited;
+  int code = 0;    // when exited
+  int signal = 0;  // when signalled
+  // Why it was ended: what kill was told, `protocol` or `memory`; code none when it ended by itself or by stop.
+  error cause{errc::none, {}};
+  std::string log_tail;  // the last limits::engine_log_bytes_max of its standard error
+};
+
+// "exited with 1", "killed by signal 9 (Killed), because memory: ...".
+std::string to_string(const exit_report& report);
+
+// Called on the engine's own thread, one at a time; must not block and must not throw.
+struct engine_events {
+  std::function<void(bytes)> on_frame;
+  std::function<void(exit_report)> on_exit;  // exactly once, and nothing comes after it
+};
+
+// Thread-safe. The child runs in a process group of its own, which is killed as a whole when the engine ends for
+// whatever reason, so compilers that it started die with it. It dies with us, too (PR_SET_PDEATHSIG, which the kernel
+// ties to the thread that forked: the engine's own thread does, and lives until the child is reaped). Idle engines cost
+// no CPU.
+class engine_process {
+public:
+  // Returns once the program runs. Errors: `engine_start` naming the program and the reason; `bad_input` for options
+  // that cannot be. Events are told only when it succeeds; the first may come before it returns.
+  static result<std::unique_ptr<engine_process>> start(engine_options options, engine_events events);
+
+  // Kills the group at once, reaps it and tells on_exit before it returns; called from within an event it does not
+  // wait, and events may still come until on_exit.
+  ~engine_process();
+  engine_process(const engine_process&) = delete;
+  engine_process& operator=(const engine_process&) = delete;
+
+  // Queues a frame; never blocks. Errors: `too_large`, `bad_input` for an empty frame, `busy` when too much is queued,
+  // `shutdown` when the engine has ended or was told to.
+  result<void> send(bytes frame);
+
+  // SIGTERM to the group now, SIGKILL after the grace. The first cause is reported; frames are no longer delivered.
+  void kill(error cause);
+
+  // Lets it write out what is queued, then closes its standard input. After the grace SIGTERM, after another SIGKILL.
+  void stop();
+
+  // Ends the engine with `memory` once the resident memory of its process group passes `bytes_max` (memory shared
+  // between its processes counts for each); 0 turns the watch off, which is how it starts.
+  void set_memory_watch(std::uint64_t bytes_max);
+
+  int pid() const;  // for people
+
+private:
+  class io_thread;
+  explicit engine_process(std::shared_ptr<io_thread> io);
+  std::shared_ptr<io_thread> io_;
+};
+
+}  // namespace fxfarm
