@@ -33,6 +33,8 @@ inline constexpr auto reconnect_delay_max = 10s;
 // Requests.
 inline constexpr std::size_t stages_per_graph_max = 16;
 inline constexpr std::size_t text_bytes_max = 4 * KiB;    // a name, a reason, an option value
+inline constexpr std::size_t socket_path_bytes_max = 107;  // what sockaddr_un::sun_path holds, less its terminator
+inline constexpr std::size_t config_bytes_max = 1 * MiB;  // a configuration file
 inline constexpr std::size_t report_bytes_max = 512 * KiB;  // a status or statistics document
 inline constexpr std::size_t subscribers_per_job_max = 100'000;
 inline constexpr std::size_t jobs_queued_max = 100'000;

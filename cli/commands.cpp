@@ -1,0 +1,33 @@
+#include "cli/commands.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace fxfarm::cli {
+namespace {
+
+constexpr std::array table{
+    command{"local", "run a farm for this user and host; it leaves when idle", "local", local_command},
+    command{"coordinator", "run a coordinator", "coordinator", coordinator_command},
+    command{"worker", "run a worker", "worker", worker_command},
+    command{"status", "show a coordinator, its workers, jobs and store", "client", status_command},
+    command{"stats", "show counters since the last reset", "client", stats_command},
+    command{"reset-stats", "set the counters to zero", "client", reset_stats_command},
+    command{"graphs", "show graphs and how far their stages are", "client", graphs_command},
+    command{"completion", "print the completion script of a shell: completion bash", "", completion_command},
+    command{"version", "print the version", "", version_command},
+    command{"options-reference", "print docs/reference/options.md", "", options_reference_command, true},
+};
+
+}  // namespace
+
+std::span<const command> commands() {
+  return table;
+}
+
+const command* find_command(std::string_view name) {
+  const auto* it = std::find_if(table.begin(), table.end(), [&](const command& c) { return c.name == name; });
+  return it == table.end() ? nullptr : it;
+}
+
+}  // namespace fxfarm::cli

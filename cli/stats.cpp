@@ -1,0 +1,10 @@
+#include "cli/operator_command.hpp"
+#include "cli/render.hpp"
+
+namespace fxfarm::cli {
+
+exit_code stats_command(const command& self, const arguments& args) {
+  return run_operator(self, args, render_stats);
+}
+
+}  // namespace fxfarm::cli

@@ -1,0 +1,286 @@
+#include "runtime/config.hpp"
+
+#include "runtime/config_sources.hpp"
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <iterator>
+#include <thread>
+
+#include <unistd.h>
+
+namespace fxfarm {
+namespace {
+
+// --- every option, once ----------------------------------------------------------------------------------------------
+
+void declare(option_set& o, common_config& c) {
+  o.add("config", c.config, kinds::path(), "TOML file with options", "$XDG_CONFIG_HOME/fxfarm/config.toml if there");
+  o.add("log_level", c.log_level, kinds::one_of({"error", "warning", "info", "debug"}), "least level that is logged");
+  o.add("log_format", c.log_format, kinds::one_of({"text", "json"}), "form of a log line");
+}
+
+void declare(option_set& o, farm_config& c, const std::string& cache_default) {
+  o.add("cache_dir", c.cache_dir, kinds::path(), "directory of the artifacts on disk", cache_default);
+  o.add("cache_bytes", c.cache_bytes, kinds::byte_count(), "artifacts kept on disk; 0: none");
+  o.add("memory_bytes", c.memory_bytes, kinds::byte_count(), "artifacts kept in memory; 0: none");
+  o.add("salt", c.salt, kinds::text(), "part of every key; a new one disowns all artifacts so far");
+  o.add("job_deadline", c.job_deadline, kinds::duration(), "longest time that one compile may take");
+  o.add("job_attempts", c.job_attempts, kinds::count(1, 100), "attempts before a graph's stage is quarantined");
+}
+
+void declare(option_set& o, engine_config& c, const std::string& slots_default) {
+  o.add("python", c.python, kinds::path(), "interpreter that runs the engines");
+  o.add("slots", c.slots, kinds::count(1, 1024), "compiles at the same time", slots_default);
+  o.add("nice", c.nice, kinds::count(0, 19), "niceness of the engines; 19 yields most");
+  o.add("engine_memory_bytes", c.engine_memory_bytes, kinds::byte_count(),
+        "resident memory of one engine and its compilers; 0: no limit");
+  o.add("compile_threads", c.compile_threads, kinds::count(1, 1024),
+        "compilers that one engine may run at the same time", "cores / slots");
+}
+
+void declare(option_set& o, coordinator_config& c) {
+  o.add("listen", c.listen, kinds::endpoints(), "endpoints to accept clients and workers on");
+  o.add("insecure", c.insecure, kinds::boolean(), "allow endpoints that leave the host, unencrypted");
+  o.add("metrics", c.metrics, kinds::address_or_off(), "address of the metrics page");
+  declare(o, static_cast<farm_config&>(c), "$XDG_CACHE_HOME/fxfarm/coordinator");
+}
+
+void declare(option_set& o, worker_config& c) {
+  o.add("coordinators", c.coordinators, kinds::endpoints(), "coordinators to work for");
+  o.add("name", c.name, kinds::text(), "name of this worker, for people", "host name");
+  o.add("insecure", c.insecure, kinds::boolean(), "allow endpoints that leave the host, unencrypted");
+  o.add("metrics", c.metrics, kinds::address_or_off(), "address of the metrics page");
+  declare(o, static_cast<engine_config&>(c), "cores / 2, at least 1");
+}
+
+void declare(option_set& o, local_config& c) {
+  o.add("socket", c.socket, kinds::socket_file(), "socket to serve on; the lock file lies beside it",
+        "$XDG_RUNTIME_DIR/fxfarm/local-default.sock");
+  o.add("idle_timeout", c.idle_timeout, kinds::duration(), "leave after so long without clients and jobs");
+  o.add("metrics", c.metrics, kinds::address_or_off(), "address of the metrics page");
+  declare(o, static_cast<farm_config&>(c), "$XDG_CACHE_HOME/fxfarm/local");
+  declare(o, static_cast<engine_config&>(c), "1");
+}
+
+void declare(option_set& o, client_config& c) {
+  o.add("endpoint", c.endpoint, kinds::endpoint(), "coordinator to ask", "the local farm's socket");
+  o.add("json", c.json, kinds::boolean(), "print the answer as JSON");
+}
+
+// --- defaults that depend on the host, and checks across options -----------------------------------------------------
+
+std::string default_socket(const config_inputs& in) {
+  auto directory = paths::runtime_directory(in.environment, in.uid);
+  auto file = paths::local_socket(directory, paths::default_environment_tag);
+  return file ? *file : std::string();
+}
+
+void fill_defaults(coordinator_config& c, const config_inputs& in) {
+  c.cache_dir = paths::cache_directory(in.environment, in.uid) + "/coordinator";
+}
+
+void fill_defaults(worker_config& c, const config_inputs& in) {
+  c.name = in.host_name;
+  c.slots = std::max(1u, in.cores / 2);
+}
+
+void fill_defaults(local_config& c, const config_inputs& in) {
+  c.socket = default_socket(in);
+  c.cache_dir = paths::cache_directory(in.environment, in.uid) + "/local";
+}
+
+void fill_defaults(client_config& c, const config_inputs& in) {
+  if (auto socket = default_socket(in); !socket.empty()) c.endpoint = "ipc://" + socket;
+}
+
+using values = std::map<std::string, config_value>;
+
+result<void> check_endpoints(const std::vector<std::string>& endpoints, bool insecure, const std::string& name,
+                             const values& v) {
+  for (const auto& e : endpoints) {
+    if (insecure || stays_on_host(e)) continue;
+    return {errc::refused, name + ": " + e + " leaves this host and would not be encrypted; use ipc:// or a loopback " +
+                               "address, or accept that with --insecure (" + v.at(name).where + ")"};
+  }
+  return {};
+}
+
+result<void> check_local_name(const std::string& text, const char* option_name) {
+  if (!text.empty()) return {};
+  return {errc::bad_config, std::string(option_name) +
+                                ": the default path is too long for a socket; set XDG_RUNTIME_DIR " +
+                                "or TMPDIR to a shorter one, or give --" + option_name};
+}
+
+void share_cores(engine_config& c, const config_inputs& in) {
+  if (c.compile_threads == 0) c.compile_threads = std::max(1u, in.cores / c.slots);
+}
+
+result<void> settle(coordinator_config& c, const config_inputs&, const values& v) {
+  return check_endpoints(c.listen, c.insecure, "listen", v);
+}
+
+result<void> settle(worker_config& c, const config_inputs& in, const values& v) {
+  share_cores(c, in);
+  return check_endpoints(c.coordinators, c.insecure, "coordinators", v);
+}
+
+result<void> settle(local_config& c, const config_inputs& in, const values&) {
+  share_cores(c, in);
+  return check_local_name(c.socket, "socket");
+}
+
+result<void> settle(client_config& c, const config_inputs&, const values&) {
+  return check_local_name(c.endpoint, "endpoint");
+}
+
+// --- merging ---------------------------------------------------------------------------------------------------------
+
+template <class Config>
+option_listing listing(const char* table) {
+  Config standard;
+  option_set options;
+  declare(options, standard);
+  option_listing out{table, options.all()};
+  for (auto& o : out.options) {
+    o.assign = nullptr;
+    o.current = nullptr;
+  }
+  return out;
+}
+
+sources::table_names tables_of_the_file() {
+  sources::table_names allowed;
+  for (const auto& l : list_options()) {
+    for (const auto& o : l.options) {
+      // A file cannot name a file, and how an answer is printed is for each call.
+      if (o.name != "config" && o.name != "json") allowed[l.table].push_back(o.name);
+    }
+  }
+  auto& client = allowed["client"];
+  client.insert(client.end(), sources::python_options().begin(), sources::python_options().end());
+  return allowed;
+}
+
+std::vector<std::string> names_of_all() {
+  std::vector<std::string> names;
+  for (const auto& l : list_options()) {
+    for (const auto& o : l.options) names.push_back(o.name);
+  }
+  return names;
+}
+
+// Which file to read, and whether it must exist.
+struct file_choice {
+  std::string file;
+  bool required = false;
+};
+
+file_choice choose_file(const values& merged, const config_inputs& in) {
+  if (auto it = merged.find("config"); it != merged.end()) return {it->second.text, true};
+  return {paths::default_config_file(in.environment), false};
+}
+
+result<values> gather(const config_inputs& in, const option_set& options, std::string_view table) {
+  auto merged = sources::from_arguments(in.arguments, options);
+  if (!merged) return merged;
+  auto variables = sources::from_environment(in.environment, options, names_of_all());
+  if (!variables) return variables;
+  merged->merge(*variables);  // keeps what is there
+
+  auto choice = choose_file(*merged, in);
+  if (choice.file.empty()) return merged;
+  auto text = in.read_file(choice.file);
+  if (!text) {
+    if (!choice.required && text.failure().code == errc::not_found) return merged;
+    return error{errc::bad_config, "config: " + text.failure().message};
+  }
+  auto file = sources::from_toml(*text, choice.file, options, table, tables_of_the_file());
+  if (!file) return file;
+  merged->merge(*file);
+  merged->insert({"config", {choice.file, config_source::standard, "default"}});
+  return merged;
+}
+
+template <class Config>
+result<parsed<Config>> parse(const config_inputs& in, const char* table) {
+  parsed<Config> out;
+  if (sources::wants_help(in.arguments)) {
+    out.help_wanted = true;
+    return out;
+  }
+  fill_defaults(out.config, in);
+  option_set options;
+  declare(options, static_cast<common_config&>(out.config));
+  declare(options, out.config);
+
+  auto given = gather(in, options, table);
+  if (!given) return given.failure();
+  out.values = *std::move(given);
+  for (const auto& o : options.all()) {
+    auto it = out.values.find(o.name);
+    if (it == out.values.end() || o.assign(it->second.text)) continue;
+    return {errc::bad_config,
+            o.name + ": \"" + it->second.text + "\" is not allowed, want " + o.allowed + " (" + it->second.where + ")"};
+  }
+  if (auto settled = settle(out.config, in, out.values); !settled) return settled.failure();
+  for (const auto& o : options.all()) out.values.insert({o.name, {o.current(), config_source::standard, "default"}});
+  return out;
+}
+
+result<std::string> read_config_file(const std::string& file) {
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) {
+    auto code = ::access(file.c_str(), F_OK) == 0 ? errc::io : errc::not_found;
+    return {code, file + (code == errc::io ? " cannot be read" : " does not exist")};
+  }
+  std::string text(limits::config_bytes_max + 1, '\0');
+  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (stream.bad()) return {errc::io, file + " cannot be read"};
+  text.resize(static_cast<std::size_t>(stream.gcount()));
+  if (text.size() > limits::config_bytes_max) {
+    return {errc::too_large, file + " has more than " + render_bytes(limits::config_bytes_max)};
+  }
+  return text;
+}
+
+}  // namespace
+
+config_inputs config_inputs::of_process(std::vector<std::string> arguments) {
+  std::array<char, 256> host{};
+  if (::gethostname(host.data(), host.size() - 1) != 0) host = {"localhost"};
+  return {std::move(arguments), process_environment(),
+          read_config_file,     std::max(1u, std::thread::hardware_concurrency()),
+          host.data(),          ::geteuid()};
+}
+
+std::string_view to_string(config_source source) {
+  constexpr std::array<std::string_view, 4> names{"flag", "variable", "file", "default"};
+  return names.at(static_cast<std::size_t>(source));
+}
+
+result<parsed<coordinator_config>> parse_coordinator(const config_inputs& in) {
+  return parse<coordinator_config>(in, "coordinator");
+}
+
+result<parsed<worker_config>> parse_worker(const config_inputs& in) {
+  return parse<worker_config>(in, "worker");
+}
+
+result<parsed<local_config>> parse_local(const config_inputs& in) {
+  return parse<local_config>(in, "local");
+}
+
+result<parsed<client_config>> parse_client(const config_inputs& in) {
+  return parse<client_config>(in, "client");
+}
+
+std::vector<option_listing> list_options() {
+  auto local = listing<local_config>("local");
+  return {listing<common_config>(""), listing<coordinator_config>("coordinator"), listing<worker_config>("worker"),
+          std::move(local), listing<client_config>("client")};
+}
+
+}  // namespace fxfarm

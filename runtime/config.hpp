@@ -1,0 +1,125 @@
+#pragma once
+// The configuration of every role. A value comes from the flag, else the FXFARM_* variable, else the TOML file, else
+// the default; what is unknown or not allowed is refused with its name, what is allowed, and where it stood.
+//
+// To add an option: a field here and one line in config.cpp. docs/reference/options.md is generated from those lines.
+
+#include "runtime/error.hpp"
+#include "runtime/limits.hpp"
+#include "runtime/options.hpp"
+#include "runtime/paths.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fxfarm {
+
+struct common_config {
+  std::string config;  // the file that was read; empty: none
+  std::string log_level = "info";
+  std::string log_format = "text";
+};
+
+// What a coordinator keeps and promises; the local farm has one too.
+struct farm_config {
+  std::string cache_dir;
+  std::uint64_t cache_bytes = limits::store_disk_bytes;     // 0: nothing on disk
+  std::uint64_t memory_bytes = limits::store_memory_bytes;  // 0: nothing in memory
+  std::string salt;
+  std::chrono::milliseconds job_deadline = limits::job_deadline;
+  unsigned job_attempts = limits::job_attempts_max;
+};
+
+// The engines of a worker; the local farm has some too.
+struct engine_config {
+  std::string python = "python3";
+  unsigned slots = 1;
+  unsigned nice = 10;
+  std::uint64_t engine_memory_bytes = limits::engine_memory_bytes;  // 0: no limit
+  unsigned compile_threads = 0;                                     // after parsing at least 1
+};
+
+struct coordinator_config : common_config, farm_config {
+  std::vector<std::string> listen{"tcp://127.0.0.1:7070"};
+  bool insecure = false;
+  std::string metrics = "127.0.0.1:9090";  // empty: off
+};
+
+struct worker_config : common_config, engine_config {
+  std::vector<std::string> coordinators{"tcp://127.0.0.1:7070"};
+  std::string name;
+  bool insecure = false;
+  std::string metrics = "127.0.0.1:9091";  // empty: off
+};
+
+struct local_config : common_config, farm_config, engine_config {
+  local_config() { nice = 19; }  // the user's own programs come first
+
+  std::string socket;  // a file; see endpoint() and lock()
+  std::chrono::milliseconds idle_timeout = limits::local_idle;
+  std::string metrics = "127.0.0.1:0";  // empty: off
+
+  std::string endpoint() const { return "ipc://" + socket; }
+  std::string lock() const { return paths::lock_beside(socket); }
+};
+
+// Commands that ask a coordinator.
+struct client_config : common_config {
+  std::string endpoint;
+  bool json = false;
+};
+
+// What parsing sees of the world.
+struct config_inputs {
+  std::vector<std::string> arguments;  // behind the command's name
+  fxfarm::environment environment;
+  // The content of a file; `not_found` when there is none.
+  std::function<result<std::string>(const std::string& file)> read_file;
+  unsigned cores = 1;
+  std::string host_name;
+  unsigned uid = 0;
+
+  static config_inputs of_process(std::vector<std::string> arguments);
+};
+
+enum class config_source { flag, variable, file, standard };
+std::string_view to_string(config_source source);
+
+struct config_value {
+  std::string text;
+  config_source source = config_source::standard;
+  std::string where;  // "flag --slots", "variable FXFARM_SLOTS", "/etc/fxfarm.toml:3:9", "default"
+};
+
+template <class Config>
+struct parsed {
+  Config config;
+  std::map<std::string, config_value> values;  // by option name
+  bool help_wanted = false;                    // --help was given; nothing else has been checked
+};
+
+// Errors of all: bad_config, or refused when an endpoint that leaves the host lacks `insecure`.
+result<parsed<coordinator_config>> parse_coordinator(const config_inputs& in);
+result<parsed<worker_config>> parse_worker(const config_inputs& in);
+result<parsed<local_config>> parse_local(const config_inputs& in);
+result<parsed<client_config>> parse_client(const config_inputs& in);
+
+// One role's options as people read them: for --help, for shell completion, for the reference. They are not bound to a
+// struct: `assign` and `current` are empty.
+struct option_listing {
+  std::string table;  // "coordinator"; empty for the options that all roles have
+  std::vector<option> options;
+};
+std::vector<option_listing> list_options();
+// --help's lines for the role with that table, the common options last.
+std::string options_help(std::string_view table);
+// docs/reference/options.md.
+std::string options_reference();
+
+}  // namespace fxfarm

@@ -1,0 +1,105 @@
+// The program as a shell sees it: exit codes, and what goes to which stream.
+
+#include "cli/commands.hpp"
+#include "runtime/config.hpp"
+
+#include <array>
+#include <cstdio>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <sys/wait.h>
+
+namespace fxfarm::cli {
+namespace {
+
+struct outcome {
+  int code = -1;
+  std::string text;
+};
+
+// Runs the program in an environment of its own, so that the user's variables and files have no say.
+outcome run(const std::string& arguments, const std::string& streams = "2>&1") {
+  auto line = "env -i HOME=/nonexistent XDG_RUNTIME_DIR=/nonexistent " FXFARM_PROGRAM " " + arguments + " " + streams;
+  FILE* pipe = ::popen(line.c_str(), "r");
+  if (pipe == nullptr) return {};
+  outcome out;
+  std::array<char, 4096> piece{};
+  while (auto n = std::fread(piece.data(), 1, piece.size(), pipe)) out.text.append(piece.data(), n);
+  int status = ::pclose(pipe);
+  if (WIFEXITED(status)) out.code = WEXITSTATUS(status);
+  return out;
+}
+
+TEST(program, help_names_every_command_that_is_not_hidden) {
+  auto help = run("--help", "2>/dev/null");
+  EXPECT_EQ(help.code, exit_ok);
+  for (const auto& c : commands()) {
+    EXPECT_EQ(help.text.find("\n  " + std::string(c.name) + " ") == std::string::npos, c.hidden) << c.name;
+  }
+}
+
+TEST(program, every_command_answers_help_on_standard_output) {
+  for (const auto& c : commands()) {
+    if (c.hidden) continue;
+    auto help = run(std::string(c.name) + " --help", "2>/dev/null");
+    EXPECT_EQ(help.code, exit_ok) << c.name;
+    EXPECT_TRUE(help.text.starts_with("fxfarm " + std::string(c.name) + ": ")) << help.text;
+    EXPECT_EQ(help.text.find("--log-level") != std::string::npos, !c.table.empty()) << help.text;
+  }
+}
+
+TEST(program, usage_errors_exit_with_2_and_say_what_is_wrong_on_standard_error) {
+  const std::pair<std::string, std::string> rows[] = {
+      {"", "Usage: fxfarm COMMAND"},
+      {"statsu", "unknown command \"statsu\"; did you mean stats or status?"},
+      {"status --jsn", "unknown flag --jsn; did you mean --json?"},
+      {"worker --slots none", "slots: \"none\" is not allowed, want a number from 1 to 1024 (flag --slots)"},
+      {"coordinator --config /nonexistent/c.toml", "config: /nonexistent/c.toml does not exist"},
+      {"version extra", "unexpected argument \"extra\""},
+      {"completion fish", "want the name of a shell: bash"},
+  };
+  for (const auto& [arguments, said] : rows) {
+    auto both = run(arguments);
+    EXPECT_EQ(both.code, exit_usage) << arguments;
+    EXPECT_NE(both.text.find(said), std::string::npos) << both.text;
+    EXPECT_EQ(run(arguments, "2>/dev/null").text, "") << arguments;
+  }
+}
+
+TEST(program, an_endpoint_where_nobody_answers_is_a_failed_operation_that_names_it) {
+  for (auto command : {"status", "stats", "reset-stats", "graphs"}) {
+    auto got = run(std::string(command) + " --endpoint ipc:///nonexistent/farm.sock");
+    EXPECT_EQ(got.code, exit_failed) << command;
+    EXPECT_NE(got.text.find("ipc:///nonexistent/farm.sock"), std::string::npos) << got.text;
+  }
+}
+
+TEST(program, an_endpoint_that_leaves_the_host_is_refused) {
+  auto got = run("coordinator --listen tcp://0.0.0.0:7070");
+  EXPECT_EQ(got.code, exit_failed);
+  EXPECT_NE(got.text.find("--insecure"), std::string::npos) << got.text;
+}
+
+TEST(program, version_is_text_or_json) {
+  EXPECT_TRUE(run("version").text.starts_with("fxfarm "));
+  EXPECT_EQ(run("--version").text, run("version").text);
+  auto document = nlohmann::json::parse(run("version --json").text, nullptr, false);
+  ASSERT_TRUE(document.is_object());
+  EXPECT_TRUE(run("version").text.find(document["build"].get<std::string>()) != std::string::npos);
+}
+
+TEST(program, completion_offers_the_flags_of_a_command) {
+  auto got =
+      run("completion bash > completion.sh && bash -c 'source completion.sh; COMP_WORDS=(fxfarm worker --sl); "
+          "COMP_CWORD=2; _fxfarm; echo \"${COMPREPLY[@]}\"'; rm -f completion.sh");
+  EXPECT_EQ(got.text, "--slots\n");
+}
+
+TEST(program, prints_the_reference_of_all_options) {
+  EXPECT_EQ(run("options-reference").text, options_reference());
+}
+
+}  // namespace
+}  // namespace fxfarm::cli

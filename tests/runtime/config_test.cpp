@@ -1,0 +1,276 @@
+#include "runtime/config.hpp"
+
+#include <set>
+
+#include <gtest/gtest.h>
+
+namespace fxfarm {
+namespace {
+
+constexpr const char* config_file = "/etc/fxfarm.toml";
+
+config_inputs inputs(std::vector<std::string> arguments = {}, environment env = {}, std::string toml = {}) {
+  env.insert({{"HOME", "/home/ada"}, {"XDG_RUNTIME_DIR", "/run/user/7"}});
+  if (!toml.empty()) env["FXFARM_CONFIG"] = config_file;
+  return {std::move(arguments),
+          std::move(env),
+          [toml](const std::string& file) -> result<std::string> {
+            if (file == config_file && !toml.empty()) return toml;
+            return {errc::not_found, file + " does not exist"};
+          },
+          8,
+          "farmhand",
+          7};
+}
+
+std::string message(const result<parsed<coordinator_config>>& r) {
+  return r ? "accepted" : to_string(r.failure());
+}
+
+TEST(config, takes_the_flag_then_the_variable_then_the_file_then_the_default) {
+  const environment variable{{"FXFARM_MEMORY_BYTES", "2MiB"}};
+  const std::string toml = "[coordinator]\nmemory_bytes = \"3MiB\"\n";
+  struct row {
+    config_inputs in;
+    std::uint64_t bytes;
+    config_source source;
+    std::string where;
+  };
+  const row rows[] = {
+      {inputs({"--memory-bytes", "1MiB"}, variable, toml), limits::MiB, config_source::flag, "flag --memory-bytes"},
+      {inputs({"--memory-bytes=1MiB"}, variable, toml), limits::MiB, config_source::flag, "flag --memory-bytes"},
+      {inputs({}, variable, toml), 2 * limits::MiB, config_source::variable, "variable FXFARM_MEMORY_BYTES"},
+      {inputs({}, {}, toml), 3 * limits::MiB, config_source::file, "/etc/fxfarm.toml:2:16"},
+      {inputs(), limits::store_memory_bytes, config_source::standard, "default"},
+  };
+  for (const auto& r : rows) {
+    auto got = parse_coordinator(r.in);
+    ASSERT_TRUE(got) << message(got);
+    EXPECT_EQ(got->config.memory_bytes, r.bytes) << r.where;
+    EXPECT_EQ(got->values.at("memory_bytes").source, r.source) << r.where;
+    EXPECT_EQ(got->values.at("memory_bytes").where, r.where);
+  }
+}
+
+TEST(config, refuses_what_is_unknown_or_not_allowed_with_its_name_what_is_allowed_and_where_it_stood) {
+  struct row {
+    config_inputs in;
+    std::string said;
+  };
+  const row rows[] = {
+      {inputs({"--memory-bytes", "much"}),
+       "bad_config: memory_bytes: \"much\" is not allowed, want bytes such as 4096, 64KiB or 2GiB (flag "
+       "--memory-bytes)"},
+      {inputs({}, {{"FXFARM_CACHE_BYTES", "-1"}}),
+       "bad_config: cache_bytes: \"-1\" is not allowed, want bytes such as 4096, 64KiB or 2GiB "
+       "(variable FXFARM_CACHE_BYTES)"},
+      {inputs({}, {}, "[coordinator]\n\njob_deadline = \"30\"\n"),
+       "bad_config: job_deadline: \"30\" is not allowed, want a duration such as 500ms, 30s or 2h "
+       "(/etc/fxfarm.toml:3:16)"},
+      {inputs({"--job-deadline", "0s"}),
+       "bad_config: job_deadline: \"0s\" is not allowed, want a duration such as 500ms, 30s or 2h (flag "
+       "--job-deadline)"},
+      {inputs({"--job-attempts", "0"}),
+       "bad_config: job_attempts: \"0\" is not allowed, want a number from 1 to 100 (flag --job-attempts)"},
+      {inputs({"--log-level", "loud"}),
+       "bad_config: log_level: \"loud\" is not allowed, want one of error, warning, info, debug (flag --log-level)"},
+      {inputs({"--log-format", ""}),
+       "bad_config: log_format: \"\" is not allowed, want one of text, json (flag --log-format)"},
+      {inputs({"--listen", "udp://127.0.0.1:1"}),
+       "bad_config: listen: \"udp://127.0.0.1:1\" is not allowed, want a list of tcp://HOST:PORT or ipc:///PATH "
+       "(flag --listen)"},
+      {inputs({"--listen", "tcp://127.0.0.1:1,"}),
+       "bad_config: listen: \"tcp://127.0.0.1:1,\" is not allowed, want a list of tcp://HOST:PORT or ipc:///PATH "
+       "(flag --listen)"},
+      {inputs({"--metrics", "9090"}),
+       "bad_config: metrics: \"9090\" is not allowed, want HOST:PORT or off (flag --metrics)"},
+      {inputs({"--metrics", "127.0.0.1:65536"}),
+       "bad_config: metrics: \"127.0.0.1:65536\" is not allowed, want HOST:PORT or off (flag --metrics)"},
+      {inputs({"--cache-dir", ""}), "bad_config: cache_dir: \"\" is not allowed, want a path (flag --cache-dir)"},
+      {inputs({"--salt", "two\nlines"}),
+       "bad_config: salt: \"two\nlines\" is not allowed, want one line of text (flag --salt)"},
+      {inputs({"--insecure=perhaps"}),
+       "bad_config: insecure: \"perhaps\" is not allowed, want true or false (flag --insecure)"},
+      {inputs({}, {}, "[coordinator]\nmemory_bytes = 1.5\n"),
+       "bad_config: memory_bytes: want bytes such as 4096, 64KiB or 2GiB (/etc/fxfarm.toml:2:16)"},
+      {inputs({}, {}, "[coordinator]\nsalt = [\"a\", \"b\"]\n"),
+       "bad_config: salt: want one line of text (/etc/fxfarm.toml:2:8)"},
+      {inputs({"--memory"}), "bad_config: unknown flag --memory; did you mean --memory-bytes?"},
+      {inputs({"--listne=tcp://127.0.0.1:1"}), "bad_config: unknown flag --listne; did you mean --listen?"},
+      {inputs({"--zzzzzz"}), "bad_config: unknown flag --zzzzzz"},
+      {inputs({"extra"}), "bad_config: unexpected argument \"extra\""},
+      {inputs({"--salt", "a", "--salt", "b"}), "bad_config: flag --salt is given more than once"},
+      {inputs({}, {{"FXFARM_MEMORY_BITES", "1"}}),
+       "bad_config: unknown variable FXFARM_MEMORY_BITES; did you mean FXFARM_MEMORY_BYTES?"},
+      {inputs({}, {}, "[coordinator]\nmemory_bites = 1\n"),
+       "bad_config: unknown key \"memory_bites\" in [coordinator] (/etc/fxfarm.toml:2:1); did you mean memory_bytes?"},
+      {inputs({}, {}, "log_levle = \"info\"\n"),
+       "bad_config: unknown key \"log_levle\" in the top level (/etc/fxfarm.toml:1:1); did you mean log_level?"},
+      {inputs({}, {}, "[worker]\nslotz = 1\n"),
+       "bad_config: unknown key \"slotz\" in [worker] (/etc/fxfarm.toml:2:1); did you mean slots?"},
+      {inputs({}, {}, "[cordinator]\n"),
+       "bad_config: unknown table [cordinator] (/etc/fxfarm.toml:1:2); did you mean coordinator?"},
+      {inputs({"--config", "/nowhere.toml"}), "bad_config: config: /nowhere.toml does not exist"},
+  };
+  for (const auto& r : rows) EXPECT_EQ(message(parse_coordinator(r.in)), r.said);
+}
+
+TEST(config, tells_line_and_column_of_a_file_that_is_no_toml) {
+  auto got = parse_coordinator(inputs({}, {}, "[coordinator]\nsalt = \n"));
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.failure().code, errc::bad_config);
+  EXPECT_TRUE(got.failure().message.starts_with("/etc/fxfarm.toml:2:8: ")) << got.failure().message;
+}
+
+TEST(config, tells_which_flag_lacks_its_value) {
+  auto got = parse_coordinator(inputs({"--salt"}));
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.failure().code, errc::bad_config);
+  EXPECT_NE(got.failure().message.find("--salt"), std::string::npos) << got.failure().message;
+}
+
+TEST(config, passes_over_variables_of_other_roles_and_of_the_python_package) {
+  auto got = parse_coordinator(inputs({}, {{"FXFARM_SLOTS", "4"}, {"FXFARM_STAGES", "default"}, {"FXFARM_LOG", "x"}},
+                                      "[client]\nstages = [\"default\"]\n[worker]\nslots = 3\n"));
+  EXPECT_TRUE(got) << message(got);
+}
+
+TEST(config, reads_lists_from_every_source) {
+  const std::vector<std::string> both{"tcp://127.0.0.1:1", "ipc:///run/f.sock"};
+  const config_inputs ways[] = {
+      inputs({"--listen", both[0], "--listen", both[1]}),
+      inputs({"--listen", both[0] + "," + both[1]}),
+      inputs({}, {{"FXFARM_LISTEN", both[0] + "," + both[1]}}),
+      inputs({}, {}, "[coordinator]\nlisten = [\"" + both[0] + "\", \"" + both[1] + "\"]\n"),
+  };
+  for (const auto& in : ways) {
+    auto got = parse_coordinator(in);
+    ASSERT_TRUE(got) << message(got);
+    EXPECT_EQ(got->config.listen, both);
+  }
+}
+
+TEST(config, reads_switches_from_every_source) {
+  const std::string open = "tcp://0.0.0.0:7070";
+  const config_inputs ways[] = {
+      inputs({"--listen", open, "--insecure"}),
+      inputs({"--listen", open, "--insecure=true"}),
+      inputs({"--listen", open}, {{"FXFARM_INSECURE", "1"}}),
+      inputs({"--listen", open}, {}, "[coordinator]\ninsecure = true\n"),
+  };
+  for (const auto& in : ways) EXPECT_TRUE(parse_coordinator(in)) << message(parse_coordinator(in));
+  EXPECT_FALSE(parse_coordinator(inputs({"--listen", open, "--insecure=false"}, {{"FXFARM_INSECURE", "1"}})));
+}
+
+TEST(config, refuses_an_endpoint_that_leaves_the_host_unless_insecure_is_accepted) {
+  EXPECT_EQ(
+      message(parse_coordinator(inputs({"--listen", "tcp://127.0.0.1:1,tcp://10.0.0.1:7070"}))),
+      "refused: listen: tcp://10.0.0.1:7070 leaves this host and would not be encrypted; use ipc:// or a loopback "
+      "address, or accept that with --insecure (flag --listen)");
+  EXPECT_FALSE(parse_worker(inputs({"--coordinators", "tcp://farm-0:7070"})));
+  auto accepted = parse_worker(inputs({"--coordinators", "tcp://farm-0:7070", "--insecure"}));
+  ASSERT_TRUE(accepted);
+  EXPECT_EQ(accepted->config.coordinators, std::vector<std::string>{"tcp://farm-0:7070"});
+}
+
+TEST(config, a_missing_default_file_is_no_error_and_an_existing_one_is_read) {
+  auto in = inputs();
+  in.read_file = [](const std::string& file) -> result<std::string> {
+    if (file == "/home/ada/.config/fxfarm/config.toml") return std::string("log_level = \"debug\"\n");
+    return {errc::not_found, file};
+  };
+  auto got = parse_coordinator(in);
+  ASSERT_TRUE(got) << message(got);
+  EXPECT_EQ(got->config.log_level, "debug");
+  EXPECT_EQ(got->values.at("log_level").where, "/home/ada/.config/fxfarm/config.toml:1:13");
+
+  in.read_file = [](const std::string& file) -> result<std::string> { return {errc::io, file + " cannot be read"}; };
+  EXPECT_EQ(message(parse_coordinator(in)), "bad_config: config: /home/ada/.config/fxfarm/config.toml cannot be read");
+}
+
+TEST(config, defaults_follow_the_host) {
+  auto worker = parse_worker(inputs());
+  ASSERT_TRUE(worker);
+  EXPECT_EQ(worker->config.name, "farmhand");
+  EXPECT_EQ(worker->config.slots, 4u);
+  EXPECT_EQ(worker->config.compile_threads, 2u);
+  EXPECT_EQ(worker->config.nice, 10u);
+  EXPECT_EQ(worker->values.at("compile_threads").text, "2");
+
+  auto single = inputs();
+  single.cores = 1;
+  worker = parse_worker(single);
+  ASSERT_TRUE(worker);
+  EXPECT_EQ(worker->config.slots, 1u);
+  EXPECT_EQ(worker->config.compile_threads, 1u);
+
+  auto local = parse_local(inputs());
+  ASSERT_TRUE(local);
+  EXPECT_EQ(local->config.endpoint(), "ipc:///run/user/7/fxfarm/local-default.sock");
+  EXPECT_EQ(local->config.lock(), "/run/user/7/fxfarm/local-default.lock");
+  EXPECT_EQ(local->config.cache_dir, "/home/ada/.cache/fxfarm/local");
+  EXPECT_EQ(local->config.nice, 19u);
+  EXPECT_EQ(local->config.slots, 1u);
+  EXPECT_EQ(local->config.idle_timeout, limits::local_idle);
+
+  auto client = parse_client(inputs({"--json"}));
+  ASSERT_TRUE(client);
+  EXPECT_EQ(client->config.endpoint, "ipc:///run/user/7/fxfarm/local-default.sock");
+  EXPECT_TRUE(client->config.json);
+}
+
+TEST(config, asks_for_another_socket_when_the_default_is_too_long_for_one) {
+  auto deep = inputs({}, {{"XDG_RUNTIME_DIR", "/" + std::string(120, 'd')}});
+  auto got = parse_local(deep);
+  ASSERT_FALSE(got);
+  EXPECT_NE(got.failure().message.find("--socket"), std::string::npos) << got.failure().message;
+  deep.arguments = {"--socket", "/run/s.sock"};
+  EXPECT_TRUE(parse_local(deep));
+}
+
+TEST(config, metrics_can_be_off) {
+  auto got = parse_coordinator(inputs({"--metrics", "off"}));
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->config.metrics, "");
+}
+
+TEST(config, help_is_answered_whatever_else_is_wrong) {
+  auto got = parse_coordinator(inputs({"--wrong", "--help"}));
+  ASSERT_TRUE(got);
+  EXPECT_TRUE(got->help_wanted);
+}
+
+TEST(config, help_and_reference_name_every_option) {
+  auto reference = options_reference();
+  for (const auto& listing : list_options()) {
+    auto help = options_help(listing.table.empty() ? "client" : listing.table);
+    std::set<std::string> seen;
+    for (const auto& o : listing.options) {
+      EXPECT_TRUE(seen.insert(o.name).second) << o.name << " is declared twice";
+      EXPECT_FALSE(o.help.empty()) << o.name;
+      EXPECT_NE(help.find("  " + o.flag()), std::string::npos) << o.name;
+      EXPECT_NE(reference.find("`" + o.variable() + "`"), std::string::npos) << o.name;
+    }
+  }
+}
+
+TEST(config, every_default_is_a_value_that_the_option_itself_allows) {
+  auto check = [](const auto& got, auto parse) {
+    ASSERT_TRUE(got);
+    std::vector<std::string> again;
+    for (const auto& [name, value] : got->values) {
+      if (name == "config" || name == "salt") continue;  // empty by default
+      again.push_back(flag_name(name) + "=" + value.text);
+    }
+    auto second = parse(inputs(again));
+    ASSERT_TRUE(second) << second.failure().message;
+    for (const auto& [name, value] : got->values) EXPECT_EQ(second->values.at(name).text, value.text) << name;
+  };
+  check(parse_coordinator(inputs()), parse_coordinator);
+  check(parse_worker(inputs()), parse_worker);
+  check(parse_local(inputs()), parse_local);
+  check(parse_client(inputs()), parse_client);
+}
+
+}  // namespace
+}  // namespace fxfarm
