@@ -1,0 +1,71 @@
+#pragma once
+// Stages that wait to be loaded: filled on the client's actor threads, emptied by one loader thread of Python's. It
+// holds at most one task per stage of each graph, since the client offers a stage once and waits for its answer.
+
+#include "client/client.hpp"
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+
+namespace fxfarm::python {
+
+// Answers its task exactly once: by `finish`, or as cancelled when it goes away unanswered.
+class pending_load {
+public:
+  explicit pending_load(load_task task) : task_(std::move(task)) {}
+  pending_load(pending_load&&) = delete;
+  ~pending_load() { finish({errc::cancelled, "the loader dropped this stage"}); }
+
+  const load_task& task() const { return task_; }
+  void finish(result<void> outcome) {
+    if (auto done = std::exchange(task_.done, nullptr)) done(std::move(outcome));
+  }
+
+private:
+  load_task task_;
+};
+
+class load_queue {
+public:
+  // Any thread. After close a task is answered at once.
+  void push(load_task task) {
+    auto pending = std::make_shared<pending_load>(std::move(task));
+    {
+      std::lock_guard lock(mutex_);
+      if (closed_) return;
+      tasks_.push_back(std::move(pending));
+    }
+    ready_.notify_one();
+  }
+
+  // Null when nothing came in time, or when the queue is closed.
+  std::shared_ptr<pending_load> pop(std::chrono::milliseconds timeout) {
+    std::unique_lock lock(mutex_);
+    ready_.wait_for(lock, timeout, [this] { return closed_ || !tasks_.empty(); });
+    if (closed_ || tasks_.empty()) return nullptr;
+    auto first = std::move(tasks_.front());
+    tasks_.pop_front();
+    return first;
+  }
+
+  void close() {
+    std::deque<std::shared_ptr<pending_load>> left;
+    {
+      std::lock_guard lock(mutex_);
+      closed_ = true;
+      left.swap(tasks_);
+    }
+    ready_.notify_all();
+  }
+
+private:
+  std::mutex mutex_;
+  std::condition_variable ready_;
+  std::deque<std::shared_ptr<pending_load>> tasks_;
+  bool closed_ = false;
+};
+
+}  // namespace fxfarm::python

@@ -1,0 +1,340 @@
+#include "python/binding/slot.hpp"
+
+#include "runtime/limits.hpp"
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <new>
+
+#include <structmember.h>
+
+namespace fxfarm::python {
+namespace {
+
+// Stage 0 is eager.
+constexpr std::size_t stages_max = limits::stages_per_graph_max + 1;
+
+struct owned_deleter {
+  void operator()(PyObject* o) const { Py_DECREF(o); }
+};
+using owned = std::unique_ptr<PyObject, owned_deleter>;
+
+// One stage's callables. Lives as long as its slot, so that its count does; the callables go when a better stage comes.
+struct stage_entry {
+  PyObject* target = nullptr;
+  PyObject* guard = nullptr;  // null: always fits
+  bool boxed = false;
+  std::atomic<std::uint64_t> runs{0};
+
+  // Writers hold the interpreter lock, so that an increment needs no locked instruction.
+  void count() { runs.store(runs.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
+};
+
+// Ownership across threads: a call takes its own reference to the target before anything can release the interpreter
+// lock, so a publish in another thread frees the old target only after the last call in it has ended.
+struct slot_object {
+  PyObject_HEAD vectorcallfunc vectorcall;
+  PyObject* dict;
+  PyObject* weak_references;
+  PyObject* name;
+  std::atomic<stage_entry*> current;
+  std::atomic<std::uint64_t> guard_misses;
+  bool sealed;
+  std::array<stage_entry, stages_max> stages;
+
+  std::size_t index_of(const stage_entry* e) const { return static_cast<std::size_t>(e - stages.data()); }
+};
+
+// Runs of slots that are gone, so that totals survive a model that is dropped.
+std::atomic<std::uint64_t> retired_eager_runs{0};
+std::atomic<std::uint64_t> retired_compiled_runs{0};
+
+slot_object* as_slot(PyObject* o) {
+  return reinterpret_cast<slot_object*>(o);
+}
+
+PyObject* invoke(PyObject* target, bool boxed, PyObject* const* args, std::size_t flagged_count, PyObject* keywords) {
+  if (!boxed) return PyObject_Vectorcall(target, args, flagged_count, keywords);
+  if (keywords != nullptr && PyTuple_GET_SIZE(keywords) != 0) {
+    PyErr_SetString(PyExc_TypeError, "this stage takes no keyword arguments");
+    return nullptr;
+  }
+  Py_ssize_t count = PyVectorcall_NARGS(flagged_count);
+  owned list{PyList_New(count)};
+  if (!list) return nullptr;
+  for (Py_ssize_t i = 0; i < count; ++i) PyList_SET_ITEM(list.get(), i, Py_NewRef(args[i]));
+  return PyObject_CallOneArg(target, list.get());
+}
+
+PyObject* run_stage(stage_entry& stage, PyObject* const* args, std::size_t flagged_count, PyObject* keywords) {
+  stage.count();
+  owned target{Py_NewRef(stage.target)};
+  return invoke(target.get(), stage.boxed, args, flagged_count, keywords);
+}
+
+enum class guard_answer { fits, misses, raised };
+
+// A guard that fails is a miss; what is no Exception (KeyboardInterrupt, SystemExit) is the caller's.
+guard_answer ask_guard(PyObject* guard, PyObject* const* args, std::size_t flagged_count, PyObject* keywords) {
+  owned held{Py_NewRef(guard)};
+  owned answer{PyObject_Vectorcall(held.get(), args, flagged_count, keywords)};
+  int truth = answer ? PyObject_IsTrue(answer.get()) : -1;
+  if (truth >= 0) return truth == 1 ? guard_answer::fits : guard_answer::misses;
+  if (!PyErr_ExceptionMatches(PyExc_Exception)) return guard_answer::raised;
+  PyErr_Clear();
+  return guard_answer::misses;
+}
+
+PyObject* run_guarded(slot_object* self, stage_entry& stage, PyObject* const* args, std::size_t flagged_count,
+                      PyObject* keywords) {
+  // The guard may run Python and with it a publish in another thread: the answer is about the target that was asked
+  // for.
+  owned target{Py_NewRef(stage.target)};
+  switch (ask_guard(stage.guard, args, flagged_count, keywords)) {
+    case guard_answer::raised:
+      return nullptr;
+    case guard_answer::fits:
+      stage.count();
+      return invoke(target.get(), stage.boxed, args, flagged_count, keywords);
+    case guard_answer::misses:
+      break;
+  }
+  self->guard_misses.fetch_add(1, std::memory_order_relaxed);
+  // Eager is gone only when the slot was sealed under a stage that fits all arguments.
+  stage_entry& eager = self->stages[0];
+  return run_stage(eager.target != nullptr ? eager : *self->current.load(), args, flagged_count, keywords);
+}
+
+PyObject* slot_vectorcall(PyObject* callable, PyObject* const* args, std::size_t flagged_count, PyObject* keywords) {
+  slot_object* self = as_slot(callable);
+  stage_entry* stage = self->current.load(std::memory_order_acquire);
+  if (stage->guard != nullptr) return run_guarded(self, *stage, args, flagged_count, keywords);
+  return run_stage(*stage, args, flagged_count, keywords);
+}
+
+int slot_traverse(PyObject* o, visitproc visit, void* arg) {
+  slot_object* self = as_slot(o);
+  Py_VISIT(Py_TYPE(o));
+  Py_VISIT(self->dict);
+  for (stage_entry& stage : self->stages) {
+    Py_VISIT(stage.target);
+    Py_VISIT(stage.guard);
+  }
+  return 0;
+}
+
+// Also reached by the garbage collector while Python code in the same cycle may still call the slot: eager's place is
+// taken by None, whose call raises a TypeError, so that `current` always has a target.
+int slot_clear(PyObject* o) {
+  slot_object* self = as_slot(o);
+  Py_CLEAR(self->dict);
+  self->current.store(&self->stages[0], std::memory_order_release);
+  Py_XSETREF(self->stages[0].target, Py_NewRef(Py_None));
+  for (stage_entry& stage : self->stages) {
+    if (&stage != &self->stages[0]) Py_CLEAR(stage.target);
+    Py_CLEAR(stage.guard);
+  }
+  return 0;
+}
+
+void slot_dealloc(PyObject* o) {
+  slot_object* self = as_slot(o);
+  PyTypeObject* type = Py_TYPE(o);
+  PyObject_GC_UnTrack(o);
+  if (self->weak_references != nullptr) PyObject_ClearWeakRefs(o);
+  slot_clear(o);
+  Py_CLEAR(self->stages[0].target);
+  Py_CLEAR(self->name);
+  retired_eager_runs.fetch_add(self->stages[0].runs.load(), std::memory_order_relaxed);
+  for (std::size_t i = 1; i < stages_max; ++i)
+    retired_compiled_runs.fetch_add(self->stages[i].runs.load(), std::memory_order_relaxed);
+  std::destroy_at(&self->stages);
+  type->tp_free(o);
+  Py_DECREF(type);
+}
+
+PyObject* slot_new(PyTypeObject* type, PyObject* args, PyObject* keywords) {
+  static const char* names[] = {"eager", "name", nullptr};
+  PyObject* eager = nullptr;
+  PyObject* name = nullptr;
+  if (PyArg_ParseTupleAndKeywords(args, keywords, "O|U:Slot", const_cast<char**>(names), &eager, &name) == 0)
+    return nullptr;
+  if (PyCallable_Check(eager) == 0) {
+    PyErr_Format(PyExc_TypeError, "eager must be callable, not %.200s", Py_TYPE(eager)->tp_name);
+    return nullptr;
+  }
+  PyObject* held_name = name != nullptr ? Py_NewRef(name) : PyUnicode_FromString("fxfarm_slot");
+  if (held_name == nullptr) return nullptr;
+  PyObject* o = type->tp_alloc(type, 0);
+  if (o == nullptr) {
+    Py_DECREF(held_name);
+    return nullptr;
+  }
+  slot_object* self = as_slot(o);
+  self->vectorcall = slot_vectorcall;
+  self->name = held_name;
+  std::construct_at(&self->stages);
+  self->stages[0].target = Py_NewRef(eager);
+  std::construct_at(&self->current, &self->stages[0]);
+  std::construct_at(&self->guard_misses, 0);
+  return o;
+}
+
+PyObject* slot_publish(PyObject* o, PyObject* args, PyObject* keywords) {
+  static const char* names[] = {"index", "target", "boxed", "guard", nullptr};
+  slot_object* self = as_slot(o);
+  Py_ssize_t index = 0;
+  PyObject* target = nullptr;
+  int boxed = 0;
+  PyObject* guard = Py_None;
+  if (PyArg_ParseTupleAndKeywords(args, keywords, "nO|pO:publish", const_cast<char**>(names), &index, &target, &boxed,
+                                  &guard) == 0)
+    return nullptr;
+  if (index < 1 || static_cast<std::size_t>(index) >= stages_max)
+    return PyErr_Format(PyExc_ValueError, "index must be from 1 to %zu, not %zd", stages_max - 1, index);
+  if (PyCallable_Check(target) == 0 || (guard != Py_None && PyCallable_Check(guard) == 0))
+    return PyErr_Format(PyExc_TypeError, "target must be callable, and guard callable or None");
+
+  stage_entry* before = self->current.load(std::memory_order_relaxed);
+  if (self->sealed || static_cast<std::size_t>(index) <= self->index_of(before)) Py_RETURN_FALSE;
+  stage_entry& stage = self->stages[static_cast<std::size_t>(index)];
+  stage.target = Py_NewRef(target);
+  stage.guard = guard == Py_None ? nullptr : Py_NewRef(guard);
+  stage.boxed = boxed != 0;
+  self->current.store(&stage, std::memory_order_release);
+  if (before != &self->stages[0]) {
+    Py_CLEAR(before->guard);
+    Py_CLEAR(before->target);
+  }
+  Py_RETURN_TRUE;
+}
+
+PyObject* slot_seal(PyObject* o, PyObject*) {
+  slot_object* self = as_slot(o);
+  self->sealed = true;
+  stage_entry* current = self->current.load(std::memory_order_relaxed);
+  if (current != &self->stages[0] && current->guard == nullptr) Py_CLEAR(self->stages[0].target);
+  Py_RETURN_NONE;
+}
+
+PyObject* slot_deepcopy(PyObject* o, PyObject*) {
+  return Py_NewRef(o);
+}
+
+PyObject* slot_reduce(PyObject*, PyObject*) {
+  PyErr_SetString(
+      PyExc_TypeError,
+      "a compiled graph of fxfarm cannot be pickled: it belongs to this process; pickle the model it was made "
+      "from and call torch.compile again");
+  return nullptr;
+}
+
+PyObject* slot_stage(PyObject* o, void*) {
+  slot_object* self = as_slot(o);
+  return PyLong_FromSize_t(self->index_of(self->current.load(std::memory_order_relaxed)));
+}
+
+// Counts up to the highest stage that was ever published.
+PyObject* slot_runs(PyObject* o, void*) {
+  slot_object* self = as_slot(o);
+  std::size_t count = self->index_of(self->current.load(std::memory_order_relaxed)) + 1;
+  owned list{PyList_New(static_cast<Py_ssize_t>(count))};
+  if (!list) return nullptr;
+  for (std::size_t i = 0; i < count; ++i) {
+    PyObject* runs = PyLong_FromUnsignedLongLong(self->stages[i].runs.load(std::memory_order_relaxed));
+    if (runs == nullptr) return nullptr;
+    PyList_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i), runs);
+  }
+  return list.release();
+}
+
+PyObject* slot_guard_misses(PyObject* o, void*) {
+  return PyLong_FromUnsignedLongLong(as_slot(o)->guard_misses.load(std::memory_order_relaxed));
+}
+
+PyObject* slot_name(PyObject* o, void*) {
+  return Py_NewRef(as_slot(o)->name);
+}
+
+PyObject* slot_repr(PyObject* o) {
+  slot_object* self = as_slot(o);
+  return PyUnicode_FromFormat("<fxfarm slot %R at stage %zu>", self->name,
+                              self->index_of(self->current.load(std::memory_order_relaxed)));
+}
+
+PyObject* retired_runs(PyObject*, PyObject*) {
+  return Py_BuildValue("KK", static_cast<unsigned long long>(retired_eager_runs.load(std::memory_order_relaxed)),
+                       static_cast<unsigned long long>(retired_compiled_runs.load(std::memory_order_relaxed)));
+}
+
+template <class F>
+PyCFunction as_method(F f) {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(f));
+}
+
+PyMethodDef slot_methods[] = {
+    {"publish", as_method(slot_publish), METH_VARARGS | METH_KEYWORDS,
+     "publish(index, target, boxed=False, guard=None) -> bool\n\nMakes `target` what calls run from now on. False, "
+     "without "
+     "effect, when the slot is already at that stage or a better one, or sealed."},
+    {"seal", slot_seal, METH_NOARGS,
+     "seal()\n\nNo better stage will come. Frees eager's callable unless a guard may still need it."},
+    {"__deepcopy__", slot_deepcopy, METH_O, nullptr},
+    {"__copy__", slot_deepcopy, METH_NOARGS, nullptr},
+    {"__reduce__", slot_reduce, METH_NOARGS, nullptr},
+    {nullptr, nullptr, 0, nullptr}};
+
+PyMethodDef module_functions[] = {{"retired_runs", retired_runs, METH_NOARGS,
+                                   "retired_runs() -> (eager, compiled)\n\nRuns of the slots that have been freed."},
+                                  {nullptr, nullptr, 0, nullptr}};
+
+PyGetSetDef slot_attributes[] = {
+    {"stage", slot_stage, nullptr, "Index of the stage that calls run; 0 is eager.", nullptr},
+    {"runs", slot_runs, nullptr, "Runs of each stage, up to the current one.", nullptr},
+    {"guard_misses", slot_guard_misses, nullptr, "Calls that ran eager since their arguments did not fit.", nullptr},
+    {"__name__", slot_name, nullptr, nullptr, nullptr},
+    {"__qualname__", slot_name, nullptr, nullptr, nullptr},
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+
+// The interpreter finds these three by offset.
+PyMemberDef slot_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(slot_object, vectorcall), READONLY, nullptr},
+    {"__dictoffset__", T_PYSSIZET, offsetof(slot_object, dict), READONLY, nullptr},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(slot_object, weak_references), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr}};
+
+template <class F>
+void* as_slot_function(F f) {
+  return reinterpret_cast<void*>(f);
+}
+
+PyType_Slot type_slots[] = {
+    {Py_tp_new, as_slot_function(slot_new)},
+    {Py_tp_dealloc, as_slot_function(slot_dealloc)},
+    {Py_tp_traverse, as_slot_function(slot_traverse)},
+    {Py_tp_clear, as_slot_function(slot_clear)},
+    {Py_tp_call, as_slot_function(PyVectorcall_Call)},
+    {Py_tp_repr, as_slot_function(slot_repr)},
+    {Py_tp_methods, slot_methods},
+    {Py_tp_getset, slot_attributes},
+    {Py_tp_members, slot_members},
+    {Py_tp_doc, const_cast<char*>("Slot(eager, name='fxfarm_slot')\n\nCalls the best stage published "
+                                  "so far; eager until then.")},
+    {0, nullptr}};
+
+PyType_Spec type_spec = {
+    "fxfarm._core.Slot", sizeof(slot_object), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_IMMUTABLETYPE, type_slots};
+
+}  // namespace
+
+int add_slot_type(PyObject* module) {
+  owned type{PyType_FromModuleAndSpec(module, &type_spec, nullptr)};
+  if (!type || PyModule_AddObjectRef(module, "Slot", type.get()) < 0) return -1;
+  return PyModule_AddFunctions(module, module_functions);
+}
+
+}  // namespace fxfarm::python

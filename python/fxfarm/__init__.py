@@ -1,0 +1,85 @@
+"""fxfarm: a compile farm for PyTorch.
+
+`torch.compile(model, backend="fxfarm")` answers at eager speed from its first call; a farm compiles the graph
+elsewhere, in stages, and each result is switched in between two calls. Importing this package starts nothing
+and imports no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fxfarm.config import ConfigError
+from fxfarm.status import GraphStatus, StageStatus
+
+if TYPE_CHECKING:
+    from fxfarm.runtime import Runtime
+
+__version__ = "0.1.0"
+__all__ = [
+    "ConfigError",
+    "GraphStatus",
+    "StageStatus",
+    "__version__",
+    "configure",
+    "graphs",
+    "reset_stats",
+    "shutdown",
+    "stats",
+    "wait",
+]
+
+
+def configure(**options: Any) -> None:
+    """Sets options before the first compiled call; see fxfarm.config.Config for their names.
+
+    They win over FXFARM_* variables and over the file that FXFARM_CONFIG names. Raises ConfigError, or
+    RuntimeError when fxfarm has started.
+    """
+    from fxfarm import runtime
+
+    runtime.configure(options)
+
+
+def wait(stage: str | None = None, timeout: float | None = None) -> bool:
+    """Waits until every graph so far runs `stage` (None: the last of its plan), or a better one.
+
+    False when `timeout` seconds pass first, or when a graph has failed for good to reach it. Ctrl-C ends it.
+    """
+    farm = _runtime()
+    return farm is None or farm.wait(stage, timeout)
+
+
+def graphs() -> list[GraphStatus]:
+    """Every graph whose model is alive, with those that stay eager and why."""
+    farm = _runtime()
+    return [] if farm is None else farm.graphs()
+
+
+def stats() -> dict[str, int]:
+    """Counters since the start or the last reset: bg_started and bg_finished (stages asked for and loaded),
+    eager_runs and compiled_runs (calls), and the client's own."""
+    farm = _runtime()
+    if farm is None:
+        return {"bg_started": 0, "bg_finished": 0, "eager_runs": 0, "compiled_runs": 0}
+    return farm.stats()
+
+
+def reset_stats() -> None:
+    """Starts every counter of stats() again at zero."""
+    farm = _runtime()
+    if farm is not None:
+        farm.reset_stats()
+
+
+def shutdown() -> None:
+    """Leaves the farm. Models keep the stage that they run; a graph compiled later starts fxfarm again."""
+    from fxfarm import runtime
+
+    runtime.shutdown()
+
+
+def _runtime() -> Runtime | None:
+    from fxfarm import runtime
+
+    return runtime.current()

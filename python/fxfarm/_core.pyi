@@ -1,0 +1,116 @@
+"""The C++ part: the slot that a model calls, and the client of the farm."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypedDict, final
+
+class _StageSpec(TypedDict):
+    name: str
+    options: dict[str, str]
+
+class _StageStatus(TypedDict):
+    name: str
+    stage_key: str
+    state: str
+    source: str
+    error: str
+    seconds_to_ready: float
+    seconds_to_switch: float
+    seconds_load: float
+    seconds_queued: float
+    phases: dict[str, float]
+
+class _GraphStatus(TypedDict):
+    id: int
+    graph_key: str
+    name: str
+    stage: str
+    settled: bool
+    stages: list[_StageStatus]
+
+@final
+class Slot:
+    """Calls the best stage published so far; `eager` until then. Any thread."""
+
+    __name__: str
+    __qualname__: str
+    def __init__(self, eager: Callable[..., Any], name: str = "fxfarm_slot") -> None: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def publish(
+        self,
+        index: int,
+        target: Callable[..., Any],
+        boxed: bool = False,
+        guard: Callable[..., Any] | None = None,
+    ) -> bool:
+        """Makes `target` what calls run from now on.
+
+        `boxed`: it takes one list of the arguments, which it may empty. `guard`: called with the arguments of
+        each call; when it is false or raises, that call runs eager. False, without effect, when the slot is
+        at that stage or a better one already, or sealed. Raises ValueError for an index outside the bounds.
+        """
+    def seal(self) -> None:
+        """No better stage will come: frees eager's callable unless a guard may still need it."""
+    @property
+    def stage(self) -> int: ...
+    @property
+    def runs(self) -> list[int]: ...
+    @property
+    def guard_misses(self) -> int: ...
+
+@final
+class LoadTask:
+    """A stage whose artifact has arrived. Unanswered, it counts as cancelled when it is freed."""
+
+    @property
+    def graph(self) -> int: ...
+    @property
+    def stage(self) -> int:
+        """Index into the graph's stages, from 0."""
+    @property
+    def stage_key(self) -> str: ...
+    @property
+    def artifact(self) -> memoryview:
+        """The bytes, read-only and not copied."""
+    def done(self, code: str = "none", message: str = "") -> None:
+        """Answers the task; the first answer counts. `code` is one of the farm's error codes, "none" for
+        success."""
+
+@final
+class Client:
+    """A connection to the farm. Calls release the interpreter lock. Raises ValueError for what cannot be used
+    and RuntimeError for the rest, also after `stop`."""
+
+    def __init__(
+        self,
+        *,
+        endpoints: Sequence[str] = ...,
+        local_endpoint: str = "",
+        local_command: Sequence[str] = ...,
+        space: str = "default",
+        salt: str = "",
+    ) -> None: ...
+    def submit(
+        self, graph_key: str, name: str, graph: bytes, stages: Sequence[_StageSpec], target: dict[str, Any]
+    ) -> int: ...
+    def release(self, graph: int) -> None: ...
+    def wait_slice(self, stage: str, timeout_ms: int) -> Literal["reached", "failed", "timed_out"]: ...
+    def next_task(self, timeout_ms: int) -> LoadTask | None:
+        """None when nothing came in time or the client was stopped."""
+    def graphs(self) -> list[_GraphStatus]: ...
+    def stats(self) -> dict[str, int]: ...
+    def reset_stats(self) -> None: ...
+    @property
+    def stopped(self) -> bool: ...
+    def stop(self) -> None: ...
+    def abandon(self) -> None:
+        """In the child of a fork: forgets the client without touching threads that are not there."""
+
+def retired_runs() -> tuple[int, int]:
+    """(eager, compiled) runs of the slots that have been freed."""
+
+def preload(path: str) -> None:
+    """Opens a shared library without the interpreter lock and leaves it open. Raises OSError."""
+
+def default_local_socket(tag: str) -> str: ...
+def digest(data: bytes) -> str: ...
+def version() -> str: ...

@@ -1,0 +1,85 @@
+"""The backend of `torch.compile(model, backend="fxfarm")`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+try:
+    import torch
+except ImportError as e:
+    raise ImportError(
+        "fxfarm compiles PyTorch models, and torch is not installed: pip install 'torch>=2.13'"
+    ) from e
+
+from fxfarm import _core, _torch, runtime, stages
+from fxfarm.outstanding import OutstandingForwards
+
+log = logging.getLogger("fxfarm")
+
+
+def fxfarm(
+    gm: torch.fx.GraphModule,
+    example_inputs: Sequence[Any],
+    *,
+    mode: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Callable[..., Any]:
+    """Returns at once what runs `gm`, at eager speed until the farm has better.
+
+    `mode` and `options` are torch.compile's: `options={"stages": [...]}` names the stages wanted, worst to
+    best; other options go to each stage's compile. Nothing is raised: a graph that cannot be handed over
+    stays eager, with the reason in the log and in `fxfarm.graphs()`.
+    """
+    eager = _eager(gm)
+    try:
+        return _handed_over(gm, example_inputs, eager, mode, dict(options or {}))
+    except Exception as e:
+        _record(f"{type(e).__name__}: {e}")
+        return eager
+
+
+def _handed_over(
+    gm: torch.fx.GraphModule,
+    example_inputs: Sequence[Any],
+    eager: Callable[..., Any],
+    mode: str | None,
+    options: dict[str, Any],
+) -> _core.Slot:
+    farm = runtime.get()
+    wanted = options.pop("stages", None) or farm.options.stages or None
+    plan = stages.resolve(wanted, mode, options)
+    snapshot = _torch.snapshot(gm, example_inputs)
+    if not _is_trained(example_inputs):
+        slot = _core.Slot(eager)
+        farm.add(snapshot, slot, plan)
+        return slot
+    forwards = OutstandingForwards(eager)
+    slot = _core.Slot(forwards)
+    forwards.bind(slot)
+    farm.add(snapshot, slot, plan, forwards.publish)
+    return slot
+
+
+def _eager(gm: torch.fx.GraphModule) -> Callable[..., Any]:
+    # Dynamo's graphs may put off generating their code until the first call, and would then ask at every
+    # call.
+    generate = getattr(gm, "real_recompile", None)
+    if generate is not None:
+        generate()
+    return gm.forward
+
+
+def _is_trained(example_inputs: Sequence[Any]) -> bool:
+    return torch.is_grad_enabled() and any(
+        isinstance(t, torch.Tensor) and t.requires_grad for t in example_inputs
+    )
+
+
+def _record(reason: str) -> None:
+    try:
+        runtime.get().add_failed(reason)
+    except Exception as e:
+        # Not even the options can be read; there is no place to record it in.
+        log.warning("a graph stays eager: %s; and fxfarm cannot start: %s", reason, e)

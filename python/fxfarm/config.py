@@ -1,0 +1,150 @@
+"""What a client can be told, from four places: `configure()`, then `FXFARM_*`, then a TOML file, then the
+default."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+LOG_LEVELS = ("debug", "info", "warning", "error", "off")
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("0", "false", "no", "off")
+
+
+class ConfigError(ValueError):
+    """An option is unknown or has a value that is not allowed; says its name, what is allowed and where it
+    stood."""
+
+
+class _NotAllowedError(Exception):
+    """A value is not allowed; the text says what is."""
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise _NotAllowedError("a text")
+    return value
+
+
+def _filled_text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise _NotAllowedError("a text that is not empty")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)) or not all(isinstance(p, str) for p in parts):
+        raise _NotAllowedError("a list of texts, or one text with commas")
+    return tuple(p.strip() for p in parts if p.strip())
+
+
+def _endpoints(value: object) -> tuple[str, ...]:
+    found = _texts(value)
+    if not all(e.startswith(("tcp://", "ipc://")) for e in found):
+        raise _NotAllowedError("addresses such as tcp://farm-0:7070 or ipc:///run/farm.sock")
+    return found
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in _TRUE + _FALSE:
+        return value.lower() in _TRUE
+    raise _NotAllowedError("true or false")
+
+
+def _level(value: object) -> str:
+    if not isinstance(value, str) or value.lower() not in LOG_LEVELS:
+        raise _NotAllowedError("one of " + ", ".join(LOG_LEVELS))
+    return value.lower()
+
+
+def _path(value: object) -> Path:
+    if isinstance(value, Path):
+        return value
+    return Path(_filled_text(value)).expanduser()
+
+
+def _default_cache_dir() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "fxfarm"
+
+
+def _option(
+    parse: Callable[[object], object], about: str, *, default: Any = None, factory: Any = None
+) -> Any:
+    metadata = {"parse": parse, "help": about}
+    if factory is not None:
+        return dataclasses.field(default_factory=factory, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The options of a client; each is also `FXFARM_<NAME>` and a key of the file's `[client]` table."""
+
+    endpoints: tuple[str, ...] = _option(_endpoints, "coordinators; none: the local farm", default=())
+    local: bool = _option(_flag, "whether a farm may be started on this host", default=True)
+    stages: tuple[str, ...] = _option(
+        _texts, "stages wanted, worst to best; none: the built-in plan", default=()
+    )
+    log: str = _option(_level, "lowest level that is logged", default="warning")
+    space: str = _option(_filled_text, "namespace of this client's graphs", default="default")
+    salt: str = _option(_text, "must equal the farm's", default="")
+    cache_dir: Path = _option(_path, "where artifacts are unpacked", factory=_default_cache_dir)
+    python: str = _option(
+        _filled_text, "interpreter of the local farm's engines", factory=lambda: sys.executable
+    )
+
+
+_OPTIONS = {f.name: f for f in dataclasses.fields(Config)}
+
+
+def _parse(name: str, value: object, place: str) -> object:
+    try:
+        return _OPTIONS[name].metadata["parse"](value)
+    except _NotAllowedError as allowed:
+        raise ConfigError(f"{name} = {value!r} ({place}) is not allowed; allowed: {allowed}") from None
+
+
+def _from_file(path: Path) -> dict[str, object]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise ConfigError(f"{path} cannot be read as TOML: {e}") from e
+    table = document.get("client", {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"client in {path} is not a table")
+    return _checked(table, f"table [client] of {path}")
+
+
+def _checked(given: Mapping[str, object], place: str) -> dict[str, object]:
+    for name in given:
+        if name not in _OPTIONS:
+            raise ConfigError(f"unknown option {name!r} ({place}); allowed: {', '.join(_OPTIONS)}")
+    return {name: _parse(name, value, place) for name, value in given.items()}
+
+
+def load(given: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None) -> Config:
+    """The options in force: `given` before the variables of `environ` before the file that FXFARM_CONFIG
+    names.
+
+    Raises ConfigError. Other FXFARM_* variables are the other roles' and are left alone.
+    """
+    environ = os.environ if environ is None else environ
+    chosen: dict[str, Any] = {}
+    file = environ.get("FXFARM_CONFIG")
+    if file:
+        chosen.update(_from_file(Path(file)))
+    for name in _OPTIONS:
+        variable = "FXFARM_" + name.upper()
+        if variable in environ:
+            chosen[name] = _parse(name, environ[variable], f"variable {variable}")
+    chosen.update(_checked(given or {}, "configure()"))
+    return Config(**chosen)

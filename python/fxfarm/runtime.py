@@ -1,0 +1,422 @@
+"""The process's side of the farm: one client, and two threads that keep its work away from the model's calls.
+
+The prepare thread serializes graphs and submits them; the loader thread loads what comes back and publishes
+it. Both start with the first graph, are daemons, and never raise into the model: what fails is logged once
+and shown by `graphs()`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+import hashlib
+import itertools
+import logging
+import os
+import queue
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fxfarm import _core, config
+from fxfarm.status import GraphStatus, StageStatus
+
+log = logging.getLogger("fxfarm")
+
+WAIT_SLICE_MS = 100
+"""Longest time in which Ctrl-C is not noticed."""
+TASK_WAIT_MS = 3_600_000
+"""A wait that has to end some time; a task or a stop ends it at once."""
+FAILURE_CHECK_S = 1.0
+"""How often stages that fail in the farm are looked for, while any is unsettled."""
+STOP_S = 2.0
+"""How long a stop waits for each thread."""
+
+Publisher = Callable[[Callable[[Any], object], Any], None]
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class _Graph:
+    """A graph whose slot is alive."""
+
+    name: str
+    stages: Sequence[Any]
+    slot: weakref.ref[_core.Slot] | None = None
+    snapshot: Any = None
+    publish_when_safe: Publisher | None = None
+    client_id: int | None = None
+    key: str = ""
+    error: str = ""
+    reported: set[str] = dataclasses.field(default_factory=set)
+
+
+def _describe(e: BaseException) -> str:
+    return f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
+
+
+class Runtime:
+    """One client with its threads; `shutdown` ends it for good."""
+
+    def __init__(self, options: config.Config) -> None:
+        self.options = options
+        self._commands: queue.SimpleQueue[_Graph | int | None] = queue.SimpleQueue()
+        self._serials = itertools.count()
+        # Guards the tables and `_unprepared`.
+        self._changed = threading.Condition()
+        self._graphs: dict[int, _Graph] = {}
+        self._by_client: dict[int, _Graph] = {}
+        self._unprepared = 0
+        # Held from a submit until the graph can be found by the client's id, which the loader may need before
+        # that.
+        self._submitting = threading.Lock()
+        self._client: _core.Client | None = None
+        self._prepare_thread: threading.Thread | None = None
+        self._loader_thread: threading.Thread | None = None
+        self._bg_started = 0
+        self._bg_finished = 0
+        self._baseline = {"bg_started": 0, "bg_finished": 0, "eager_runs": 0, "compiled_runs": 0}
+        if options.log != "off":
+            log.setLevel(options.log.upper())
+        else:
+            log.setLevel(logging.CRITICAL + 1)
+
+    # The caller's thread.
+
+    def add(
+        self,
+        snapshot: Any,
+        slot: _core.Slot,
+        stages: Sequence[Any],
+        publish_when_safe: Publisher | None = None,
+    ) -> None:
+        """Takes over a graph. `publish_when_safe` is asked to publish stages that update the graph's
+        inputs."""
+        serial = next(self._serials)
+        graph = _Graph(f"graph-{serial}", stages, snapshot=snapshot, publish_when_safe=publish_when_safe)
+        commands = self._commands
+        # May run in any thread at any allocation, so it only puts; SimpleQueue allows that.
+        graph.slot = weakref.ref(slot, lambda _: commands.put(serial))
+        with self._changed:
+            self._graphs[serial] = graph
+            self._unprepared += 1
+            if self._prepare_thread is None:
+                self._prepare_thread = threading.Thread(
+                    target=self._prepare_loop, name="fxfarm-prepare", daemon=True
+                )
+                self._prepare_thread.start()
+        commands.put(graph)
+
+    def add_failed(self, reason: str) -> None:
+        """Records a graph that stays eager."""
+        serial = next(self._serials)
+        graph = _Graph(f"graph-{serial}", ())
+        with self._changed:
+            self._graphs[serial] = graph
+        self._fail(graph, reason)
+
+    # The prepare thread.
+
+    def _prepare_loop(self) -> None:
+        while True:
+            try:
+                command = self._commands.get(timeout=FAILURE_CHECK_S if self._any_unsettled() else None)
+            except queue.Empty:
+                self._report_failures()
+                continue
+            if command is None:
+                return
+            if isinstance(command, _Graph):
+                self._prepare(command)
+            else:
+                self._release(command)
+
+    def _prepare(self, graph: _Graph) -> None:
+        from fxfarm import _torch
+
+        try:
+            if graph.slot is not None and graph.slot() is not None:
+                serialized = _torch.serialize(graph.snapshot)
+                graph.key, graph.name = serialized.key, serialized.name or graph.name
+                target = dict(_torch.client_platform(serialized.device))
+                client = self._connected()
+                with self._submitting:
+                    graph.client_id = client.submit(
+                        graph.key, graph.name, serialized.payload, graph.stages, target
+                    )
+                    self._by_client[graph.client_id] = graph
+                self._bg_started += len(graph.stages)
+        except Exception as e:
+            self._fail(graph, _describe(e))
+        finally:
+            graph.snapshot = None
+            with self._changed:
+                self._unprepared -= 1
+                self._changed.notify_all()
+
+    def _release(self, serial: int) -> None:
+        with self._changed:
+            graph = self._graphs.pop(serial, None)
+        if graph is None or graph.client_id is None or self._client is None:
+            return
+        with self._submitting:
+            self._by_client.pop(graph.client_id, None)
+        self._client.release(graph.client_id)
+
+    def _connected(self) -> _core.Client:
+        if self._client is not None:
+            return self._client
+        o = self.options
+        local = o.local or not o.endpoints
+        socket = _core.default_local_socket(environment_tag(o.python)) if local else ""
+        command = local_command(socket, o.python) if o.local else []
+        self._client = client = _core.Client(
+            endpoints=list(o.endpoints),
+            local_endpoint=socket,
+            local_command=command,
+            space=o.space,
+            salt=o.salt,
+        )
+        self._loader_thread = threading.Thread(
+            target=self._load_loop, args=(client,), name="fxfarm-loader", daemon=True
+        )
+        self._loader_thread.start()
+        return client
+
+    def _any_unsettled(self) -> bool:
+        return self._client is not None and not all(g["settled"] for g in self._client.graphs())
+
+    def _report_failures(self) -> None:
+        client = self._client
+        for status in client.graphs() if client is not None and not client.stopped else ():
+            graph = self._by_client.get(status["id"])
+            for stage in status["stages"]:
+                if graph is not None and stage["state"] == "failed" and stage["name"] not in graph.reported:
+                    graph.reported.add(stage["name"])
+                    log.warning("%s goes without stage %s: %s", graph.name, stage["name"], stage["error"])
+
+    def _fail(self, graph: _Graph, reason: str) -> None:
+        graph.error = reason
+        log.warning("%s stays eager: %s", graph.name, reason)
+
+    # The loader thread.
+
+    def _load_loop(self, client: _core.Client) -> None:
+        while not client.stopped:
+            task = client.next_task(TASK_WAIT_MS)
+            if task is not None:
+                self._load(task)
+
+    def _load(self, task: _core.LoadTask) -> None:
+        from fxfarm import _torch
+
+        with self._submitting:
+            graph = self._by_client.get(task.graph)
+        if graph is None or graph.slot is None or graph.slot() is None:
+            task.done("cancelled", "the model is gone")
+            return
+        try:
+            loaded = _torch.load_artifact(task.artifact, self._artifact_directory())
+        except _torch.CorruptArtifact as e:
+            task.done("corrupt", str(e))
+        except Exception as e:
+            task.done("load_failed", _describe(e))
+        else:
+            self._publish(graph, task, loaded)
+
+    def _publish(self, graph: _Graph, task: _core.LoadTask, loaded: Any) -> None:
+        slot_of, index, last = graph.slot, task.stage + 1, task.stage + 1 == len(graph.stages)
+
+        def publish(guard: Any) -> None:
+            slot = slot_of() if slot_of is not None else None
+            if slot is None:
+                task.done("cancelled", "the model is gone")
+                return
+            slot.publish(index, loaded.call, loaded.boxed, guard)
+            if last:
+                slot.seal()
+            self._bg_finished += 1
+            task.done()
+
+        if loaded.mutates_inputs and graph.publish_when_safe is not None:
+            graph.publish_when_safe(publish, loaded.guard)
+        else:
+            publish(loaded.guard)
+
+    def _artifact_directory(self) -> Path:
+        directory = self.options.cache_dir / "artifacts"
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return directory
+
+    # Any thread.
+
+    def wait(self, stage: str | None, timeout: float | None) -> bool:
+        """See fxfarm.wait."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+
+        def slice_s() -> float:
+            left = float("inf") if deadline is None else max(0.0, deadline - time.monotonic())
+            return min(left, WAIT_SLICE_MS / 1000)
+
+        with self._changed:
+            while self._unprepared:
+                if (
+                    not self._changed.wait(slice_s())
+                    and deadline is not None
+                    and time.monotonic() >= deadline
+                ):
+                    return False
+            failed = any(g.error for g in self._graphs.values())
+        client = self._client
+        while client is not None:
+            outcome = client.wait_slice(stage or "", int(slice_s() * 1000))
+            if outcome != "timed_out":
+                self._report_failures()
+                return outcome == "reached" and not failed
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+        return not failed
+
+    def graphs(self) -> list[GraphStatus]:
+        """See fxfarm.graphs."""
+        client = self._client
+        told = {g["id"]: g for g in client.graphs()} if client is not None and not client.stopped else {}
+        with self._changed:
+            graphs = list(self._graphs.values())
+        return [_status(g, told.get(g.client_id) if g.client_id is not None else None) for g in graphs]
+
+    def stats(self) -> dict[str, int]:
+        """See fxfarm.stats."""
+        client = self._client
+        counters = client.stats() if client is not None and not client.stopped else {}
+        totals = self._totals()
+        return {**counters, **{name: totals[name] - self._baseline[name] for name in totals}}
+
+    def reset_stats(self) -> None:
+        """See fxfarm.reset_stats."""
+        self._baseline = self._totals()
+        if self._client is not None and not self._client.stopped:
+            self._client.reset_stats()
+
+    def _totals(self) -> dict[str, int]:
+        eager, compiled = _core.retired_runs()
+        with self._changed:
+            slots = [g.slot() for g in self._graphs.values() if g.slot is not None]
+        for slot in slots:
+            if slot is not None:
+                runs = slot.runs
+                eager += runs[0]
+                compiled += sum(runs[1:])
+        return {
+            "bg_started": self._bg_started,
+            "bg_finished": self._bg_finished,
+            "eager_runs": eager,
+            "compiled_runs": compiled,
+        }
+
+    # The end.
+
+    def shutdown(self) -> None:
+        """Ends the client and its threads in bounded time; slots keep the stage they have."""
+        self._commands.put(None)
+        if self._client is not None:
+            self._client.stop()
+        for thread in (self._prepare_thread, self._loader_thread):
+            if thread is not None and thread is not threading.current_thread():
+                thread.join(STOP_S)
+
+    def abandon(self) -> None:
+        """In the child of a fork, where no thread of this is left."""
+        if self._client is not None:
+            self._client.abandon()
+
+
+def _status(graph: _Graph, told: Any) -> GraphStatus:
+    slot = graph.slot() if graph.slot is not None else None
+    names = ["eager", *(s["name"] for s in graph.stages)]
+    stages = (
+        ()
+        if told is None
+        else tuple(
+            StageStatus(**{("key" if k == "stage_key" else k): v for k, v in s.items()})
+            for s in told["stages"]
+        )
+    )
+    return GraphStatus(
+        key=graph.key,
+        name=graph.name,
+        stage=names[slot.stage] if slot is not None else "eager",
+        settled=bool(graph.error) or (told is not None and told["settled"]),
+        stages=stages,
+        runs=dict(zip(names, slot.runs, strict=False)) if slot is not None else {},
+        guard_misses=slot.guard_misses if slot is not None else 0,
+        error=graph.error,
+    )
+
+
+def environment_tag(python: str) -> str:
+    """Names this Python environment: clients of one environment share a local farm, others do not."""
+    text = "\0".join((_core.version(), sys.prefix, python))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def local_command(socket: str, python: str) -> list[str]:
+    """The command that starts this host's farm."""
+    program = Path(__file__).parent / "bin" / "fxfarm"
+    return [str(program), "local", "--socket", socket, "--python", python]
+
+
+_lock = threading.Lock()
+_current: Runtime | None = None
+_given: Mapping[str, object] = {}
+
+
+def current() -> Runtime | None:
+    """The runtime, if a graph has needed one."""
+    return _current
+
+
+def get() -> Runtime:
+    """The runtime, made when there is none. Raises config.ConfigError."""
+    global _current
+    with _lock:
+        if _current is None:
+            _current = Runtime(config.load(_given))
+        return _current
+
+
+def configure(given: Mapping[str, object]) -> None:
+    """Sets the options of the runtime to come. Raises config.ConfigError, or RuntimeError when one exists."""
+    global _given
+    with _lock:
+        if _current is not None:
+            raise RuntimeError(
+                "fxfarm has started: call configure() before the first compiled call or after shutdown()"
+            )
+        merged = {**_given, **given}
+        config.load(merged)
+        _given = merged
+
+
+def shutdown() -> None:
+    """Ends the runtime; a later graph makes a new one."""
+    global _current
+    with _lock:
+        ended, _current = _current, None
+    if ended is not None:
+        ended.shutdown()
+
+
+def _after_fork_in_child() -> None:
+    global _lock, _current
+    _lock = threading.Lock()
+    inherited, _current = _current, None
+    if inherited is not None:
+        inherited.abandon()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(shutdown)
