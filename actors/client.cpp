@@ -140,7 +140,7 @@ void client_state::farm_went(const net::peer_id& farm, const error& why) {
       settings_.links->disconnect(farm);
     }
   } else if (news) {
-    monitoring::log_warning("farm " + farm + " cannot be reached: " + to_string(why));
+    log::warning("farm " + farm + " cannot be reached: " + to_string(why));
     settings_.log->count("farms_lost");
   }
   for (auto& [id, g] : graphs_) {
@@ -154,7 +154,7 @@ void client_state::fall_back_to_local(const fall_back& m) {
   auto it = graphs_.find(m.graph);
   if (it == graphs_.end()) return;
   settings_.log->count("fallbacks");
-  monitoring::log_warning("the farm cannot serve a graph (" + to_string(m.why) + "), the local farm will");
+  log::warning("the farm cannot serve a graph (" + to_string(m.why) + "), the local farm will");
   assign(it->second, settings_.local_endpoint);
 }
 
@@ -168,7 +168,7 @@ void client_state::need_local() {
   if (settings_.start_local) {
     auto started = settings_.start_local();
     settings_.log->count("local_farm_starts");
-    if (!started) monitoring::log_warning("the local farm could not be started: " + to_string(started.failure()));
+    if (!started) log::warning("the local farm could not be started: " + to_string(started.failure()));
   }
   settings_.links->connect(settings_.local_endpoint);
   local_check_armed_ = true;

@@ -56,7 +56,7 @@ void coordinator_state::read_store(const std::string& stage_key) {
             settle();
           },
           [this, stage_key](caf::error&) {
-            monitoring::log_warning("store: no answer to a read within its deadline, counted as a miss");
+            log::warning("store: no answer to a read within its deadline, counted as a miss");
             core_->store_read(stage_key, error{errc::timeout, "the store did not answer"}, options_.now());
             settle();
           });

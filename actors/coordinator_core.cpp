@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "monitoring/log.hpp"
 #include "runtime/digest.hpp"
 #include "runtime/keys.hpp"
 
@@ -9,11 +10,6 @@ namespace fxfarm::actors {
 namespace {
 
 constexpr std::uint64_t busy_retry_ms = 1'000;
-
-template <class T>
-double milliseconds_to_seconds(T duration) {
-  return std::chrono::duration<double>(duration).count();
-}
 
 double total(const std::map<std::string, double>& phases) {
   double sum = 0;
@@ -47,6 +43,7 @@ void coordinator_core::handle(const net::inbound& in, time_point now) {
   if (const auto* up = std::get_if<net::peer_up>(&in.event)) {
     peers_[in.peer] = {up->who};
     if (up->who.role == "client") ++clients_;
+    if (up->who.role == "worker") probe_.worker_came();
   } else if (const auto* down = std::get_if<net::peer_down>(&in.event)) {
     peer_left(in.peer, down->why, now);
   } else if (auto it = peers_.find(in.peer); it != peers_.end()) {
@@ -82,7 +79,7 @@ void coordinator_core::peer_left(const net::peer_id& id, const error& why, time_
     for (auto& [key, waiting] : reads_) std::erase_if(waiting, [&](const waiting_lookup& w) { return w.peer == id; });
     for (const auto& dropped : jobs_.unsubscribe_all(id)) {
       scheduler_.cancel(dropped.stage_key);
-      probe_.job_cancelled();
+      probe_.cancelled();
       forget_graph_unless_used(dropped.graph_key);
     }
     // A graph that this client was asked for must come from another one.
@@ -148,6 +145,7 @@ void coordinator_core::store_read(const std::string& stage_key, result<std::opti
       entry.state = "ready";
       entry.source = artifact.tier;
       entry.compile_seconds = total(artifact.phases);
+      probe_.stage_served(artifact.tier);
       serve(peer, request, artifact, artifact.tier, 0);
     } else {
       admit(peer, request, now);
@@ -169,13 +167,12 @@ void coordinator_core::admit(const net::peer_id& from, const job_request& reques
   }
   const auto* job = jobs_.find(request.stage_key);
   if (!*admitted) {
-    probe_.job_joined();
+    probe_.joined();
     port_.send(from, net::stage_progress{request.graph_key, request.stage_key, std::string(to_string(job->state)),
                                          job->worker},
                nullptr);
     return;
   }
-  probe_.job_created();
   entry.state = to_string(job->state);
   if (graphs_.contains(request.graph_key)) {
     queue_jobs(jobs_.graph_arrived(request.graph_key, now));
@@ -221,7 +218,7 @@ void coordinator_core::on(const net::peer_id& from, const net::release& m) {
   }
   for (const auto& dropped : jobs_.unsubscribe(from, m.stage_keys)) {
     scheduler_.cancel(dropped.stage_key);
-    probe_.job_cancelled();
+    probe_.cancelled();
     if (auto* entry = book_.find(dropped.graph_key, dropped.stage_key)) entry->state = "released";
     forget_graph_unless_used(dropped.graph_key);
   }
@@ -229,9 +226,10 @@ void coordinator_core::on(const net::peer_id& from, const net::release& m) {
 
 void coordinator_core::on(const net::peer_id&, const net::switched& m) {
   if (m.error.empty()) {
-    probe_.switched(m.stage, m.request_to_switch_seconds, m.load_seconds);
+    probe_.request_to_switch(m.stage, m.request_to_switch_seconds);
+    probe_.load_took(m.load_seconds);
   } else {
-    probe_.load_failed(m.stage);
+    probe_.load_failed(m.error);
   }
 }
 
@@ -255,7 +253,8 @@ void coordinator_core::start_jobs(time_point now) {
     const auto attempt = jobs_.start(key, worker, now);
     const auto* job = jobs_.find(key);
     const auto& r = job->request;
-    probe_.job_started(r.stage.name, job->queue_seconds());
+    probe_.job_started();
+    probe_.queue_waited(job->queue_seconds());
     if (auto* entry = book_.find(r.graph_key, key)) {
       entry->state = "running";
       entry->source = worker;
@@ -279,7 +278,7 @@ void coordinator_core::settle(const std::vector<job_setback>& setbacks, time_poi
     }
     auto* entry = book_.find(setback.graph_key, setback.stage_key);
     if (setback.retried) {
-      probe_.job_retried(to_string(setback.why.code));
+      probe_.retried();
       if (entry) entry->state = "queued";
       const auto* job = jobs_.find(setback.stage_key);
       scheduler_.enqueue({setback.stage_key, job->request.target, job->request.rank});
@@ -319,7 +318,6 @@ void coordinator_core::tell_failure(const net::peer_id& to, const std::string& g
 
 void coordinator_core::serve(const net::peer_id& to, const job_request& request, const stored& artifact,
                              const std::string& source, double queue_seconds) {
-  probe_.stage_served(artifact.data->size());
   port_.send(to, net::stage_ready{request.graph_key, request.stage_key, source, queue_seconds, artifact.phases},
              artifact.data);
 }
@@ -327,7 +325,6 @@ void coordinator_core::serve(const net::peer_id& to, const job_request& request,
 // --- workers ---------------------------------------------------------------------------------------------------------
 
 void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, time_point now) {
-  probe_.worker_offered(m.slots);
   scheduler_.set_worker(from, {m.runs_on, m.slots, m.draining, m.problem});
   for (const auto& unknown : jobs_.renew(from, m.running, now)) {
     port_.send(from, net::cancel_job{unknown, "this coordinator knows of no such lease"}, nullptr);
@@ -353,7 +350,10 @@ void coordinator_core::on(const net::peer_id& from, const net::job_done& m, cons
   }
   scheduler_.release(from);
   const auto& request = job->request;
-  probe_.job_finished(request.stage.name, m.phases, artifact->size(), milliseconds_to_seconds(now - job->started_at));
+  probe_.job_finished();
+  probe_.artifact_made(static_cast<double>(artifact->size()));
+  probe_.compiled(request.stage.name, total(m.phases));
+  for (const auto& [phase, seconds] : m.phases) probe_.phase_took(request.stage.name, phase, seconds);
   if (auto* entry = book_.find(request.graph_key, request.stage_key)) entry->compile_seconds = total(m.phases);
   waiting_result done{{artifact, m.phases, peers_.at(from).who.id, {}}, job->queue_seconds()};
   const auto stage_key = request.stage_key;
@@ -367,14 +367,15 @@ void coordinator_core::store_written(const std::string& stage_key, const result<
   auto done = writes_.extract(stage_key);
   auto job = jobs_.remove(stage_key);
   if (done.empty() || !job) return;
-  // The store has counted and logged its failure; those who wait are served all the same.
-  if (!outcome) probe_.store_failed();
+  // The store has counted its failure; those who wait are served all the same.
+  if (!outcome) log::warning("an artifact could not be stored", {{"why", to_string(outcome.failure())}});
   const auto& artifact = done.mapped().artifact;
   if (auto* entry = book_.find(job->request.graph_key, stage_key)) {
     entry->state = "ready";
     entry->source = artifact.made_by;
   }
   for (const auto& peer : job->subscribers) {
+    probe_.stage_served("job");
     serve(peer, job->request, artifact, artifact.made_by, done.mapped().queue_seconds);
   }
 }
@@ -416,21 +417,14 @@ void coordinator_core::drain(time_point now) {
 }
 
 void coordinator_core::publish_gauges() const {
-  std::map<std::string, double> jobs;
-  for (const auto& [state, count] : jobs_.count_by_state()) jobs[std::string(to_string(state))] = double(count);
-  probe_.set_jobs(jobs);
-  double idle = 0, busy = 0, draining = 0, faulty = 0;
-  for (const auto& w : scheduler_.workers()) {
-    if (w.offer.draining) {
-      ++draining;
-    } else if (w.offer.slots == 0) {
-      ++faulty;
-    } else {
-      ++(w.busy > 0 ? busy : idle);
-    }
+  for (const auto& [state, count] : jobs_.count_by_state()) {
+    probe_.jobs_now(to_string(state), static_cast<double>(count));
   }
-  probe_.set_workers({{"idle", idle}, {"busy", busy}, {"draining", draining}, {"unavailable", faulty}});
-  probe_.set_clients(double(clients_));
+  std::map<std::string_view, double> workers{
+      {"starting", 0}, {"idle", 0}, {"busy", 0}, {"draining", 0}, {"unavailable", 0}};
+  for (const auto& w : scheduler_.workers()) ++workers[to_string(state_of(w))];
+  for (const auto& [state, count] : workers) probe_.workers_now(state, count);
+  probe_.clients_now(static_cast<double>(clients_));
 }
 
 }  // namespace fxfarm::actors

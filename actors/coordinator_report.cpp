@@ -15,13 +15,6 @@ json to_json(const platform& p) {
   return out;
 }
 
-std::string worker_state(const scheduler::worker_view& w) {
-  if (w.offer.draining) return "draining";
-  if (w.offer.starting()) return "starting";
-  if (w.offer.slots == 0) return "unavailable";
-  return w.busy > 0 ? "busy" : "idle";
-}
-
 }  // namespace
 
 void coordinator_core::on(const net::peer_id& from, const net::ask& m, time_point now) {
@@ -51,7 +44,7 @@ std::string coordinator_core::status_document(time_point now) const {
     workers.push_back({{"name", it == peers_.end() ? w.id : it->second.who.id},
                        {"host", it == peers_.end() ? "" : it->second.who.host},
                        {"pid", it == peers_.end() ? 0 : it->second.who.pid},
-                       {"state", worker_state(w)},
+                       {"state", to_string(state_of(w))},
                        {"slots", w.offer.slots},
                        {"busy", w.busy},
                        {"problem", w.offer.problem},

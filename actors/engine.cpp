@@ -51,7 +51,7 @@ void engine_slot::launch() {
 }
 
 void engine_slot::restart_later(const error& why) {
-  monitoring::log_warning("engine " + std::to_string(slot_) + ": " + to_string(why));
+  log::warning("engine " + std::to_string(slot_) + ": " + to_string(why));
   probe_->engine_restarted(to_string(why.code));
   self_->send(owner_, engine_state{slot_, std::nullopt, false, why});
   if (ending_) return;
@@ -95,7 +95,7 @@ void engine_slot::take_report(const engine_report& report) {
   } else if (const auto* failed = std::get_if<engine_failed>(&report)) {
     if (job_ == failed->id) settle_job(nullptr, {}, failed->why);
   } else if (const auto* progress = std::get_if<engine_progress>(&report)) {
-    monitoring::log_debug("engine " + std::to_string(slot_) + ": job " + progress->id + ": " + progress->phase);
+    log::debug("engine " + std::to_string(slot_) + ": job " + progress->id + ": " + progress->phase);
   }
 }
 

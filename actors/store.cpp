@@ -14,7 +14,7 @@ store_actor::behavior_type store_behavior(store_actor::pointer, std::shared_ptr<
       },
       [where](const store_remove& m) {
         auto removed = where->remove(m.key);
-        if (!removed) monitoring::log_warning("store: " + to_string(removed.failure()));
+        if (!removed) log::warning("store: " + to_string(removed.failure()));
       },
   };
 }

@@ -23,7 +23,7 @@ std::string summary(const net::worker_offer& offer) {
 
 }  // namespace
 
-void worker_state::start(pointer self, worker_options options) {
+void worker_slots::start(pointer self, worker_options options) {
   self_ = self;
   options_ = std::move(options);
   slots_.resize(options_.slots);
@@ -35,13 +35,13 @@ void worker_state::start(pointer self, worker_options options) {
   publish_gauges();
 }
 
-void worker_state::handle(const link_events& events) {
+void worker_slots::handle(const link_events& events) {
   for (const auto& in : *events.batch) {
     if (std::holds_alternative<net::peer_up>(in.event)) {
       coordinators_.insert(in.peer);
       offer(in.peer);
     } else if (const auto* down = std::get_if<net::peer_down>(&in.event)) {
-      if (coordinators_.erase(in.peer)) monitoring::log_warning("coordinator " + in.peer + ": " + to_string(down->why));
+      if (coordinators_.erase(in.peer)) log::warning("coordinator " + in.peer + ": " + to_string(down->why));
     } else if (const auto& m = std::get<net::message>(in.event); const auto* job = std::get_if<net::job>(&m)) {
       take_job(in.peer, *job, in.attachment);
     } else if (const auto* cancel = std::get_if<net::cancel_job>(&m)) {
@@ -53,7 +53,7 @@ void worker_state::handle(const link_events& events) {
   settle();
 }
 
-void worker_state::take_job(const net::peer_id& from, const net::job& m, const blob& graph) {
+void worker_slots::take_job(const net::peer_id& from, const net::job& m, const blob& graph) {
   accepted_job job{from, m, graph};
   if (!graph) return fail(job, {errc::protocol, "the job came without its graph"});
   if (draining_) return fail(job, {errc::shutdown, "the worker is draining"});
@@ -65,20 +65,19 @@ void worker_state::take_job(const net::peer_id& from, const net::job& m, const b
   start_waiting();
 }
 
-void worker_state::start_waiting() {
+void worker_slots::start_waiting() {
   for (std::size_t i = 0; i < slots_.size() && !waiting_.empty(); ++i) {
     auto& slot = slots_[i];
     if (!slot.ready || slot.job) continue;
     slot.job = std::move(waiting_.front());
     waiting_.pop_front();
     const auto& what = slot.job->what;
-    options_.probe->job_started();
-    self_->send(slot.engine, engine_job{what.id, what.name, what.stage, what.target, slot.job->graph,
+        self_->send(slot.engine, engine_job{what.id, what.name, what.stage, what.target, slot.job->graph,
                                         std::chrono::milliseconds(what.deadline_ms)});
   }
 }
 
-void worker_state::cancel_job(const net::peer_id& from, const net::cancel_job& m) {
+void worker_slots::cancel_job(const net::peer_id& from, const net::cancel_job& m) {
   std::erase_if(waiting_, [&](const accepted_job& j) { return j.coordinator == from && j.what.id == m.id; });
   for (auto& slot : slots_) {
     if (slot.job && slot.job->coordinator == from && slot.job->what.id == m.id) {
@@ -87,7 +86,7 @@ void worker_state::cancel_job(const net::peer_id& from, const net::cancel_job& m
   }
 }
 
-void worker_state::take_state(const engine_state& m) {
+void worker_slots::take_state(const engine_state& m) {
   auto& slot = slots_.at(m.slot);
   if (m.problem) {
     slot.ready = false;
@@ -102,14 +101,15 @@ void worker_state::take_state(const engine_state& m) {
   settle();
 }
 
-void worker_state::take_outcome(engine_outcome& m) {
+void worker_slots::take_outcome(engine_outcome& m) {
   auto& slot = slots_.at(m.slot);
   if (!slot.job || slot.job->what.id != m.id) return;
   auto job = *std::exchange(slot.job, std::nullopt);
   if (m.why) {
     fail(job, *m.why);
   } else {
-    options_.probe->job_finished(job.what.stage.name, m.phases);
+    options_.probe->job_done();
+    for (const auto& [phase, seconds] : m.phases) options_.probe->phase_took(phase, seconds);
     options_.link->send(job.coordinator, net::job_done{job.what.id, job.what.stage_key, std::move(m.phases)},
                         m.artifact);
   }
@@ -117,15 +117,15 @@ void worker_state::take_outcome(engine_outcome& m) {
   settle();
 }
 
-void worker_state::fail(const accepted_job& job, const error& why) {
-  monitoring::log_warning("job " + job.what.name + ", stage " + job.what.stage.name + ": " + to_string(why));
+void worker_slots::fail(const accepted_job& job, const error& why) {
+  log::warning("job " + job.what.name + ", stage " + job.what.stage.name + ": " + to_string(why));
   options_.probe->job_failed(to_string(why.code));
   net::job_failed m{job.what.id, job.what.stage_key, std::string(to_string(why.code)), why.message};
   m.reason.resize(std::min(m.reason.size(), limits::text_bytes_max));
   options_.link->send(job.coordinator, std::move(m), nullptr);
 }
 
-net::worker_offer worker_state::make_offer(const net::peer_id& to) const {
+net::worker_offer worker_slots::make_offer(const net::peer_id& to) const {
   net::worker_offer out;
   out.name = options_.name;
   out.draining = draining_;
@@ -148,18 +148,18 @@ net::worker_offer worker_state::make_offer(const net::peer_id& to) const {
   return out;
 }
 
-void worker_state::offer(const net::peer_id& to) {
+void worker_slots::offer(const net::peer_id& to) {
   options_.link->send(to, make_offer(to), nullptr);
 }
 
-void worker_state::offer_to_all() {
+void worker_slots::offer_to_all() {
   auto now = summary(make_offer({}));
   if (now == offered_) return;
   offered_ = std::move(now);
   for (const auto& coordinator : coordinators_) offer(coordinator);
 }
 
-void worker_state::renew_leases() {
+void worker_slots::renew_leases() {
   tick_armed_ = false;
   for (const auto& coordinator : coordinators_) {
     auto held = make_offer(coordinator).running;
@@ -168,18 +168,18 @@ void worker_state::renew_leases() {
   settle();
 }
 
-bool worker_state::has_jobs() const {
+bool worker_slots::has_jobs() const {
   return !waiting_.empty() ||
          std::any_of(slots_.begin(), slots_.end(), [](const slot& s) { return s.job.has_value(); });
 }
 
-void worker_state::begin_drain() {
+void worker_slots::begin_drain() {
   draining_ = true;
   offer_to_all();
   settle();
 }
 
-void worker_state::settle() {
+void worker_slots::settle() {
   publish_gauges();
   if (has_jobs()) {
     if (!tick_armed_) {
@@ -195,7 +195,7 @@ void worker_state::settle() {
   self_->quit();
 }
 
-void worker_state::publish_gauges() const {
+void worker_slots::publish_gauges() const {
   double starting = 0, idle = 0, busy = 0, faulty = 0;
   for (const auto& slot : slots_) {
     if (slot.job) {
@@ -206,10 +206,14 @@ void worker_state::publish_gauges() const {
       ++(slot.problem ? faulty : starting);
     }
   }
-  options_.probe->set_engines({{"starting", starting}, {"idle", idle}, {"busy", busy}, {"faulty", faulty}});
+  options_.probe->engines_now("starting", starting);
+  options_.probe->engines_now("idle", idle);
+  options_.probe->engines_now("busy", busy);
+  options_.probe->engines_now("restarting", faulty);
+  options_.probe->jobs_now(busy);
 }
 
-worker_actor::behavior_type worker_behavior(worker_state::pointer self, worker_options options) {
+worker_actor::behavior_type worker_behavior(worker_slots::pointer self, worker_options options) {
   self->state.start(self, std::move(options));
   return {
       [self](const link_events& m) { self->state.handle(m); },

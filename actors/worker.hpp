@@ -25,12 +25,12 @@ struct worker_options {
   std::function<void()> on_end;  // called once, on an actor thread, when it has drained
 };
 
-class worker_state {
+class worker_slots {
  public:
-  using pointer = worker_actor::stateful_pointer<worker_state>;
+  using pointer = worker_actor::stateful_pointer<worker_slots>;
   static inline const char* name = "worker";
 
-  worker_state() = default;
+  worker_slots() = default;
   void start(pointer self, worker_options options);
   void handle(const link_events& events);
   void take_state(const engine_state& m);
@@ -75,6 +75,6 @@ class worker_state {
   bool ended_ = false;
 };
 
-worker_actor::behavior_type worker_behavior(worker_state::pointer self, worker_options options);
+worker_actor::behavior_type worker_behavior(worker_slots::pointer self, worker_options options);
 
 }  // namespace fxfarm::actors

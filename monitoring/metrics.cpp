@@ -28,8 +28,27 @@ struct coordinator_probe::impl {
   counters lookups{book, {"fxfarm_lookups_total", "Lookups received from clients.", {}, "lookups"}};
   counters joined{book, {"fxfarm_lookups_joined_total", "Stages whose job was already in flight.", {}, "joined"}};
   counters served{book,
-                  {"fxfarm_stages_served_total", "Stages answered from the store.", {"tier"}, "stages_served", 0},
-                  {{"memory"}, {"disk"}}};
+                  {"fxfarm_stages_served_total", "Artifacts sent to clients.", {"source"}, "stages_served", 0},
+                  {{"memory"}, {"disk"}, {"job"}}};
+  counters stages_refused{
+      book,
+      {"fxfarm_stages_refused_total", "Stages that clients were told will not come.", {"code"}, "stages_refused"},
+      {{"no_worker"}}};
+  counters messages_refused{book,
+                            {"fxfarm_messages_refused_total",
+                             "Messages that a peer of that role may not send, or that were malformed.",
+                             {"role"},
+                             "messages_refused"},
+                            {{"client"}}};
+  counters artifacts_refused{
+      book,
+      {"fxfarm_artifacts_refused_total", "Stored artifacts that a client could not use.", {}, "artifacts_refused"}};
+  counters results_refused{
+      book, {"fxfarm_results_refused_total", "Results for jobs whose lease had moved on.", {}, "results_refused"}};
+  histograms graphs{book, {"fxfarm_graph_bytes", "Size of the graphs received.", {}, "graph_bytes"}};
+  counters cancelled{
+      book, {"fxfarm_jobs_cancelled_total", "Jobs dropped since nobody waited for them.", {}, "jobs_cancelled"}};
+  gauges clients{book, {"fxfarm_clients", "Clients that are connected.", {}, "clients_now"}};
   counters queued{book, {"fxfarm_jobs_queued_total", "Jobs put in line.", {}, "jobs_queued"}};
   counters started{book,
                    {"fxfarm_jobs_started_total", "Jobs given to a worker, retries included.", {}, "jobs_started"}};
@@ -55,9 +74,11 @@ struct coordinator_probe::impl {
       {"fxfarm_load_failures_total", "Artifacts that clients could not load.", {"code"}, "load_failures"},
       {{"load_failed"}}};
   histograms artifacts{book, {"fxfarm_artifact_bytes", "Size of the artifacts made.", {}, "artifact_bytes"}};
-  gauges jobs{book, {"fxfarm_jobs", "Jobs by state.", {"state"}, "jobs_now", 0}, {{"queued"}, {"running"}}};
+  gauges jobs{book, {"fxfarm_jobs", "Jobs by state.", {"state"}, "jobs_now", 0},
+              {{"wants_graph"}, {"queued"}, {"running"}, {"storing"}}};
   gauges workers{
-      book, {"fxfarm_workers", "Workers by state.", {"state"}, "workers_now", 0}, {{"idle"}, {"busy"}, {"draining"}}};
+      book, {"fxfarm_workers", "Workers by state.", {"state"}, "workers_now", 0},
+      {{"starting"}, {"idle"}, {"busy"}, {"draining"}, {"unavailable"}}};
 };
 
 coordinator_probe::coordinator_probe(family_book& book) : impl_(std::make_unique<impl>(book)) {}
@@ -69,8 +90,29 @@ void coordinator_probe::lookup_received() {
 void coordinator_probe::joined() {
   impl_->joined.at({}).Increment();
 }
-void coordinator_probe::stage_served(std::string_view tier) {
-  impl_->served.at({tier}).Increment();
+void coordinator_probe::stage_served(std::string_view source) {
+  impl_->served.at({source}).Increment();
+}
+void coordinator_probe::stage_refused(std::string_view code) {
+  impl_->stages_refused.at({code}).Increment();
+}
+void coordinator_probe::message_refused(std::string_view role) {
+  impl_->messages_refused.at({role}).Increment();
+}
+void coordinator_probe::artifact_refused() {
+  impl_->artifacts_refused.at({}).Increment();
+}
+void coordinator_probe::result_refused() {
+  impl_->results_refused.at({}).Increment();
+}
+void coordinator_probe::graph_received(double bytes) {
+  impl_->graphs.at({}).Observe(bytes);
+}
+void coordinator_probe::cancelled() {
+  impl_->cancelled.at({}).Increment();
+}
+void coordinator_probe::clients_now(double count) {
+  impl_->clients.at({}).Set(count);
 }
 void coordinator_probe::job_queued() {
   impl_->queued.at({}).Increment();
@@ -181,6 +223,13 @@ struct worker_probe::impl {
   counters restarts{book,
                     {"fxfarm_worker_engine_restarts_total", "Engines started again.", {"reason"}, "engine_restarts"},
                     {{"engine_crashed"}}};
+  histograms warmings{
+      book, {"fxfarm_worker_engine_warm_seconds", "Time from an engine's start to ready.", {}, "engine_warm_seconds"}};
+  counters refused{book,
+                   {"fxfarm_worker_messages_refused_total",
+                    "Messages that a coordinator may not send.",
+                    {},
+                    "worker_messages_refused"}};
   counters done{book, {"fxfarm_worker_jobs_done_total", "Jobs that made an artifact here.", {}, "worker_jobs_done"}};
   counters failed{book,
                   {"fxfarm_worker_jobs_failed_total", "Jobs that failed here.", {"code"}, "worker_jobs_failed"},
@@ -200,6 +249,12 @@ void worker_probe::jobs_now(double running) {
 }
 void worker_probe::engine_restarted(std::string_view reason) {
   impl_->restarts.at({reason}).Increment();
+}
+void worker_probe::engine_warmed(double seconds) {
+  impl_->warmings.at({}).Observe(seconds);
+}
+void worker_probe::message_refused() {
+  impl_->refused.at({}).Increment();
 }
 void worker_probe::job_done() {
   impl_->done.at({}).Increment();

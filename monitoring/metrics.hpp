@@ -31,12 +31,18 @@ public:
 
   void lookup_received();
   void joined();                             // a lookup found its job in flight
-  void stage_served(std::string_view tier);  // from "memory", "disk", ...
+  void stage_served(std::string_view source);  // "memory", "disk", or "job" when it has just been made
+  void stage_refused(std::string_view code);   // a client was told that a stage will not come; errc by name
+  void message_refused(std::string_view role);  // a peer of that role may not send such a message, or it was malformed
+  void artifact_refused();                     // a client could not use a stored artifact and asked for another
+  void result_refused();                       // a worker's result for a job it held no lease on
+  void graph_received(double bytes);
   void job_queued();
   void job_started();
   void job_finished();
   void job_failed(std::string_view code);  // errc by name
   void retried();
+  void cancelled();  // nobody waited for the job any longer
   void worker_came();
   void worker_left();
   void queue_waited(double seconds);
@@ -47,7 +53,8 @@ public:
   void load_failed(std::string_view code);                         // in the client; errc by name
   void artifact_made(double bytes);
   void jobs_now(std::string_view state, double count);     // "queued", "running"
-  void workers_now(std::string_view state, double count);  // "idle", "busy", "draining"
+  void workers_now(std::string_view state, double count);  // "starting", "idle", "busy", "draining", "unavailable"
+  void clients_now(double count);
 
 private:
   struct impl;
@@ -78,6 +85,8 @@ public:
   void engines_now(std::string_view state, double count);  // "starting", "idle", "busy", "restarting"
   void jobs_now(double running);
   void engine_restarted(std::string_view reason);  // errc by name
+  void engine_warmed(double seconds);
+  void message_refused();  // a coordinator may not send such a message
   void job_done();
   void job_failed(std::string_view code);  // errc by name
   void phase_took(std::string_view phase, double seconds);

@@ -125,4 +125,27 @@ std::vector<scheduler::worker_view> scheduler::workers() const {
   return out;
 }
 
+worker_state state_of(const scheduler::worker_view& w) {
+  if (w.offer.draining) return worker_state::draining;
+  if (w.offer.starting()) return worker_state::starting;
+  if (w.offer.slots == 0) return worker_state::unavailable;
+  return w.busy > 0 ? worker_state::busy : worker_state::idle;
+}
+
+std::string_view to_string(worker_state s) {
+  switch (s) {
+    case worker_state::starting:
+      return "starting";
+    case worker_state::idle:
+      return "idle";
+    case worker_state::busy:
+      return "busy";
+    case worker_state::draining:
+      return "draining";
+    case worker_state::unavailable:
+      return "unavailable";
+  }
+  return "unknown";
+}
+
 }  // namespace fxfarm

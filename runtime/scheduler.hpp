@@ -87,4 +87,9 @@ class scheduler {
   std::uint64_t arrivals_ = 0;
 };
 
+// What a worker is to people and metrics.
+enum class worker_state { starting, idle, busy, draining, unavailable };
+worker_state state_of(const scheduler::worker_view& w);
+std::string_view to_string(worker_state s);
+
 }  // namespace fxfarm
