@@ -44,6 +44,12 @@ std::vector<graph_status> board::graphs() const {
   return out;
 }
 
+std::shared_ptr<const graph_status> board::find(std::uint64_t graph) const {
+  std::lock_guard lock(mutex_);
+  auto it = graphs_.find(graph);
+  return it == graphs_.end() ? nullptr : it->second;
+}
+
 wait_result board::wait(const std::string& stage, std::chrono::milliseconds timeout) const {
   std::unique_lock lock(mutex_);
   auto over = [&] {

@@ -20,6 +20,8 @@ class board {
   void put(graph_status status);
   void erase(std::uint64_t graph);
   std::vector<graph_status> graphs() const;
+  // Null when it is not known (any longer).
+  std::shared_ptr<const graph_status> find(std::uint64_t graph) const;
 
   // See client::wait.
   wait_result wait(const std::string& stage, std::chrono::milliseconds timeout) const;

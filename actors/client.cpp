@@ -55,10 +55,21 @@ void client_state::release(std::uint64_t id) {
   if (it == graphs_.end()) return;
   auto& mine = by_key_[it->second.key];
   mine.erase(id);
-  if (mine.empty()) by_key_.erase(it->second.key);
+  if (mine.empty()) {
+    by_key_.erase(it->second.key);
+    release_stages(it->second, id);
+  }
   self_->send_exit(it->second.output, caf::exit_reason::user_shutdown);
   graphs_.erase(it);
   settings_.log->erase(id);
+}
+
+void client_state::release_stages(const graph& g, std::uint64_t id) {
+  auto status = settings_.log->find(id);
+  if (!status || g.settled || !up_.contains(g.farm)) return;
+  net::release m;
+  for (const auto& stage : status->stages) m.stage_keys.push_back(stage.stage_key);
+  settings_.links->send(g.farm, std::move(m), nullptr);
 }
 
 void client_state::settle(std::uint64_t id) {

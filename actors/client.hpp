@@ -75,6 +75,8 @@ class client_state {
   std::string route(const std::string& graph_key) const;
   void assign(graph& g, std::string farm);
   void need_local();
+  // Nobody in this process waits for the graph any longer.
+  void release_stages(const graph& g, std::uint64_t id);
   bool someone_waits_for(const std::string& farm) const;
 
   client_actor::pointer self_ = nullptr;

@@ -1,0 +1,172 @@
+#include "client/client.hpp"
+
+#include <unistd.h>
+
+#include <atomic>
+
+#include "actors/client.hpp"
+#include "actors/relay.hpp"
+#include "actors/system.hpp"
+#include "client/local_farm.hpp"
+#include "fxfarm_version.hpp"
+#include "net/dialer.hpp"
+#include "runtime/digest.hpp"
+#include "runtime/limits.hpp"
+
+namespace fxfarm {
+namespace {
+
+using actors::client_actor;
+
+// One thread is enough: actors of a client only pass messages on.
+constexpr std::size_t actor_threads = 1;
+
+class dialed_farms final : public actors::farm_links {
+ public:
+  explicit dialed_farms(std::unique_ptr<net::dialer> dialer) : dialer_(std::move(dialer)) {}
+
+  void send(const net::peer_id& to, net::message what, blob attachment) override {
+    dialer_->send(to, std::move(what), std::move(attachment));
+  }
+  void drop(const net::peer_id& to, std::string reason) override { dialer_->drop(to, std::move(reason)); }
+  void connect(const std::string& endpoint) override { dialer_->connect(endpoint); }
+  void disconnect(const std::string& endpoint) override { dialer_->disconnect(endpoint); }
+  void stop() { dialer_->stop(); }
+
+ private:
+  std::unique_ptr<net::dialer> dialer_;
+};
+
+std::string host_name() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
+}
+
+net::hello introduce() {
+  net::hello self;
+  self.role = "client";
+  self.host = host_name();
+  self.pid = static_cast<std::uint64_t>(::getpid());
+  self.id = "client-" + self.host + "-" + std::to_string(self.pid);
+  self.build = build_text;
+  return self;
+}
+
+result<void> check(const client_options& options) {
+  for (const auto& endpoint : options.endpoints) {
+    if (endpoint.rfind("tcp://", 0) != 0 && endpoint.rfind("ipc://", 0) != 0) {
+      return {errc::bad_input, "endpoint '" + endpoint + "': expected tcp://host:port or ipc://path"};
+    }
+  }
+  if (options.endpoints.empty() && options.local_endpoint.empty()) {
+    return {errc::bad_input, "neither an endpoint nor a local farm is named"};
+  }
+  return {};
+}
+
+result<void> check(const graph_request& request) {
+  if (!is_digest(request.graph_key)) return {errc::bad_input, "graph_key: expected 64 lower-case hex digits"};
+  if (!request.graph) return {errc::bad_input, "graph: missing"};
+  if (request.graph->size() > limits::attachment_bytes_max) {
+    return {errc::too_large, "graph: " + std::to_string(request.graph->size()) + " bytes, at most " +
+                                 std::to_string(limits::attachment_bytes_max) + " can be sent"};
+  }
+  if (request.stages.empty() || request.stages.size() > limits::stages_per_graph_max) {
+    return {errc::bad_input, "stages: 1 to " + std::to_string(limits::stages_per_graph_max) + " are allowed"};
+  }
+  return {};
+}
+
+}  // namespace
+
+struct client::impl {
+  explicit impl(client_options o) : options(std::move(o)), config(actor_threads), system(config) {}
+
+  client_options options;
+  actors::system_config config;
+  caf::actor_system system;
+  std::shared_ptr<actors::board> log = std::make_shared<actors::board>();
+  std::shared_ptr<actors::relay<client_actor>> inbox = std::make_shared<actors::relay<client_actor>>();
+  std::shared_ptr<dialed_farms> links;
+  client_actor self;
+  std::atomic<std::uint64_t> ids{0};
+};
+
+client::client(std::unique_ptr<impl> i) : impl_(std::move(i)) {}
+
+result<std::unique_ptr<client>> client::start(client_options options, std::function<void(load_task)> load) {
+  if (auto usable = check(options); !usable) return usable.failure();
+  auto i = std::make_unique<impl>(std::move(options));
+  net::dialer_options dialing;
+  dialing.self = introduce();
+  auto dialer = net::dialer::start(std::move(dialing), actors::relay<client_actor>::sink(i->inbox));
+  if (!dialer) return dialer.failure();
+  i->links = std::make_shared<dialed_farms>(std::move(*dialer));
+
+  actors::client_settings settings;
+  settings.endpoints = i->options.endpoints;
+  settings.local_endpoint = i->options.local_endpoint;
+  if (!i->options.local_command.empty()) {
+    settings.start_local = [command = i->options.local_command] { return start_local_farm(command); };
+  }
+  settings.space = i->options.space;
+  settings.salt = i->options.salt;
+  settings.links = i->links;
+  settings.log = i->log;
+  settings.load = std::move(load);
+  i->self = i->system.spawn(actors::client_behavior, std::move(settings));
+  i->inbox->bind(i->self);
+  return std::unique_ptr<client>(new client(std::move(i)));
+}
+
+client::~client() {
+  if (!impl_) return;
+  impl_->links->stop();
+  impl_->inbox->unbind();
+  caf::anon_send(impl_->self, actors::drain{});
+  impl_->self = nullptr;
+}
+
+result<std::uint64_t> client::submit(graph_request request) {
+  if (auto usable = check(request); !usable) return usable.failure().with_context(request.name);
+  const auto id = ++impl_->ids;
+  // Known from here on, so that a wait that follows waits for it.
+  graph_status status;
+  status.id = id;
+  status.graph_key = request.graph_key;
+  status.name = request.name;
+  for (const auto& stage : request.stages) {
+    stage_status s;
+    s.name = stage.name;
+    status.stages.push_back(std::move(s));
+  }
+  impl_->log->put(std::move(status));
+  caf::anon_send(impl_->self, actors::submit_graph{id, std::make_shared<graph_request>(std::move(request))});
+  return id;
+}
+
+void client::release(std::uint64_t graph) {
+  caf::anon_send(impl_->self, actors::release_graph{graph});
+}
+
+client::wait_result client::wait(const std::string& stage, std::chrono::milliseconds timeout) {
+  return impl_->log->wait(stage, timeout);
+}
+
+std::vector<graph_status> client::graphs() const {
+  return impl_->log->graphs();
+}
+
+std::map<std::string, std::uint64_t> client::stats() const {
+  return impl_->log->stats();
+}
+
+void client::reset_stats() {
+  impl_->log->reset_stats();
+}
+
+void client::abandon() {
+  static_cast<void>(impl_.release());
+}
+
+}  // namespace fxfarm

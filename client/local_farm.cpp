@@ -1,0 +1,102 @@
+#include "client/local_farm.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "runtime/limits.hpp"
+
+extern char** environ;
+
+namespace fxfarm {
+namespace {
+
+class file_actions {
+ public:
+  file_actions() { posix_spawn_file_actions_init(&actions_); }
+  ~file_actions() { posix_spawn_file_actions_destroy(&actions_); }
+  file_actions(const file_actions&) = delete;
+  posix_spawn_file_actions_t* get() { return &actions_; }
+
+ private:
+  posix_spawn_file_actions_t actions_;
+};
+
+class spawn_attributes {
+ public:
+  spawn_attributes() { posix_spawnattr_init(&attributes_); }
+  ~spawn_attributes() { posix_spawnattr_destroy(&attributes_); }
+  spawn_attributes(const spawn_attributes&) = delete;
+  posix_spawnattr_t* get() { return &attributes_; }
+
+ private:
+  posix_spawnattr_t attributes_;
+};
+
+result<pid_t> spawn(const std::vector<std::string>& command) {
+  std::vector<char*> argv;
+  for (const auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
+  argv.push_back(nullptr);
+
+  file_actions files;
+  posix_spawn_file_actions_addopen(files.get(), STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(files.get(), STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_addopen(files.get(), STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+  // The farm outlives the model's process and must not keep its files and sockets open.
+  posix_spawn_file_actions_addclosefrom_np(files.get(), STDERR_FILENO + 1);
+
+  // The model's process may block or ignore signals that the farm needs.
+  spawn_attributes attributes;
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  posix_spawnattr_setsigmask(attributes.get(), &none);
+  posix_spawnattr_setsigdefault(attributes.get(), &all);
+  posix_spawnattr_setflags(attributes.get(),
+                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+
+  pid_t pid = -1;
+  if (int failed = posix_spawnp(&pid, argv[0], files.get(), attributes.get(), argv.data(), environ)) {
+    return {errc::io, command.front() + ": " + std::strerror(failed)};
+  }
+  return pid;
+}
+
+}  // namespace
+
+result<void> start_local_farm(const std::vector<std::string>& command) {
+  if (command.empty()) return {errc::bad_input, "no command for the local farm"};
+  auto pid = spawn(command);
+  if (!pid) return pid.failure();
+
+  const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, *pid, 0));
+  if (pidfd >= 0) {
+    pollfd ended{pidfd, POLLIN, 0};
+    const auto patience = std::chrono::duration_cast<std::chrono::milliseconds>(limits::local_start_max);
+    const int n = ::poll(&ended, 1, static_cast<int>(patience.count()));
+    ::close(pidfd);
+    if (n == 0) {
+      ::kill(*pid, SIGKILL);
+      ::waitpid(*pid, nullptr, 0);
+      return {errc::timeout, command.front() + " did not detach in time"};
+    }
+  }
+  int status = 0;
+  while (::waitpid(*pid, &status, 0) < 0) {
+    // The program's own SIGCHLD handling may have reaped it: then how it ended cannot be known.
+    if (errno != EINTR) return {};
+  }
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
+  return {errc::io, command.front() + (WIFEXITED(status)
+                                           ? " exited with " + std::to_string(WEXITSTATUS(status))
+                                           : " was killed by signal " + std::to_string(WTERMSIG(status)))};
+}
+
+}  // namespace fxfarm
