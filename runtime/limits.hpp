@@ -23,12 +23,16 @@ inline constexpr std::size_t peer_backlog_bytes_max = 2048 * MiB;  // attachment
 inline constexpr std::size_t peer_messages_max = 10'000;         // messages that wait to be sent to one peer
 inline constexpr std::size_t peers_max = 100'000;                // connections of one coordinator
 inline constexpr std::size_t inbound_batch_max = 256;            // messages drained before the actor is told
+inline constexpr std::size_t socket_messages_max = 64;           // messages of one peer inside ZeroMQ, in each direction
+inline constexpr std::size_t list_items_max = 10'000;            // a list or map in a message
+inline constexpr std::size_t message_depth_max = 8;              // maps and lists inside each other
 inline constexpr auto heartbeat_period = 2s;
 inline constexpr auto peer_silence_max = 10s;       // silence after which a peer counts as gone
 inline constexpr auto handshake_timeout = 5s;       // from a connection's first byte to its hello
 inline constexpr auto stream_silence_max = 20s;     // a stream that makes no progress for so long is given up
 inline constexpr auto reconnect_delay_min = 100ms;  // doubles with jitter up to the next
 inline constexpr auto reconnect_delay_max = 10s;
+inline constexpr auto goodbye_linger = 100ms;       // how long a closing socket may take to send what it holds
 
 // Requests.
 inline constexpr std::size_t stages_per_graph_max = 16;

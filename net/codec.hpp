@@ -1,0 +1,48 @@
+#pragma once
+// Messages to bytes and back. The wire form stands at the top of net/messages.hpp.
+
+#include "net/messages.hpp"
+#include "runtime/bytes.hpp"
+#include "runtime/error.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace fxfarm::net {
+
+// Announces that bytes follow in chunks.
+struct attachment_info {
+  std::uint64_t stream = 0;
+  std::uint64_t size = 0;  // bytes
+  std::string digest;      // of the whole, see runtime/digest.hpp
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f("stream", s.stream);
+    f("size", s.size);
+    f("digest", s.digest);
+  }
+};
+
+struct envelope {
+  message content;
+  std::optional<attachment_info> attachment;
+};
+
+// Fields named "reason" and "error" are for people and are cut to limits::text_bytes_max; everything else is encoded as
+// it is, and it is the caller's to keep within what decode accepts.
+bytes encode(const message& content, const attachment_info* attachment = nullptr);
+
+// The same bytes as encode(chunk{stream, offset, data}), without an owned copy of the data first.
+bytes encode_chunk(std::uint64_t stream, std::uint64_t offset, byte_view data);
+
+// Accepts any bytes: what is no message of ours, or passes a bound, is `protocol` or `too_large` with the field's path
+// and what was expected there. Never throws.
+result<envelope> decode(byte_view frame);
+
+// The tag that the message has on the wire.
+std::string_view tag_of(const message& content);
+
+}  // namespace fxfarm::net

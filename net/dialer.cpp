@@ -1,0 +1,354 @@
+#include "net/dialer.hpp"
+
+#include "net/attachment_digests.hpp"
+#include "net/outbox.hpp"
+#include "net/sockets.hpp"
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <thread>
+
+namespace fxfarm::net {
+namespace {
+
+// One attempt to reach an endpoint, or the connection it became. The monitor tells at once when the other end is gone.
+class connection {
+public:
+  connection(zmq::context_t& context, const std::string& endpoint, const link_options& options, std::uint64_t number)
+      : socket(context, zmq::socket_type::dealer), monitor(context, zmq::socket_type::pair) {
+    set_bounds(socket, options);
+    monitor.set(zmq::sockopt::linger, 0);
+    // The next attempt is ours to make, with a socket that has nothing left in it.
+    socket.set(zmq::sockopt::reconnect_ivl, -1);
+    const auto events = "inproc://events-" + std::to_string(number);
+    if (::zmq_socket_monitor(socket.handle(), events.c_str(), ends) != 0) throw zmq::error_t();
+    monitor.connect(events);
+    socket.connect(endpoint);
+  }
+  ~connection() {
+    if (socket) ::zmq_socket_monitor(socket.handle(), nullptr, 0);
+  }
+  connection(const connection&) = delete;
+  connection& operator=(const connection&) = delete;
+
+  // Whether the connection has ended, or could not be made. Each event that is subscribed to means that.
+  bool ended() { return receive_parts(monitor).has_value(); }
+
+  session::write_result write(const bytes& frame) { return send_part(socket, frame, false); }
+
+  zmq::socket_t socket;
+  zmq::socket_t monitor;
+
+private:
+  static constexpr int ends = ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                              ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+};
+
+struct command {
+  enum class kind : std::uint8_t { send, drop, connect, disconnect, stop };
+  kind what = kind::stop;
+  std::string endpoint;
+  message content;
+  blob attachment;
+  std::string text;  // the attachment's digest, or the reason of a drop
+};
+
+struct link {
+  std::unique_ptr<connection> line;     // null: waits for `next`
+  std::optional<session> talk;          // after the handshake
+  time_point next = time_point::min();  // when to try again, or when the handshake must be done
+  unsigned failures = 0;                // attempts in a row
+  bool tried = false;
+  bool told_down = false;
+  bool blocked = false;  // the socket takes no more
+};
+
+}  // namespace
+
+class dialer::loop {
+public:
+  loop(dialer_options options, inbound_sink sink)
+      : options_(std::move(options)), sink_(std::move(sink)), jitter_(std::random_device{}()) {}
+
+  result<void> start() {
+    if (outbox_.fd() < 0) return {errc::io, "eventfd: the system gives no more"};
+    thread_ = std::thread([this] { run(); });
+    return {};
+  }
+
+  void stop() {
+    if (!thread_.joinable()) return;
+    push({command::kind::stop, {}, {}, nullptr, {}});
+    thread_.join();
+  }
+
+  void push(command what) { outbox_.push(std::move(what)); }
+
+  attachment_digests digests;
+  link_counters counters;
+
+private:
+  enum class retry : std::uint8_t { soon, late };
+
+  void run() {
+    block_signals();
+    while (!stopping_) {
+      now_ = clock::now();
+      take_commands();
+      for (auto& [endpoint, l] : links_) serve(endpoint, l);
+      hand_over();
+      if (!stopping_) wait();
+    }
+    for (auto& [endpoint, l] : links_) hang_up(l, goodbye{"the peer stops"});
+    context_.close();
+  }
+
+  void wait() {
+    std::optional<time_point> until;
+    std::vector<zmq::pollitem_t> items{{nullptr, outbox_.fd(), ZMQ_POLLIN, 0}};
+    for (auto& [endpoint, l] : links_) {
+      const auto due = l.talk ? l.talk->deadline() : l.next;
+      until = until ? std::min(*until, due) : due;
+      if (!l.line) continue;
+      const int wanted = ZMQ_POLLIN | (l.blocked ? ZMQ_POLLOUT : 0);
+      items.push_back({l.line->socket.handle(), 0, static_cast<short>(wanted), 0});
+      items.push_back({l.line->monitor.handle(), 0, ZMQ_POLLIN, 0});
+    }
+    // An interrupted poll is one more turn of the loop.
+    ::zmq_poll(items.data(), static_cast<int>(items.size()), poll_timeout(until, clock::now()));
+  }
+
+  void take_commands() {
+    outbox_.take(commands_);
+    for (auto& c : commands_) {
+      if (c.what == command::kind::stop) stopping_ = true;
+      if (c.what == command::kind::connect) links_.try_emplace(c.endpoint);  // due at once
+      const auto found = links_.find(c.endpoint);
+      if (found == links_.end()) continue;
+      auto& l = found->second;
+      if (c.what == command::kind::disconnect) {
+        hang_up(l, goodbye{"disconnected"});
+        links_.erase(found);
+      } else if (c.what == command::kind::drop && l.talk) {
+        flush(c.endpoint, l);
+        if (l.talk) fail(c.endpoint, l, {errc::refused, c.text}, retry::late, goodbye{c.text});
+      } else if (c.what == command::kind::send && l.talk) {
+        auto queued = l.talk->push(c.content, std::move(c.attachment), std::move(c.text));
+        if (!queued) refuse(c.endpoint, l, queued.failure());
+      }
+    }
+    commands_.clear();
+  }
+
+  void serve(const std::string& endpoint, link& l) {
+    if (!l.line && now_ >= l.next) dial(endpoint, l);
+    if (!l.line) return;
+    const bool ended = l.line->ended();
+    receive(endpoint, l, ended);
+    if (!l.line) return;
+    if (ended) {
+      const auto* why = l.talk ? "the connection is closed" : "nothing answers there";
+      fail(endpoint, l, {errc::unreachable, why}, retry::soon);
+    } else if (l.talk) {
+      if (auto alive = now_ >= l.talk->deadline() ? l.talk->tick(now_) : result<void>(); !alive) {
+        fail(endpoint, l, alive.failure(), retry::soon);
+      } else {
+        flush(endpoint, l);
+      }
+    } else if (now_ >= l.next) {
+      fail(endpoint, l, {errc::timeout, "no answer to hello"}, retry::soon);
+    }
+  }
+
+  void dial(const std::string& endpoint, link& l) {
+    if (std::exchange(l.tried, true)) link_counters::add(counters.reconnects);
+    try {
+      l.line = std::make_unique<connection>(context_, endpoint, options_.link, ++attempts_);
+    } catch (const zmq::error_t& e) {
+      fail(endpoint, l, {errc::io, e.what()}, retry::late);
+      return;
+    }
+    l.next = now_ + options_.link.handshake_timeout;
+    l.line->write(encode(options_.self));
+  }
+
+  // A batch at a time; when the connection has ended, all that is left of it.
+  void receive(const std::string& endpoint, link& l, bool ended) {
+    for (std::size_t n = 0; l.line && (ended || n < options_.link.batch_max); ++n) {
+      auto parts = receive_parts(l.line->socket);
+      if (!parts) return;
+      const auto frame = view_of(parts->front());
+      link_counters::add(counters.messages_in);
+      link_counters::add(counters.bytes_in, frame.size());
+      auto came = parts->size() == 1 ? decode(frame) : error{errc::protocol, "message: expected one frame"};
+      if (!came) {
+        refuse(endpoint, l, came.failure());
+      } else if (l.talk) {
+        take(endpoint, l, std::move(*came));
+      } else {
+        shake_hands(endpoint, l, came->content);
+      }
+    }
+  }
+
+  void shake_hands(const std::string& endpoint, link& l, const message& answer) {
+    if (const auto* no = std::get_if<rejected>(&answer)) {
+      fail(endpoint, l, {errc_from_string(no->code), "rejected by the peer: " + no->reason}, retry::late);
+      return;
+    }
+    const auto* yes = std::get_if<welcome>(&answer);
+    if (yes == nullptr) {
+      refuse(endpoint, l, {errc::protocol, std::string(tag_of(answer)) + ": expected welcome"});
+      return;
+    }
+    if (yes->version != wire_version) {
+      refuse(endpoint, l,
+             {errc::protocol, "welcome.version: " + std::to_string(yes->version) + ", this side speaks " +
+                                  std::to_string(wire_version)});
+      return;
+    }
+    l.talk.emplace(side::connected, options_.link, counters, now_);
+    if (yes->heartbeat_ms > 0) l.talk->adopt_heartbeat(std::chrono::milliseconds(yes->heartbeat_ms));
+    l.failures = 0;
+    l.told_down = false;
+    link_counters::add(counters.peers_up);
+    hello peer;
+    peer.role = "coordinator";
+    peer.id = yes->id;
+    peer.build = yes->build;
+    tell(endpoint, peer_up{std::move(peer)});
+  }
+
+  void take(const std::string& endpoint, link& l, envelope came) {
+    auto got = l.talk->receive(std::move(came), now_);
+    switch (got.what) {
+      case session::verdict::nothing:
+        break;
+      case session::verdict::deliver:
+        tell(endpoint, std::move(got.content), std::move(got.attachment));
+        break;
+      case session::verdict::left:
+        fail(endpoint, l, got.why, got.why.code == errc::shutdown ? retry::soon : retry::late);
+        break;
+      case session::verdict::broke_rules:
+        refuse(endpoint, l, got.why);
+        break;
+    }
+  }
+
+  void flush(const std::string& endpoint, link& l) {
+    const auto put = [&](const bytes& frame) { return l.line->write(frame); };
+    const auto outcome = l.talk->flush(put, now_);
+    l.blocked = outcome == session::write_result::full;
+    if (outcome == session::write_result::gone) {
+      fail(endpoint, l, {errc::unreachable, "the connection is closed"}, retry::soon);
+    }
+  }
+
+  // The peer broke the rules, or is too slow for its bounds: tells it why.
+  void refuse(const std::string& endpoint, link& l, const error& why) {
+    link_counters::add(counters.rejected_for(why.code));
+    fail(endpoint, l, why, retry::late, rejected{std::string(to_string(why.code)), why.message});
+  }
+
+  void fail(const std::string& endpoint, link& l, const error& why, retry when,
+            const std::optional<message>& last_words = std::nullopt) {
+    hang_up(l, last_words);
+    l.next = now_ + delay(l.failures++, when);
+    if (!std::exchange(l.told_down, true)) tell(endpoint, peer_down{why.with_context(endpoint)});
+  }
+
+  void hang_up(link& l, const std::optional<message>& last_words) {
+    if (l.talk) link_counters::take(counters.peers_up);
+    if (l.line && l.talk && last_words) {
+      l.line->write(encode(*last_words));
+      let_linger(l.line->socket);
+    }
+    l.talk.reset();
+    l.line.reset();
+    l.blocked = false;
+  }
+
+  // Doubles with each failure; the jitter keeps a thousand peers of a restarted coordinator apart.
+  clock::duration delay(unsigned failures, retry when) {
+    auto full = options_.reconnect_delay_max;
+    if (when == retry::soon) {
+      full = options_.reconnect_delay_min;
+      while (failures-- > 0 && full < options_.reconnect_delay_max) full *= 2;
+      full = std::min(full, options_.reconnect_delay_max);
+    }
+    std::uniform_real_distribution<double> part(0.5, 1.0);
+    return std::chrono::duration_cast<clock::duration>(full * part(jitter_));
+  }
+
+  template <class Event>
+  void tell(const std::string& endpoint, Event event, blob attachment = nullptr) {
+    batch_.push_back({endpoint, std::move(event), std::move(attachment)});
+    if (batch_.size() >= options_.link.batch_max) hand_over();
+  }
+
+  void hand_over() {
+    if (!batch_.empty()) sink_(std::exchange(batch_, {}));
+  }
+
+  dialer_options options_;
+  inbound_sink sink_;
+  outbox<command> outbox_;
+  zmq::context_t context_{1};
+  std::thread thread_;
+
+  // From here on only the thread's own.
+  bool stopping_ = false;
+  time_point now_;
+  std::uint64_t attempts_ = 0;
+  std::minstd_rand jitter_;
+  std::vector<command> commands_;
+  inbound_batch batch_;
+  std::map<std::string, link> links_;
+};
+
+result<std::unique_ptr<dialer>> dialer::start(dialer_options options, inbound_sink sink) {
+  try {
+    auto running = std::make_unique<loop>(std::move(options), std::move(sink));
+    if (auto started = running->start(); !started) return started.failure();
+    return std::unique_ptr<dialer>(new dialer(std::move(running)));
+  } catch (const zmq::error_t& e) {
+    return {errc::io, std::string("dialer: ") + e.what()};
+  } catch (const std::system_error& e) {
+    return {errc::io, std::string("dialer: ") + e.what()};
+  }
+}
+
+dialer::dialer(std::unique_ptr<loop> running) : loop_(std::move(running)) {}
+
+dialer::~dialer() {
+  stop();
+}
+
+void dialer::connect(std::string endpoint) {
+  loop_->push({command::kind::connect, std::move(endpoint), {}, nullptr, {}});
+}
+
+void dialer::disconnect(std::string endpoint) {
+  loop_->push({command::kind::disconnect, std::move(endpoint), {}, nullptr, {}});
+}
+
+void dialer::send(const peer_id& to, message what, blob attachment) {
+  auto digest = loop_->digests.of(attachment);
+  loop_->push({command::kind::send, to, std::move(what), std::move(attachment), std::move(digest)});
+}
+
+void dialer::drop(const peer_id& to, std::string reason) {
+  loop_->push({command::kind::drop, to, {}, nullptr, std::move(reason)});
+}
+
+void dialer::stop() {
+  loop_->stop();
+}
+
+const link_counters& dialer::counters() const {
+  return loop_->counters;
+}
+
+}  // namespace fxfarm::net

@@ -1,0 +1,33 @@
+#pragma once
+// What a socket thread has seen so far. It counts with relaxed atomics; any thread may read, each value on its own.
+
+#include "runtime/error.hpp"
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+namespace fxfarm::net {
+
+struct link_counters {
+  using counter = std::atomic<std::uint64_t>;
+  static constexpr std::size_t codes = static_cast<std::size_t>(errc::internal) + 1;
+
+  counter messages_in{0};  // frames of every kind, chunks too
+  counter messages_out{0};
+  counter bytes_in{0};
+  counter bytes_out{0};
+  counter chunk_bytes_in{0};  // payload of attachments
+  counter chunk_bytes_out{0};
+  counter peers_up{0};                    // now
+  counter reconnects{0};                  // attempts after the first, of a dialer
+  counter streams_aborted{0};             // in both directions
+  std::array<counter, codes> rejected{};  // messages and handshakes that were not accepted, by errc
+
+  static void add(counter& c, std::uint64_t n = 1) { c.fetch_add(n, std::memory_order_relaxed); }
+  static void take(counter& c) { c.fetch_sub(1, std::memory_order_relaxed); }
+  counter& rejected_for(errc code) { return rejected[static_cast<std::size_t>(code)]; }
+  const counter& rejected_for(errc code) const { return rejected[static_cast<std::size_t>(code)]; }
+};
+
+}  // namespace fxfarm::net

@@ -1,0 +1,377 @@
+#include "net/router.hpp"
+
+#include "net/attachment_digests.hpp"
+#include "net/outbox.hpp"
+#include "net/sockets.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <map>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+namespace fxfarm::net {
+namespace {
+
+constexpr std::string_view ipc_scheme = "ipc://";
+constexpr std::size_t peer_name_bytes_max = 128;
+// A peer's pipe can become writable without a wake of ours, when ZeroMQ learns of it during a call for another peer.
+constexpr std::chrono::milliseconds blocked_retry{5};
+
+// ZeroMQ would take over the path of a living socket without a word.
+bool ipc_in_use(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) return false;  // bind will refuse it
+  std::copy(path.begin(), path.end(), address.sun_path);
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return false;
+  const bool answered = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  ::close(fd);
+  return answered;
+}
+
+result<void> check_hello(const hello& who) {
+  static constexpr std::array roles{"client", "worker", "operator"};
+  if (who.magic != wire_magic) return {errc::protocol, "hello.magic: this is an fxfarm coordinator"};
+  if (who.version != wire_version) {
+    return {errc::protocol,
+            "hello.version: " + std::to_string(who.version) + ", this side speaks " + std::to_string(wire_version)};
+  }
+  if (std::find(roles.begin(), roles.end(), who.role) == roles.end()) {
+    return {errc::protocol, "hello.role: expected client, worker or operator"};
+  }
+  if (who.id.empty() || who.id.size() > peer_name_bytes_max) {
+    return {errc::protocol, "hello.id: expected 1 to " + std::to_string(peer_name_bytes_max) + " bytes"};
+  }
+  return {};
+}
+
+struct command {
+  enum class kind : std::uint8_t { send, drop, stop };
+  kind what = kind::stop;
+  peer_id peer;
+  message content;
+  blob attachment;
+  std::string text;  // the attachment's digest, or the reason of a drop
+};
+
+}  // namespace
+
+class router::loop {
+public:
+  loop(router_options options, inbound_sink sink)
+      : options_(std::move(options)), sink_(std::move(sink)), socket_(context_, zmq::socket_type::router) {
+    set_bounds(socket_, options_.link);
+    socket_.set(zmq::sockopt::router_mandatory, true);
+  }
+
+  result<void> bind() {
+    if (outbox_.fd() < 0) return {errc::io, "eventfd: the system gives no more"};
+    for (const auto& endpoint : options_.endpoints) {
+      if (auto bound = bind(endpoint); !bound) return bound;
+    }
+    return {};
+  }
+
+  void start() {
+    thread_ = std::thread([this] { run(); });
+  }
+
+  void stop() {
+    if (!thread_.joinable()) return;
+    push({command::kind::stop, {}, {}, nullptr, {}});
+    thread_.join();
+  }
+
+  void push(command what) { outbox_.push(std::move(what)); }
+
+  attachment_digests digests;
+  link_counters counters;
+  std::vector<std::string> endpoints;
+
+private:
+  struct peer;
+  using timers = std::multimap<time_point, peer*>;
+  struct peer {
+    std::string routing;  // ZeroMQ's name of the connection
+    peer_id id;
+    std::string name;  // hello.id
+    session link;
+    timers::iterator timer;
+  };
+
+  result<void> bind(const std::string& endpoint) {
+    const bool ipc = endpoint.starts_with(ipc_scheme);
+    const auto path = ipc ? endpoint.substr(ipc_scheme.size()) : std::string();
+    if (ipc && ipc_in_use(path)) return {errc::io, endpoint + ": another process listens there"};
+    try {
+      socket_.bind(endpoint);
+      endpoints.push_back(socket_.get(zmq::sockopt::last_endpoint));
+    } catch (const zmq::error_t& e) {
+      return {errc::io, endpoint + ": " + e.what()};
+    }
+    if (ipc && ::chmod(path.c_str(), S_IRUSR | S_IWUSR) != 0) {
+      return {errc::io, endpoint + ": chmod: " + std::generic_category().message(errno)};
+    }
+    return {};
+  }
+
+  void run() {
+    block_signals();
+    while (!stopping_) {
+      now_ = clock::now();
+      take_commands();
+      receive();
+      fire_timers();
+      flush(std::exchange(ready_, {}));
+      hand_over();
+      if (!stopping_) wait();
+    }
+    for (const auto& [routing, p] : peers_) write(routing, encode(goodbye{"the coordinator stops"}));
+    let_linger(socket_);
+    socket_.close();
+    context_.close();
+  }
+
+  // Sleeps until a message, a command or the next timer.
+  void wait() {
+    if (readable(socket_)) return;
+    std::optional<time_point> until;
+    if (!timers_.empty()) until = timers_.begin()->first;
+    if (!blocked_.empty()) until = std::min(until.value_or(time_point::max()), now_ + blocked_retry);
+    std::array<pollfd, 2> fds{pollfd{socket_.get(zmq::sockopt::fd), POLLIN, 0}, pollfd{outbox_.fd(), POLLIN, 0}};
+    ::poll(fds.data(), fds.size(), poll_timeout(until, clock::now()));
+    ready_.merge(blocked_);
+  }
+
+  void take_commands() {
+    outbox_.take(commands_);
+    for (auto& c : commands_) {
+      if (c.what == command::kind::stop) stopping_ = true;
+      const auto found = by_id_.find(c.peer);
+      if (found == by_id_.end()) continue;
+      if (c.what == command::kind::drop) {
+        peer& p = *found->second;
+        flush({&p});
+        // The flush may have found it gone.
+        if (by_id_.contains(c.peer)) remove(p, {errc::refused, c.text}, goodbye{c.text});
+      } else {
+        push(*found->second, c.content, std::move(c.attachment), std::move(c.text));
+      }
+    }
+    commands_.clear();
+  }
+
+  void push(peer& p, const message& what, blob attachment = nullptr, std::string digest = {}) {
+    auto queued = p.link.push(what, std::move(attachment), std::move(digest));
+    if (queued) {
+      if (!blocked_.contains(&p)) ready_.insert(&p);
+    } else {
+      reject(p.routing, queued.failure());
+      remove(p, queued.failure());
+    }
+  }
+
+  void receive() {
+    for (std::size_t n = 0; n < options_.link.batch_max; ++n) {
+      auto parts = receive_parts(socket_);
+      if (!parts) return;
+      const std::string routing(text_of(view_of(parts->front())));
+      const auto frame = parts->size() > 1 ? view_of((*parts)[1]) : byte_view();
+      link_counters::add(counters.messages_in);
+      link_counters::add(counters.bytes_in, frame.size());
+      auto came = parts->size() == 2 ? decode(frame) : error{errc::protocol, "message: expected one frame"};
+      const auto found = peers_.find(routing);
+      if (!came) {
+        reject(routing, came.failure());
+        if (found != peers_.end()) remove(*found->second, came.failure());
+      } else if (const auto* who = std::get_if<hello>(&came->content)) {
+        greet(routing, *who);
+      } else if (found != peers_.end()) {
+        take(*found->second, std::move(*came));
+      } else if (!std::holds_alternative<goodbye>(came->content) && !std::holds_alternative<rejected>(came->content)) {
+        reject(routing, {errc::protocol, "the first message must be hello"});
+      }
+    }
+  }
+
+  void greet(const std::string& routing, const hello& who) {
+    if (auto fine = check_hello(who); !fine) {
+      reject(routing, fine.failure());
+      if (const auto found = peers_.find(routing); found != peers_.end()) remove(*found->second, fine.failure());
+      return;
+    }
+    const error replaced{errc::unreachable, "replaced by a newer connection of the same peer"};
+    if (const auto found = peers_.find(routing); found != peers_.end()) remove(*found->second, replaced);
+    if (const auto found = by_name_.find(who.id); found != by_name_.end()) {
+      remove(*found->second, replaced, goodbye{replaced.message});
+    }
+    if (peers_.size() >= options_.peers_max) {
+      reject(routing, {errc::busy, "no more than " + std::to_string(options_.peers_max) + " peers"});
+      return;
+    }
+    auto owned = std::make_unique<peer>(peer{routing, who.id + "#" + std::to_string(++connections_), who.id,
+                                             session(side::bound, options_.link, counters, now_), timers_.end()});
+    auto& p = *owned;
+    peers_.emplace(routing, std::move(owned));
+    by_id_.emplace(p.id, &p);
+    by_name_.emplace(p.name, &p);
+    p.timer = timers_.emplace(p.link.deadline(), &p);
+    link_counters::add(counters.peers_up);
+    const auto period = std::chrono::duration_cast<std::chrono::milliseconds>(options_.link.heartbeat_period);
+    tell(p.id, peer_up{who});
+    push(p, welcome{wire_version, options_.id, options_.build, static_cast<std::uint64_t>(period.count())});
+  }
+
+  void take(peer& p, envelope came) {
+    auto got = p.link.receive(std::move(came), now_);
+    switch (got.what) {
+      case session::verdict::nothing:
+        ready_.insert(&p);
+        break;  // credit may have come, or is to be given
+      case session::verdict::deliver:
+        tell(p.id, std::move(got.content), std::move(got.attachment));
+        break;
+      case session::verdict::left:
+        remove(p, got.why);
+        break;
+      case session::verdict::broke_rules:
+        reject(p.routing, got.why);
+        remove(p, got.why);
+        break;
+    }
+  }
+
+  void fire_timers() {
+    while (!timers_.empty() && timers_.begin()->first <= now_) {
+      peer& p = *timers_.begin()->second;
+      if (auto alive = p.link.tick(now_); alive) {
+        timers_.erase(p.timer);
+        p.timer = timers_.emplace(p.link.deadline(), &p);
+        ready_.insert(&p);
+      } else {
+        reject(p.routing, alive.failure());
+        remove(p, alive.failure());
+      }
+    }
+  }
+
+  void flush(const std::unordered_set<peer*>& some) {
+    for (auto* p : some) {
+      const auto put = [&](const bytes& frame) { return write(p->routing, frame); };
+      switch (p->link.flush(put, now_)) {
+        case session::write_result::written:
+          break;
+        case session::write_result::full:
+          blocked_.insert(p);
+          break;
+        case session::write_result::gone:
+          remove(*p, {errc::unreachable, "the connection is closed"});
+          break;
+      }
+    }
+  }
+
+  session::write_result write(const std::string& routing, const bytes& frame) {
+    const auto routed = send_part(socket_, fxfarm::view_of(routing), true);
+    return routed == session::write_result::written ? send_part(socket_, frame, false) : routed;
+  }
+
+  // Tells the peer why; whether it can still be told does not matter, it is not one of ours (any longer).
+  void reject(const std::string& routing, const error& why) {
+    link_counters::add(counters.rejected_for(why.code));
+    write(routing, encode(rejected{std::string(to_string(why.code)), why.message}));
+  }
+
+  void remove(peer& p, const error& why, const std::optional<message>& last_words = std::nullopt) {
+    if (last_words) write(p.routing, encode(*last_words));
+    tell(p.id, peer_down{why});
+    link_counters::take(counters.peers_up);
+    ready_.erase(&p);
+    blocked_.erase(&p);
+    timers_.erase(p.timer);
+    by_id_.erase(p.id);
+    by_name_.erase(p.name);
+    peers_.erase(std::string(p.routing));
+  }
+
+  template <class Event>
+  void tell(const peer_id& who, Event event, blob attachment = nullptr) {
+    batch_.push_back({who, std::move(event), std::move(attachment)});
+    if (batch_.size() >= options_.link.batch_max) hand_over();
+  }
+
+  void hand_over() {
+    if (!batch_.empty()) sink_(std::exchange(batch_, {}));
+  }
+
+  router_options options_;
+  inbound_sink sink_;
+  outbox<command> outbox_;
+  zmq::context_t context_{1};
+  zmq::socket_t socket_;
+  std::thread thread_;
+
+  // From here on only the thread's own.
+  bool stopping_ = false;
+  time_point now_;
+  std::uint64_t connections_ = 0;
+  std::vector<command> commands_;
+  inbound_batch batch_;
+  std::unordered_map<std::string, std::unique_ptr<peer>> peers_;  // by routing
+  std::unordered_map<peer_id, peer*> by_id_;
+  std::unordered_map<std::string, peer*> by_name_;
+  timers timers_;
+  std::unordered_set<peer*> ready_;    // something may be to be sent
+  std::unordered_set<peer*> blocked_;  // their pipes are full
+};
+
+result<std::unique_ptr<router>> router::start(router_options options, inbound_sink sink) {
+  try {
+    auto running = std::make_unique<loop>(std::move(options), std::move(sink));
+    if (auto bound = running->bind(); !bound) return bound.failure();
+    running->start();
+    return std::unique_ptr<router>(new router(std::move(running)));
+  } catch (const zmq::error_t& e) {
+    return {errc::io, std::string("router: ") + e.what()};
+  } catch (const std::system_error& e) {
+    return {errc::io, std::string("router: ") + e.what()};
+  }
+}
+
+router::router(std::unique_ptr<loop> running) : loop_(std::move(running)) {}
+
+router::~router() {
+  stop();
+}
+
+void router::send(const peer_id& to, message what, blob attachment) {
+  auto digest = loop_->digests.of(attachment);
+  loop_->push({command::kind::send, to, std::move(what), std::move(attachment), std::move(digest)});
+}
+
+void router::drop(const peer_id& to, std::string reason) {
+  loop_->push({command::kind::drop, to, {}, nullptr, std::move(reason)});
+}
+
+void router::stop() {
+  loop_->stop();
+}
+
+const std::vector<std::string>& router::endpoints() const {
+  return loop_->endpoints;
+}
+
+const link_counters& router::counters() const {
+  return loop_->counters;
+}
+
+}  // namespace fxfarm::net

@@ -1,0 +1,185 @@
+#include "net/session.hpp"
+
+#include <algorithm>
+#include <array>
+#include <type_traits>
+#include <utility>
+
+namespace fxfarm::net {
+namespace {
+
+template <class T, class... Ts>
+constexpr bool one_of = (std::is_same_v<T, Ts> || ...);
+
+constexpr clock::duration heartbeat_min = std::chrono::milliseconds(10);
+// So many messages go before a chunk gets its turn: neither can starve the other.
+constexpr std::size_t frames_before_chunk = 16;
+// "attachment" with its stream, size and digest.
+constexpr std::size_t announcement_bytes_max = 128;
+
+session::reception broken(error why) {
+  return {session::verdict::broke_rules, {}, nullptr, std::move(why)};
+}
+
+result<void> too_many_wait(std::size_t bound) {
+  return {errc::too_large, "more than " + std::to_string(bound) + " messages wait to be sent"};
+}
+
+result<void> fits_a_frame(const message& what, std::size_t size) {
+  if (size <= limits::frame_bytes_max) return {};
+  return {errc::too_large, std::string(tag_of(what)) + " of " + std::to_string(size) + " bytes, at most " +
+                               std::to_string(limits::frame_bytes_max)};
+}
+
+}  // namespace
+
+session::session(side own, const link_options& options, link_counters& counters, time_point now)
+    : options_(options),
+      counters_(counters),
+      sender_(own, options.streams),
+      receiver_(own, options.streams),
+      heard_(now),
+      spoke_(now),
+      ticked_(now) {}
+
+result<void> session::push(const message& what, blob attachment, std::string digest) {
+  if (!attachment) return enqueue(what);
+  if (sender_.waiting() >= options_.messages_max) return too_many_wait(options_.messages_max);
+  // Encoded again when its turn comes, with the stream's number; heads are small.
+  if (auto fits = fits_a_frame(what, encode(what).size() + announcement_bytes_max); !fits) return fits;
+  return sender_.push(what, std::move(attachment), std::move(digest));
+}
+
+result<void> session::enqueue(const message& what) {
+  if (frames_.size() >= options_.messages_max) return too_many_wait(options_.messages_max);
+  auto frame = encode(what);
+  if (auto fits = fits_a_frame(what, frame.size()); !fits) return fits;
+  if (frames_bytes_ + frame.size() > options_.streams.backlog_bytes_max) {
+    return {errc::too_large,
+            "more than " + std::to_string(options_.streams.backlog_bytes_max) + " bytes of messages wait to be sent"};
+  }
+  frames_bytes_ += frame.size();
+  frames_.push_back(std::move(frame));
+  return {};
+}
+
+session::write_result session::flush(const writer& write, time_point now) {
+  while (true) {
+    if (!staged_) staged_ = next_frame(now);
+    if (!staged_) return write_result::written;
+    const auto outcome = write(*staged_);
+    if (outcome != write_result::written) return outcome;
+    link_counters::add(counters_.messages_out);
+    link_counters::add(counters_.bytes_out, staged_->size());
+    staged_.reset();
+    spoke_ = now;
+  }
+}
+
+std::optional<bytes> session::next_frame(time_point now) {
+  if (frames_.empty() || frames_in_row_ >= frames_before_chunk) {
+    frames_in_row_ = 0;
+    if (auto frame = next_stream_frame(now)) return frame;
+  }
+  if (frames_.empty()) return std::nullopt;
+  ++frames_in_row_;
+  auto frame = std::move(frames_.front());
+  frames_.pop_front();
+  frames_bytes_ -= frame.size();
+  return frame;
+}
+
+std::optional<bytes> session::next_stream_frame(time_point now) {
+  auto step = sender_.next(now);
+  if (const auto* opening = std::get_if<stream_sender::opening>(&step)) return encode(opening->head, &opening->info);
+  if (const auto* piece = std::get_if<stream_sender::piece>(&step)) {
+    link_counters::add(counters_.chunk_bytes_out, piece->data.size());
+    return encode_chunk(piece->stream, piece->offset, piece->data);
+  }
+  return std::nullopt;
+}
+
+session::reception session::receive(envelope came, time_point now) {
+  heard_ = now;
+  return std::visit(
+      [&](auto& content) -> reception {
+        using T = std::decay_t<decltype(content)>;
+        if constexpr (!one_of<T, hello, welcome, heartbeat, goodbye, rejected, chunk, credit, stream_abort>) {
+          return take_message(std::move(came), now);
+        } else {
+          if (came.attachment) return broken({errc::protocol, std::string(T::tag) + ": cannot have an attachment"});
+          if constexpr (one_of<T, hello, welcome>) {
+            return broken({errc::protocol, std::string(T::tag) + ": the handshake is over"});
+          } else if constexpr (one_of<T, goodbye>) {
+            return {verdict::left, {}, nullptr, {errc::shutdown, std::move(content.reason)}};
+          } else if constexpr (one_of<T, rejected>) {
+            return {verdict::left,
+                    {},
+                    nullptr,
+                    {errc_from_string(content.code), "rejected by the peer: " + content.reason}};
+          } else if constexpr (one_of<T, chunk>) {
+            return take_chunk(content, now);
+          } else if constexpr (one_of<T, credit>) {
+            if (auto taken = sender_.credited(content, now); !taken) return broken(taken.failure());
+          } else if constexpr (one_of<T, stream_abort>) {
+            abort_stream(content.stream);
+          }
+          return {};
+        }
+      },
+      came.content);
+}
+
+session::reception session::take_message(envelope came, time_point now) {
+  if (!came.attachment) return {verdict::deliver, std::move(came.content), nullptr, {}};
+  auto opened = receiver_.open(std::move(came.content), *came.attachment, now);
+  if (!opened) return broken(opened.failure());
+  if (!*opened) return {};
+  return {verdict::deliver, std::move((*opened)->head), std::move((*opened)->content), {}};
+}
+
+session::reception session::take_chunk(const chunk& piece, time_point now) {
+  link_counters::add(counters_.chunk_bytes_in, piece.data.size());
+  auto taken = receiver_.accept(piece, now);
+  if (!taken) return broken(taken.failure());
+  if (taken->grant) {
+    if (auto queued = enqueue(*taken->grant); !queued) return broken(queued.failure());
+  }
+  if (!taken->complete) return {};
+  return {verdict::deliver, std::move(taken->complete->head), std::move(taken->complete->content), {}};
+}
+
+void session::abort_stream(std::uint64_t stream) {
+  if (sender_.abort(stream) || receiver_.abort(stream)) link_counters::add(counters_.streams_aborted);
+}
+
+result<void> session::tick(time_point now) {
+  ticked_ = now;
+  if (now - heard_ >= options_.silence_max) {
+    const auto silent = std::chrono::duration_cast<std::chrono::milliseconds>(now - heard_);
+    return {errc::timeout, "silent for " + std::to_string(silent.count()) + " ms"};
+  }
+  for (const auto& given_up : {sender_.expire(now), receiver_.expire(now)}) {
+    for (const auto stream : given_up) {
+      link_counters::add(counters_.streams_aborted);
+      if (auto queued = enqueue(stream_abort{stream, "no progress for too long"}); !queued) return queued;
+    }
+  }
+  // With something in line already, the peer hears us anyway as soon as the socket takes it.
+  const bool nothing_in_line = frames_.empty() && !staged_;
+  if (nothing_in_line && now - spoke_ >= options_.heartbeat_period) return enqueue(heartbeat{});
+  return {};
+}
+
+time_point session::deadline() const {
+  // A tick without effect, when the socket is full, must not be repeated at once.
+  const auto speak = std::max(spoke_, ticked_) + options_.heartbeat_period;
+  const auto hear = heard_ + options_.silence_max;
+  return std::min(speak, hear);
+}
+
+void session::adopt_heartbeat(clock::duration wanted) {
+  options_.heartbeat_period = std::min(options_.heartbeat_period, std::max(wanted, heartbeat_min));
+}
+
+}  // namespace fxfarm::net

@@ -1,0 +1,79 @@
+#include "net/sockets.hpp"
+
+#include "runtime/limits.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
+#include <pthread.h>
+#include <signal.h>
+
+namespace fxfarm::net {
+
+void set_bounds(zmq::socket_t& socket, const link_options& options) {
+  const auto handshake = std::chrono::duration_cast<std::chrono::milliseconds>(options.handshake_timeout);
+  socket.set(zmq::sockopt::linger, 0);
+  socket.set(zmq::sockopt::sndhwm, static_cast<int>(limits::socket_messages_max));
+  socket.set(zmq::sockopt::rcvhwm, static_cast<int>(limits::socket_messages_max));
+  socket.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(limits::frame_bytes_max));
+  socket.set(zmq::sockopt::handshake_ivl, static_cast<int>(handshake.count()));
+}
+
+void let_linger(zmq::socket_t& socket) {
+  socket.set(zmq::sockopt::linger, static_cast<int>(std::chrono::milliseconds(limits::goodbye_linger).count()));
+}
+
+std::optional<std::vector<zmq::message_t>> receive_parts(zmq::socket_t& socket) {
+  // Ours have one or two; a peer may send more, which are read off and dropped.
+  constexpr std::size_t parts_kept = 3;
+  std::vector<zmq::message_t> parts;
+  bool more = true;
+  while (more) {
+    zmq::message_t part;
+    if (::zmq_msg_recv(part.handle(), socket.handle(), ZMQ_DONTWAIT) < 0) {
+      if (errno == EINTR) continue;
+      return std::nullopt;
+    }
+    more = part.more();
+    if (parts.size() < parts_kept) parts.push_back(std::move(part));
+  }
+  return parts;
+}
+
+session::write_result send_part(zmq::socket_t& socket, byte_view part, bool more_follow) {
+  const int flags = ZMQ_DONTWAIT | (more_follow ? ZMQ_SNDMORE : 0);
+  while (::zmq_send(socket.handle(), part.data(), part.size(), flags) < 0) {
+    if (errno == EAGAIN) return session::write_result::full;
+    if (errno != EINTR) return session::write_result::gone;
+  }
+  return session::write_result::written;
+}
+
+bool readable(zmq::socket_t& socket) {
+  int events = 0;
+  std::size_t size = sizeof events;
+  while (::zmq_getsockopt(socket.handle(), ZMQ_EVENTS, &events, &size) < 0) {
+    if (errno != EINTR) return false;
+  }
+  return (events & ZMQ_POLLIN) != 0;
+}
+
+byte_view view_of(const zmq::message_t& part) {
+  return {static_cast<const std::byte*>(part.data()), part.size()};
+}
+
+int poll_timeout(std::optional<time_point> then, time_point now) {
+  if (!then) return -1;
+  if (*then <= now) return 0;
+  const auto wait = std::chrono::ceil<std::chrono::milliseconds>(*then - now).count();
+  return static_cast<int>(std::min<std::int64_t>(wait, std::numeric_limits<int>::max()));
+}
+
+void block_signals() {
+  sigset_t all;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+}
+
+}  // namespace fxfarm::net

@@ -1,0 +1,38 @@
+#pragma once
+// What the router and the dialer both need of ZeroMQ. Private to net/: zmq.hpp stays out of the public headers. Calls
+// that happen for every message go through the C interface, because an interrupted or refused one is no exception
+// there.
+
+#include "net/session.hpp"
+#include "runtime/bytes.hpp"
+#include "runtime/error.hpp"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <zmq.hpp>
+
+namespace fxfarm::net {
+
+// Options that every socket of the farm has: bounded queues and frames, and no waiting when it is closed.
+void set_bounds(zmq::socket_t& socket, const link_options& options);
+// From now on a close may take limits::goodbye_linger to send what the socket holds.
+void let_linger(zmq::socket_t& socket);
+
+// One message without waiting, as its parts; nullopt when there is none.
+std::optional<std::vector<zmq::message_t>> receive_parts(zmq::socket_t& socket);
+// One part without waiting.
+session::write_result send_part(zmq::socket_t& socket, byte_view part, bool more_follow);
+// Whether a message is there; also lets ZeroMQ do what other threads asked of the socket.
+bool readable(zmq::socket_t& socket);
+
+byte_view view_of(const zmq::message_t& part);
+
+// Milliseconds for poll() until `then`, rounded up so that the deadline has passed on return; -1 for ever.
+int poll_timeout(std::optional<time_point> then, time_point now);
+
+// Signals are for the process's own threads, never for one that owns sockets.
+void block_signals();
+
+}  // namespace fxfarm::net
