@@ -71,8 +71,11 @@ std::string platform_cell(const json& p) {
 }
 
 std::string time_cell(const json& unix_seconds) {
+  constexpr double year_9999 = 253'402'300'799;  // what does not fit the form is no time of ours
   if (!unix_seconds.is_number()) return "-";
-  auto seconds = static_cast<std::time_t>(unix_seconds.get<double>());
+  auto value = unix_seconds.get<double>();
+  if (!(value >= 0 && value <= year_9999)) return "-";
+  auto seconds = static_cast<std::time_t>(value);
   std::tm utc{};
   std::array<char, 32> text{};
   if (::gmtime_r(&seconds, &utc) == nullptr) return "-";
