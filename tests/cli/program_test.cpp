@@ -56,7 +56,7 @@ TEST(program, every_command_answers_help_on_standard_output) {
 TEST(program, usage_errors_exit_with_2_and_say_what_is_wrong_on_standard_error) {
   const std::pair<std::string, std::string> rows[] = {
       {"", "Usage: fxfarm COMMAND"},
-      {"statu", "unknown command \"statu\"; did you mean status?"},
+      {"statu", "unknown command \"statu\"; did you mean status or stats?"},
       {"status --jsn", "unknown flag --jsn; did you mean --json?"},
       {"worker --slots none", "slots: \"none\" is not allowed, want a number from 1 to 1024 (flag --slots)"},
       {"coordinator --config /nonexistent/c.toml", "config: /nonexistent/c.toml does not exist"},
