@@ -4,8 +4,10 @@
 #include "peers.hpp"
 #include "runtime/digest.hpp"
 
+#include <set>
+#include <thread>
+
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 
 namespace fxfarm::net {
 namespace {
@@ -124,6 +126,48 @@ TEST_P(link_over, a_large_attachment_passes_in_both_directions_while_messages_go
   EXPECT_TRUE(*down->attachment == *content);
   EXPECT_EQ(p.bound->counters().chunk_bytes_in, 32 * MiB);
   EXPECT_EQ(p.bound->counters().chunk_bytes_out, 32 * MiB);
+}
+
+TEST_P(link_over, more_streams_than_may_be_open_wait_in_line_and_all_arrive) {
+  pair p(GetParam());
+  constexpr std::size_t count = 3 * limits::streams_per_peer_max;
+  std::vector<blob> contents;
+  for (std::size_t i = 0; i < count; ++i) {
+    contents.push_back(make_blob(pattern_bytes(i * 5'000, static_cast<unsigned>(i))));
+    p.bound->send(p.peer, stage_ready{std::to_string(i), "s", "memory", 0, {}}, contents.back());
+  }
+  std::set<std::size_t> arrived;
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto event = p.at_dialer.next();
+    const auto ready = content_of<stage_ready>(event);
+    ASSERT_TRUE(ready);
+    const auto which = std::stoul(ready->graph_key);
+    arrived.insert(which);
+    ASSERT_TRUE(*event->attachment == *contents[which]) << which;
+  }
+  EXPECT_EQ(arrived.size(), count);
+}
+
+TEST_P(link_over, many_threads_may_send) {
+  pair p(GetParam());
+  constexpr int each = 500;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < each; ++i)
+        p.dialing->send(p.endpoint, need_graph{}, i % 100 == 0 ? make_blob(bytes(10)) : nullptr);
+    });
+  }
+  for (auto& t : threads) t.join();
+  for (int i = 0; i < 4 * each; ++i) ASSERT_TRUE(next_of<need_graph>(p.at_router)) << i;
+}
+
+// The only timers are the heartbeats, so an attached pair costs no messages in between.
+TEST_P(link_over, an_idle_link_is_silent) {
+  pair p(GetParam());
+  const auto before = p.dialing->counters().messages_out + p.bound->counters().messages_out;
+  EXPECT_FALSE(p.at_router.next(300ms));
+  EXPECT_EQ(p.dialing->counters().messages_out + p.bound->counters().messages_out, before);
 }
 
 TEST_P(link_over, a_router_that_stops_is_told_as_shutdown_and_found_again_when_it_is_back) {

@@ -1,0 +1,478 @@
+// Peers that break the rules, die, or are not there: a router or dialer on one side, a bare socket on the other.
+#include "net/dialer.hpp"
+#include "net/router.hpp"
+#include "peers.hpp"
+#include "runtime/digest.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+namespace fxfarm::net {
+namespace {
+
+using namespace std::chrono_literals;
+
+struct at_router : ::testing::Test {
+  result<std::unique_ptr<router>> start(const std::string& endpoint, link_options link = {},
+                                        std::size_t peers_max = 10) {
+    return router::start({{endpoint}, "c1", "0.1.0", peers_max, link}, seen.sink());
+  }
+  std::unique_ptr<router> started(link_options link = {}, std::size_t peers_max = 10) {
+    auto one = start(dir.endpoint(), link, peers_max);
+    EXPECT_TRUE(one) << to_string(one.failure());
+    return one ? std::move(*one) : nullptr;
+  }
+  // A peer that has shaken hands, and the id the router gave it.
+  peer_id welcome_to(bare_peer& peer, const std::string& id = "p") {
+    peer.send(hello_of(id));
+    EXPECT_TRUE(peer.receive_a<welcome>());
+    const auto up = seen.next();
+    EXPECT_TRUE(content_of<peer_up>(up));
+    return up ? up->peer : "";
+  }
+
+  temp_dir dir;
+  recorder seen;
+};
+
+TEST_F(at_router, answers_a_hello_with_who_it_is_and_how_often_it_wants_to_be_heard) {
+  auto r = started();
+  bare_peer peer(zmq::socket_type::dealer, dir.endpoint());
+  peer.send(hello_of("p", "operator"));
+  const auto answer = peer.receive_a<welcome>();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->version, wire_version);
+  EXPECT_EQ(answer->id, "c1");
+  EXPECT_EQ(answer->build, "0.1.0");
+  EXPECT_EQ(answer->heartbeat_ms, 2'000U);
+}
+
+TEST_F(at_router, rejects_a_peer_whose_hello_is_not_right) {
+  const auto with = [](auto change) {
+    auto h = hello_of("p");
+    change(h);
+    return h;
+  };
+  const struct {
+    hello who;
+    std::string reason;
+  } cases[] = {
+      {with([](hello& h) { h.magic = "http"; }), "hello.magic: this is an fxfarm coordinator"},
+      {with([](hello& h) { h.version = 2; }), "hello.version: 2, this side speaks 1"},
+      {with([](hello& h) { h.role = "king"; }), "hello.role: expected client, worker or operator"},
+      {with([](hello& h) { h.id = ""; }), "hello.id: expected 1 to 128 bytes"},
+      {with([](hello& h) { h.id = std::string(129, 'x'); }), "hello.id: expected 1 to 128 bytes"},
+  };
+  auto r = started();
+  std::uint64_t count = 0;
+  for (const auto& c : cases) {
+    bare_peer peer(zmq::socket_type::dealer, dir.endpoint());
+    peer.send(c.who);
+    const auto no = peer.receive_a<rejected>();
+    ASSERT_TRUE(no) << c.reason;
+    EXPECT_EQ(no->code, "protocol");
+    EXPECT_EQ(no->reason, c.reason);
+    EXPECT_EQ(r->counters().rejected_for(errc::protocol), ++count);
+  }
+  EXPECT_EQ(r->counters().peers_up, 0U);
+}
+
+TEST_F(at_router, rejects_whoever_does_not_begin_with_hello) {
+  auto r = started();
+  bare_peer peer(zmq::socket_type::dealer, dir.endpoint());
+  peer.send(need_graph{"g"});
+  const auto no = peer.receive_a<rejected>();
+  ASSERT_TRUE(no);
+  EXPECT_EQ(no->reason, "the first message must be hello");
+  welcome_to(peer);  // and it may still do so
+}
+
+TEST_F(at_router, answers_garbage_drops_who_sent_it_and_goes_on_with_the_others) {
+  auto r = started();
+  bare_peer good(zmq::socket_type::dealer, dir.endpoint());
+  welcome_to(good, "good");
+  const std::vector<std::vector<std::string>> cases = {{"\xc1garbage"}, {""}, {"two", "parts"}, {"a", "b", "c", "d"}};
+  std::uint64_t count = 0;
+  for (const auto& parts : cases) {
+    bare_peer bad(zmq::socket_type::dealer, dir.endpoint());
+    const auto id = welcome_to(bad, "bad");
+    bad.send_parts(parts);
+    EXPECT_TRUE(bad.receive_a<rejected>());
+    const auto event = seen.next();
+    const auto down = content_of<peer_down>(event);
+    ASSERT_TRUE(down);
+    EXPECT_EQ(event->peer, id);
+    EXPECT_EQ(down->why.code, errc::protocol);
+    EXPECT_EQ(r->counters().rejected_for(errc::protocol), ++count);
+  }
+  good.send(need_graph{"g"});
+  EXPECT_TRUE(next_of<need_graph>(seen));
+}
+
+TEST_F(at_router, drops_a_peer_whose_attachment_does_not_match_its_digest) {
+  auto r = started();
+  bare_peer peer(zmq::socket_type::dealer, dir.endpoint());
+  welcome_to(peer);
+  const attachment_info info{1, 5, digest_hex(to_bytes("other"))};
+  peer.send(submit{"g"}, &info);
+  peer.send(chunk{1, 0, to_bytes("bytes")});
+  const auto no = peer.receive_a<rejected>();
+  ASSERT_TRUE(no);
+  EXPECT_EQ(no->code, "corrupt");
+  const auto down = next_of<peer_down>(seen);
+  ASSERT_TRUE(down) << "and the message was not delivered";
+  EXPECT_EQ(down->why.code, errc::corrupt);
+  EXPECT_EQ(r->counters().rejected_for(errc::corrupt), 1U);
+}
+
+TEST_F(at_router, delivers_a_message_when_its_last_chunk_is_there_and_grants_credit_before) {
+  auto r = started();
+  bare_peer peer(zmq::socket_type::dealer, dir.endpoint());
+  welcome_to(peer);
+  const auto content = pattern_bytes(2 * limits::credit_bytes_window);
+  const attachment_info info{1, content.size(), digest_hex(content)};
+  peer.send(submit{"g"}, &info);
+  std::size_t at = 0;
+  std::size_t allowed = limits::credit_bytes_window;
+  while (at < content.size()) {
+    while (at == allowed) {
+      const auto more = peer.receive_a<credit>();
+      ASSERT_TRUE(more);
+      allowed += more->bytes;
+    }
+    peer.send(encode_chunk(1, at, byte_view(content).subspan(at, limits::chunk_bytes)));
+    at += limits::chunk_bytes;
+  }
+  const auto event = seen.next();
+  ASSERT_TRUE(content_of<submit>(event));
+  EXPECT_EQ(*event->attachment, content);
+}
+
+TEST_F(at_router, a_peer_that_gives_no_credit_costs_one_window_and_hears_everything_else) {
+  auto r = started();
+  bare_peer peer(zmq::socket_type::dealer, dir.endpoint());
+  const auto id = welcome_to(peer);
+  r->send(id, job{}, make_blob(bytes(4 * limits::credit_bytes_window)));
+  std::size_t got = 0;
+  while (got < limits::credit_bytes_window) {
+    const auto piece = peer.receive_a<chunk>();
+    ASSERT_TRUE(piece);
+    got += piece->data.size();
+  }
+  r->send(id, need_graph{"after"});
+  const auto next = peer.receive();
+  ASSERT_TRUE(next);
+  EXPECT_TRUE(std::holds_alternative<need_graph>(next->content)) << "no chunk past the window";
+  EXPECT_EQ(r->counters().chunk_bytes_out, limits::credit_bytes_window);
+}
+
+TEST_F(at_router, heartbeats_go_on_beside_an_attachment_that_is_stuck) {
+  link_options link;
+  link.heartbeat_period = 30ms;
+  auto r = started(link);
+  bare_peer peer(zmq::socket_type::dealer, dir.endpoint());
+  r->send(welcome_to(peer), job{}, make_blob(bytes(4 * limits::credit_bytes_window)));
+  EXPECT_TRUE(peer.receive_a<chunk>());
+  EXPECT_TRUE(peer.receive_a<heartbeat>());
+}
+
+TEST_F(at_router, a_peer_that_reads_nothing_is_dropped_past_its_bounds) {
+  link_options link;
+  link.messages_max = 100;
+  auto r = started(link);
+  bare_peer peer(zmq::socket_type::dealer, dir.endpoint());
+  const auto id = welcome_to(peer);
+  // More than the sockets of both sides and the system between them can hold.
+  const std::string large(limits::report_bytes_max, 'x');
+  for (int i = 0; i < 400; ++i) r->send(id, answer{1, large, "none", ""});
+  const auto down = next_of<peer_down>(seen);
+  ASSERT_TRUE(down);
+  EXPECT_EQ(down->why.code, errc::too_large);
+  EXPECT_EQ(r->counters().peers_up, 0U);
+}
+
+TEST_F(at_router, notices_a_peer_that_died_without_goodbye) {
+  link_options link;
+  link.heartbeat_period = 50ms;
+  auto r = started(link);
+  bare_peer peer(zmq::socket_type::dealer, dir.endpoint());
+  welcome_to(peer);
+  peer.close();
+  const auto down = next_of<peer_down>(seen);
+  ASSERT_TRUE(down);
+  EXPECT_EQ(down->why.code, errc::unreachable);
+}
+
+TEST_F(at_router, notices_a_peer_that_is_there_but_silent) {
+  link_options link;
+  link.heartbeat_period = 50ms;
+  link.silence_max = 200ms;
+  auto r = started(link);
+  bare_peer peer(zmq::socket_type::dealer, dir.endpoint());
+  welcome_to(peer);
+  const auto down = next_of<peer_down>(seen);
+  ASSERT_TRUE(down);
+  EXPECT_EQ(down->why.code, errc::timeout);
+  EXPECT_TRUE(peer.receive_a<heartbeat>());
+  EXPECT_TRUE(peer.receive_a<rejected>()) << "it learns that it must shake hands again";
+}
+
+TEST_F(at_router, hears_a_goodbye) {
+  auto r = started();
+  bare_peer peer(zmq::socket_type::dealer, dir.endpoint());
+  welcome_to(peer);
+  peer.send(goodbye{"done"});
+  const auto down = next_of<peer_down>(seen);
+  ASSERT_TRUE(down);
+  EXPECT_EQ(down->why.code, errc::shutdown);
+  EXPECT_EQ(down->why.message, "done");
+}
+
+TEST_F(at_router, a_second_hello_replaces_the_first_under_a_new_id) {
+  auto r = started();
+  bare_peer first(zmq::socket_type::dealer, dir.endpoint());
+  const auto id = welcome_to(first, "same");
+  for (const bool same_connection : {true, false}) {
+    bare_peer other(zmq::socket_type::dealer, dir.endpoint());
+    auto& next = same_connection ? first : other;
+    next.send(hello_of("same"));
+    const auto down = seen.next();
+    ASSERT_TRUE(content_of<peer_down>(down));
+    const auto up = seen.next();
+    ASSERT_TRUE(content_of<peer_up>(up));
+    EXPECT_NE(up->peer, id);
+    EXPECT_NE(up->peer, down->peer);
+    EXPECT_EQ(r->counters().peers_up, 1U);
+  }
+}
+
+TEST_F(at_router, has_room_for_so_many_peers) {
+  auto r = started({}, 1);
+  bare_peer first(zmq::socket_type::dealer, dir.endpoint());
+  welcome_to(first, "first");
+  bare_peer second(zmq::socket_type::dealer, dir.endpoint());
+  second.send(hello_of("second"));
+  const auto no = second.receive_a<rejected>();
+  ASSERT_TRUE(no);
+  EXPECT_EQ(no->code, "busy");
+}
+
+TEST_F(at_router, a_drop_tells_the_peer_the_reason_after_what_was_sent_before) {
+  auto r = started();
+  bare_peer peer(zmq::socket_type::dealer, dir.endpoint());
+  const auto id = welcome_to(peer);
+  r->send(id, need_graph{"first"});
+  r->drop(id, "enough");
+  EXPECT_TRUE(peer.receive_a<need_graph>());
+  const auto bye = peer.receive_a<goodbye>();
+  ASSERT_TRUE(bye);
+  EXPECT_EQ(bye->reason, "enough");
+  const auto down = next_of<peer_down>(seen);
+  ASSERT_TRUE(down);
+  EXPECT_EQ(down->why.code, errc::refused);
+  r->send(id, need_graph{"too late"});
+  r->drop("nobody", "no effect");
+  EXPECT_FALSE(peer.hears(50ms));
+}
+
+TEST_F(at_router, says_goodbye_when_it_stops) {
+  auto r = started();
+  bare_peer peer(zmq::socket_type::dealer, dir.endpoint());
+  welcome_to(peer);
+  r->stop();
+  EXPECT_TRUE(peer.receive_a<goodbye>());
+}
+
+TEST_F(at_router, tells_the_sink_in_bounded_batches) {
+  link_options link;
+  link.batch_max = 8;
+  auto r = started(link);
+  bare_peer peer(zmq::socket_type::dealer, dir.endpoint());
+  welcome_to(peer);
+  for (int i = 0; i < 100; ++i) peer.send(need_graph{});
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(next_of<need_graph>(seen));
+  for (const auto size : seen.batches()) EXPECT_LE(size, 8U);
+}
+
+TEST_F(at_router, an_endpoint_that_is_taken_is_an_error_that_names_it) {
+  auto tcp = start("tcp://127.0.0.1:0");
+  ASSERT_TRUE(tcp);
+  const auto endpoint = (*tcp)->endpoints().front();
+  EXPECT_FALSE(endpoint.ends_with(":0"));
+  const auto second = start(endpoint);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.failure().code, errc::io);
+  EXPECT_EQ(second.failure().message, endpoint + ": Address already in use");
+
+  auto ipc = start(dir.endpoint());
+  ASSERT_TRUE(ipc);
+  const auto again = start(dir.endpoint());
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.failure().message, dir.endpoint() + ": another process listens there");
+  EXPECT_EQ(start("ipc:///nowhere/at/all").failure().code, errc::io);
+  EXPECT_EQ(start("nonsense").failure().code, errc::io);
+}
+
+TEST_F(at_router, only_the_owner_can_open_its_ipc_socket) {
+  auto r = started();
+  struct stat info {};
+  ASSERT_EQ(::stat(dir.file().c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777U, 0600U);
+}
+
+TEST_F(at_router, listens_at_several_endpoints_at_once) {
+  auto r = router::start({{dir.endpoint("one"), "tcp://127.0.0.1:0"}, "c1", "0.1.0", 10, {}}, seen.sink());
+  ASSERT_TRUE(r);
+  for (const auto& endpoint : (*r)->endpoints()) {
+    bare_peer peer(zmq::socket_type::dealer, endpoint);
+    welcome_to(peer, endpoint);
+  }
+}
+
+struct at_dialer : ::testing::TestWithParam<std::string> {
+  std::unique_ptr<dialer> started(link_options link = {}, std::chrono::milliseconds retry = 20ms) {
+    dialer_options options;
+    options.self = hello_of("d");
+    options.reconnect_delay_min = retry;
+    options.reconnect_delay_max = retry * 4;
+    options.link = link;
+    auto one = dialer::start(std::move(options), seen.sink());
+    EXPECT_TRUE(one);
+    return one ? std::move(*one) : nullptr;
+  }
+  std::string where() const { return GetParam() == "ipc" ? dir.endpoint() : "tcp://127.0.0.1:0"; }
+  // A coordinator that has answered the dialer's hello; `routing` is its name for it.
+  std::unique_ptr<bare_peer> coordinator(dialer& d) {
+    auto peer = std::make_unique<bare_peer>(zmq::socket_type::router, where(), true);
+    d.connect(peer->endpoint());
+    EXPECT_TRUE(peer->receive_a<hello>(&routing));
+    peer->send_to(routing, welcome{wire_version, "c", "b", 0});
+    EXPECT_TRUE(next_of<peer_up>(seen));
+    return peer;
+  }
+
+  temp_dir dir;
+  recorder seen;
+  std::string routing;
+};
+
+INSTANTIATE_TEST_SUITE_P(transports, at_dialer, ::testing::Values("ipc", "tcp"),
+                         [](const auto& transport) { return transport.param; });
+
+TEST_P(at_dialer, tells_once_that_nobody_answers_and_keeps_trying) {
+  auto d = started();
+  // A port that was free a moment ago, and a path that is not there.
+  std::string endpoint;
+  { endpoint = bare_peer(zmq::socket_type::router, where(), true).endpoint(); }
+  d->connect(endpoint);
+  const auto down = next_of<peer_down>(seen);
+  ASSERT_TRUE(down);
+  EXPECT_EQ(down->why.code, errc::unreachable);
+  EXPECT_EQ(down->why.message, endpoint + ": nothing answers there");
+  EXPECT_FALSE(seen.next(300ms)) << "once per outage";
+  EXPECT_GE(d->counters().reconnects, 2U);
+
+  bare_peer back(zmq::socket_type::router, endpoint, true);
+  ASSERT_TRUE(back.receive_a<hello>(&routing));
+  back.send_to(routing, welcome{});
+  EXPECT_TRUE(next_of<peer_up>(seen));
+}
+
+TEST_P(at_dialer, sees_at_once_that_the_other_process_died) {
+  auto d = started();
+  auto peer = coordinator(*d);
+  peer->close();
+  const auto down = next_of<peer_down>(seen);
+  ASSERT_TRUE(down);
+  EXPECT_EQ(down->why.code, errc::unreachable) << "before its silence would have told";
+  EXPECT_EQ(d->counters().peers_up, 0U);
+}
+
+TEST_P(at_dialer, tells_the_reason_of_a_rejection_and_tries_again_late) {
+  auto d = started({}, 10s);
+  bare_peer peer(zmq::socket_type::router, where(), true);
+  d->connect(peer.endpoint());
+  ASSERT_TRUE(peer.receive_a<hello>(&routing));
+  peer.send_to(routing, rejected{"protocol", "another version"});
+  const auto down = next_of<peer_down>(seen);
+  ASSERT_TRUE(down);
+  EXPECT_EQ(down->why.code, errc::protocol);
+  EXPECT_EQ(down->why.message, peer.endpoint() + ": rejected by the peer: another version");
+  EXPECT_EQ(d->counters().reconnects, 0U);
+}
+
+TEST_P(at_dialer, refuses_an_answer_to_hello_that_is_no_welcome) {
+  const message answers[] = {need_graph{}, welcome{99, "c", "b", 0}, heartbeat{}};
+  for (const auto& answer : answers) {
+    auto d = started({}, 10s);
+    bare_peer peer(zmq::socket_type::router, where(), true);
+    d->connect(peer.endpoint());
+    ASSERT_TRUE(peer.receive_a<hello>(&routing));
+    peer.send_to(routing, answer);
+    const auto down = next_of<peer_down>(seen);
+    ASSERT_TRUE(down);
+    EXPECT_EQ(down->why.code, errc::protocol) << tag_of(answer);
+    EXPECT_EQ(d->counters().rejected_for(errc::protocol), 1U);
+  }
+}
+
+TEST_P(at_dialer, waits_for_welcome_only_so_long) {
+  link_options link;
+  link.handshake_timeout = 50ms;
+  auto d = started(link);
+  bare_peer peer(zmq::socket_type::router, where(), true);
+  d->connect(peer.endpoint());
+  const auto down = next_of<peer_down>(seen);
+  ASSERT_TRUE(down);
+  EXPECT_EQ(down->why.code, errc::timeout);
+}
+
+TEST_P(at_dialer, notices_a_silent_coordinator_and_is_heard_itself) {
+  link_options link;
+  link.heartbeat_period = 30ms;
+  link.silence_max = 200ms;
+  auto d = started(link);
+  auto peer = coordinator(*d);
+  EXPECT_TRUE(peer->receive_a<heartbeat>(&routing));
+  const auto down = next_of<peer_down>(seen);
+  ASSERT_TRUE(down);
+  EXPECT_EQ(down->why.code, errc::timeout);
+}
+
+TEST_P(at_dialer, says_goodbye_when_it_disconnects_and_when_it_stops) {
+  for (const bool stops : {false, true}) {
+    auto d = started();
+    auto peer = coordinator(*d);
+    if (stops) {
+      d->stop();
+    } else {
+      d->disconnect(peer->endpoint());
+    }
+    EXPECT_TRUE(peer->receive_a<goodbye>(&routing));
+    peer->close();
+  }
+}
+
+TEST_P(at_dialer, connects_again_after_a_drop) {
+  auto d = started();
+  auto peer = coordinator(*d);
+  d->drop(peer->endpoint(), "enough");
+  const auto bye = peer->receive_a<goodbye>(&routing);
+  ASSERT_TRUE(bye);
+  EXPECT_EQ(bye->reason, "enough");
+  EXPECT_TRUE(next_of<peer_down>(seen));
+  EXPECT_TRUE(peer->receive_a<hello>(&routing));
+}
+
+TEST_P(at_dialer, stops_while_a_peer_cannot_be_reached) {
+  auto d = started();
+  auto peer = coordinator(*d);
+  d->connect("tcp://192.0.2.1:9");  // a network that does not exist (RFC 5737)
+  d->connect(dir.endpoint("nobody"));
+  d->connect("nonsense");
+  d->stop();
+  EXPECT_TRUE(peer->receive_a<goodbye>(&routing));
+}
+
+}  // namespace
+}  // namespace fxfarm::net
