@@ -38,8 +38,9 @@ void coordinator_state::check_idle() {
   settle();
 }
 
-void coordinator_state::begin_drain() {
+void coordinator_state::begin_drain(bool at_once) {
   draining_ = true;
+  if (at_once) return end();
   core_->drain(options_.now());
   settle();
 }
@@ -115,7 +116,7 @@ coordinator_actor::behavior_type coordinator_behavior(coordinator_state::pointer
       [self](const link_events& m) { self->state.handle(m); },
       [self](const tick&) { self->state.advance(); },
       [self](const idle_check&) { self->state.check_idle(); },
-      [self](const drain&) { self->state.begin_drain(); },
+      [self](const drain& m) { self->state.begin_drain(m.at_once); },
   };
 }
 

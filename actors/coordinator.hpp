@@ -4,6 +4,7 @@
 #include <caf/replies_to.hpp>
 #include <caf/stateful_actor.hpp>
 #include <caf/typed_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
 
 #include <functional>
 
@@ -22,7 +23,7 @@ struct coordinator_options {
   coordinator_settings settings;
   std::shared_ptr<net::outbound> link;
   store_actor artifacts;
-  std::shared_ptr<monitoring::coordinator_probe> probe;
+  monitoring::coordinator_probe* probe = nullptr;  // outlives the actor
   statistics_access statistics;
   std::function<time_point()> now = [] { return std::chrono::steady_clock::now(); };
   // After so long without any work the coordinator ends; 0: never.
@@ -41,7 +42,7 @@ class coordinator_state : public coordinator_port {
   void handle(const link_events& events);
   void advance();
   void check_idle();
-  void begin_drain();
+  void begin_drain(bool at_once);
 
  private:
   void send(const net::peer_id& to, net::message what, blob attachment) override;

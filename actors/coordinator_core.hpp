@@ -42,10 +42,8 @@ class coordinator_port {
 
 // Statistics are kept outside; the core only passes questions about them on.
 struct statistics_access {
-  std::function<std::map<std::string, double>()> snapshot;
+  std::function<std::map<std::string, double>()> snapshot;  // with "resets" and "last_reset_timestamp_seconds"
   std::function<void()> reset;
-  std::function<std::uint64_t()> resets;      // how often
-  std::function<std::int64_t()> last_reset;   // unix seconds; start of the process when never
 };
 
 class coordinator_core {

@@ -29,7 +29,7 @@ void coordinator_core::on(const net::peer_id& from, const net::ask& m, time_poin
     reply.document = statistics_document();
   } else if (m.what == "reset-stats") {
     statistics_.reset();
-    reply.document = json{{"resets", statistics_.resets()}}.dump();
+    reply.document = json{{"resets", statistics_.snapshot()["resets"]}}.dump();
   } else {
     reply.code = to_string(errc::bad_input);
     reply.reason = "unknown question '" + m.what + "'; known are status, stats, reset-stats, graphs";
@@ -100,7 +100,12 @@ std::string coordinator_core::graphs_document(const std::map<std::string, std::s
 }
 
 std::string coordinator_core::statistics_document() const {
-  return json{{"since", statistics_.last_reset()}, {"resets", statistics_.resets()}, {"values", statistics_.snapshot()}}
+  auto values = statistics_.snapshot();
+  const auto resets = values.extract("resets");
+  const auto since = values.extract("last_reset_timestamp_seconds");
+  return json{{"since", since.empty() ? 0.0 : since.mapped()},
+              {"resets", resets.empty() ? 0.0 : resets.mapped()},
+              {"values", values}}
       .dump();
 }
 

@@ -19,12 +19,12 @@ std::string last_words(const std::string& log) {
 }  // namespace
 
 void engine_slot::start(pointer self, std::size_t slot, engine_owner owner, engine_settings settings,
-                        std::shared_ptr<monitoring::worker_probe> probe) {
+                        monitoring::worker_probe* probe) {
   self_ = self;
   slot_ = slot;
   owner_ = std::move(owner);
   settings_ = std::move(settings);
-  probe_ = std::move(probe);
+  probe_ = probe;
   restart_delay_ = settings_.restart_delay_min;
   launch();
 }
@@ -151,8 +151,8 @@ void engine_slot::end() {
 
 engine_actor::behavior_type engine_behavior(engine_slot::pointer self, std::size_t slot, engine_owner owner,
                                             engine_settings settings,
-                                            std::shared_ptr<monitoring::worker_probe> probe) {
-  self->state.start(self, slot, std::move(owner), std::move(settings), std::move(probe));
+                                            monitoring::worker_probe* probe) {
+  self->state.start(self, slot, std::move(owner), std::move(settings), probe);
   return {
       [self](engine_job& m) { self->state.run(m); },
       [self](const engine_cancel& m) { self->state.cancel(m); },

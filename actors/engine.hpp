@@ -4,6 +4,7 @@
 
 #include <caf/stateful_actor.hpp>
 #include <caf/typed_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
 
 #include "actors/engine_frames.hpp"
 #include "actors/messages.hpp"
@@ -34,7 +35,7 @@ class engine_slot {
 
   engine_slot() = default;
   void start(pointer self, std::size_t slot, engine_owner owner, engine_settings settings,
-             std::shared_ptr<monitoring::worker_probe> probe);
+             monitoring::worker_probe* probe);
   void launch();
   void run(engine_job& job);
   void cancel(const engine_cancel& m);
@@ -53,7 +54,7 @@ class engine_slot {
   std::size_t slot_ = 0;
   engine_owner owner_;
   engine_settings settings_;
-  std::shared_ptr<monitoring::worker_probe> probe_;
+  monitoring::worker_probe* probe_ = nullptr;
 
   std::unique_ptr<engine_process> process_;
   std::uint64_t generation_ = 0;
@@ -65,6 +66,6 @@ class engine_slot {
 };
 
 engine_actor::behavior_type engine_behavior(engine_slot::pointer self, std::size_t slot, engine_owner owner,
-                                            engine_settings settings, std::shared_ptr<monitoring::worker_probe> probe);
+                                            engine_settings settings, monitoring::worker_probe* probe);
 
 }  // namespace fxfarm::actors

@@ -21,8 +21,10 @@ struct link_events {
 // An actor's own clock; it arms the next one only while something is in flight.
 struct tick {};
 
-// Finish what runs, take nothing new, then say so and end.
-struct drain {};
+// Take nothing new, finish what runs (or, when it cannot be waited for, drop it), then say so and end.
+struct drain {
+  bool at_once = false;
+};
 
 // --- store -----------------------------------------------------------------------------------------------------------
 

@@ -173,8 +173,9 @@ bool worker_slots::has_jobs() const {
          std::any_of(slots_.begin(), slots_.end(), [](const slot& s) { return s.job.has_value(); });
 }
 
-void worker_slots::begin_drain() {
+void worker_slots::begin_drain(bool at_once) {
   draining_ = true;
+  if (at_once) return end();
   offer_to_all();
   settle();
 }
@@ -188,7 +189,11 @@ void worker_slots::settle() {
     }
     return;
   }
-  if (!draining_ || ended_) return;
+  if (draining_) end();
+}
+
+void worker_slots::end() {
+  if (ended_) return;
   ended_ = true;
   for (auto& slot : slots_) self_->send(slot.engine, drain{});
   if (options_.on_end) options_.on_end();
@@ -220,7 +225,7 @@ worker_actor::behavior_type worker_behavior(worker_slots::pointer self, worker_o
       [self](const engine_state& m) { self->state.take_state(m); },
       [self](engine_outcome& m) { self->state.take_outcome(m); },
       [self](const tick&) { self->state.renew_leases(); },
-      [self](const drain&) { self->state.begin_drain(); },
+      [self](const drain& m) { self->state.begin_drain(m.at_once); },
   };
 }
 

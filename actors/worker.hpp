@@ -3,6 +3,7 @@
 
 #include <caf/stateful_actor.hpp>
 #include <caf/typed_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
 
 #include <deque>
 #include <functional>
@@ -21,7 +22,7 @@ struct worker_options {
   unsigned slots = 1;
   engine_settings engine;
   std::chrono::milliseconds lease_renewal = limits::job_lease / 3;
-  std::shared_ptr<monitoring::worker_probe> probe;
+  monitoring::worker_probe* probe = nullptr;  // outlives the actor
   std::function<void()> on_end;  // called once, on an actor thread, when it has drained
 };
 
@@ -36,7 +37,7 @@ class worker_slots {
   void take_state(const engine_state& m);
   void take_outcome(engine_outcome& m);
   void renew_leases();
-  void begin_drain();
+  void begin_drain(bool at_once);
 
  private:
   struct accepted_job {
@@ -61,6 +62,7 @@ class worker_slots {
   void fail(const accepted_job& job, const error& why);
   bool has_jobs() const;
   void settle();
+  void end();
   void publish_gauges() const;
 
   worker_actor::pointer self_ = nullptr;

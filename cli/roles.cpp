@@ -1,24 +1,114 @@
 #include "cli/roles.hpp"
 
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "cli/service.hpp"
+#include "monitoring/log.hpp"
+#include "runtime/process_lock.hpp"
+
 namespace fxfarm::cli {
 namespace {
 
-error not_built_in() {
-  return {errc::internal, "this role is not built in"};
+std::string joined(const std::vector<std::string>& texts) {
+  std::string out;
+  for (const auto& text : texts) out += (out.empty() ? "" : ", ") + text;
+  return out;
 }
+
+// The caller's process goes on as the parent and ends; the child, in a session of its own, is the farm. Must come before
+// any thread.
+result<void> detach(const std::string& log_file) {
+  const int log_fd = ::open(log_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (log_fd < 0) return {errc::io, "log " + log_file + ": " + std::strerror(errno)};
+  const pid_t child = ::fork();
+  if (child < 0) return {errc::io, std::string("fork: ") + std::strerror(errno)};
+  if (child > 0) ::_exit(0);
+  ::setsid();
+  const int null_fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  ::dup2(null_fd, STDIN_FILENO);
+  ::dup2(log_fd, STDOUT_FILENO);
+  ::dup2(log_fd, STDERR_FILENO);
+  ::close(null_fd);
+  ::close(log_fd);
+  return {};
+}
+
+// What a local farm leaves in the file system while it runs.
+class socket_files {
+ public:
+  explicit socket_files(std::string socket, std::string log) : socket_(std::move(socket)), log_(std::move(log)) {}
+  ~socket_files() {
+    ::unlink(socket_.c_str());
+    if (!log_.empty()) ::unlink(log_.c_str());
+  }
+  socket_files(const socket_files&) = delete;
+
+ private:
+  std::string socket_;
+  std::string log_;
+};
 
 }  // namespace
 
-result<void> run_coordinator(const coordinator_config&) {
-  return not_built_in();
+result<void> run_coordinator(const coordinator_config& config) {
+  auto host = service::start("coordinator", config, config.metrics);
+  if (!host) return host.failure();
+  auto coordinator = coordinator_half::start(**host, {config, config.listen, "coordinator", {}});
+  if (!coordinator) return coordinator.failure();
+  log::info("coordinator ready",
+            {{"endpoints", joined((*coordinator)->endpoints())}, {"metrics", (*host)->metrics_address()}});
+  log::info("stopping", {{"why", (*host)->stop().wait()}});
+  (*coordinator)->drain();
+  return {};
 }
 
-result<void> run_worker(const worker_config&) {
-  return not_built_in();
+result<void> run_worker(const worker_config& config) {
+  auto host = service::start("worker", config, config.metrics);
+  if (!host) return host.failure();
+  auto worker = worker_half::start(**host, {config, config.coordinators, config.name});
+  if (!worker) return worker.failure();
+  log::info("worker ready",
+            {{"coordinators", joined(config.coordinators)}, {"metrics", (*host)->metrics_address()}});
+  log::info("stopping", {{"why", (*host)->stop().wait()}});
+  (*worker)->drain();
+  return {};
 }
 
-result<void> run_local(const local_config&) {
-  return not_built_in();
+result<void> run_local(const local_config& config) {
+  const auto directory = std::filesystem::path(config.socket).parent_path().string();
+  if (auto made = paths::make_private(directory); !made) return made.failure();
+  const std::string log_file = config.detach ? config.socket + ".log" : std::string();
+  // Whoever holds the lock serves the socket; everyone else has nothing to do. A first look spares a process.
+  {
+    auto free = process_lock::try_take(config.lock());
+    if (!free) return free.failure();
+    if (!*free) return {};
+  }
+  if (config.detach) {
+    if (auto detached = detach(log_file); !detached) return detached.failure();
+  }
+  auto lock = process_lock::try_take(config.lock());
+  if (!lock) return lock.failure();
+  if (!*lock) return {};
+  socket_files files(config.socket, log_file);
+
+  auto host = service::start("local", config, config.metrics);
+  if (!host) return host.failure();
+  auto coordinator = coordinator_half::start(**host, {config, {config.endpoint()}, "local", config.idle_timeout});
+  if (!coordinator) return coordinator.failure();
+  auto worker = worker_half::start(**host, {config, {config.endpoint()}, "local"});
+  if (!worker) return worker.failure();
+  log::info("local farm ready", {{"socket", config.socket}, {"metrics", (*host)->metrics_address()}});
+  log::info("stopping", {{"why", (*host)->stop().wait()}});
+  (*coordinator)->drain();
+  (*worker)->drain();
+  return {};
 }
 
 }  // namespace fxfarm::cli

@@ -60,6 +60,7 @@ void declare(option_set& o, local_config& c) {
         "$XDG_RUNTIME_DIR/fxfarm/local-default.sock");
   o.add("idle_timeout", c.idle_timeout, kinds::duration(), "leave after so long without clients and jobs");
   o.add("metrics", c.metrics, kinds::address_or_off(), "address of the metrics page");
+  o.add("detach", c.detach, kinds::boolean(), "run in the background, with the log in a file beside the socket");
   declare(o, static_cast<farm_config&>(c), "$XDG_CACHE_HOME/fxfarm/local");
   declare(o, static_cast<engine_config&>(c), "1");
 }

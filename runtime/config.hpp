@@ -64,6 +64,7 @@ struct local_config : common_config, farm_config, engine_config {
   std::string socket;  // a file; see endpoint() and lock()
   std::chrono::milliseconds idle_timeout = limits::local_idle;
   std::string metrics = "127.0.0.1:0";  // empty: off
+  bool detach = false;
 
   std::string endpoint() const { return "ipc://" + socket; }
   std::string lock() const { return paths::lock_beside(socket); }

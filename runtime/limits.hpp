@@ -45,6 +45,7 @@ inline constexpr std::size_t jobs_queued_max = 100'000;
 inline constexpr std::size_t jobs_queued_per_client_max = 10'000;
 inline constexpr std::size_t graph_bytes_held_max = 2048 * MiB;  // graphs that a coordinator keeps for its jobs
 inline constexpr auto graph_wait_max = 30s;     // from NeedGraph to the graph
+inline constexpr auto drain_max = 30s;  // what runs may finish within it after SIGTERM
 inline constexpr auto operator_reply_max = 5s;  // a command line's question
 
 // Jobs.

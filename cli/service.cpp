@@ -1,0 +1,211 @@
+#include "cli/service.hpp"
+
+#include <unistd.h>
+
+#include "fxfarm_version.hpp"
+#include "monitoring/log.hpp"
+#include "runtime/store.hpp"
+
+namespace fxfarm::cli {
+namespace {
+
+constexpr std::size_t actor_threads = 2;
+
+std::string host_name() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
+}
+
+std::string process_id(std::string_view role) {
+  return std::string(role) + "-" + host_name() + "-" + std::to_string(::getpid());
+}
+
+result<void> start_log(const common_config& config) {
+  std::string problem;
+  auto level = log::parse_level(config.log_level, problem);
+  auto format = log::parse_format(config.log_format, problem);
+  if (!level || !format) return {errc::bad_config, problem};
+  log::init(*level, *format);
+  return {};
+}
+
+monitoring::link_counters read_counters(const net::link_counters& from) {
+  auto get = [](const net::link_counters::counter& c) { return c.load(std::memory_order_relaxed); };
+  monitoring::link_counters out;
+  out.messages_received = get(from.messages_in);
+  out.messages_sent = get(from.messages_out);
+  out.bytes_received = get(from.bytes_in);
+  out.bytes_sent = get(from.bytes_out);
+  out.chunk_bytes_received = get(from.chunk_bytes_in);
+  out.chunk_bytes_sent = get(from.chunk_bytes_out);
+  for (std::size_t code = 0; code < net::link_counters::codes; ++code) {
+    const auto count = get(from.rejected[code]);
+    if (count > 0) out.rejected[std::string(to_string(static_cast<errc>(code)))] = count;
+  }
+  out.peers["all"] = get(from.peers_up);
+  return out;
+}
+
+result<std::shared_ptr<store>> open_store(const farm_config& config, monitoring::store_probe& probe) {
+  store_options options;
+  if (config.cache_bytes > 0) options.directory = config.cache_dir;
+  options.disk_bytes = config.cache_bytes;
+  options.memory_bytes = config.memory_bytes;
+  store_reporter reporter;
+  reporter.queried = [&probe](std::string_view tier) { probe.queried(tier); };
+  reporter.hit = [&probe](std::string_view tier) { probe.hit(tier); };
+  reporter.failed = [&probe](std::string_view tier, const error& why) {
+    probe.failed(tier);
+    log::warning("store", {{"tier", tier}, {"why", to_string(why)}});
+  };
+  reporter.evicted = [&probe](std::string_view tier, std::uint64_t n) { probe.evicted(tier, static_cast<double>(n)); };
+  reporter.resized = [&probe](std::string_view tier, std::uint64_t n) { probe.size_now(tier, static_cast<double>(n)); };
+  auto opened = store::open(options, std::move(reporter));
+  if (!opened) return opened.failure();
+  return std::shared_ptr<store>(std::move(*opened));
+}
+
+// A promise that an actor keeps when it ends, and what waits for it.
+std::pair<std::function<void()>, std::future<void>> ending() {
+  auto promise = std::make_shared<std::promise<void>>();
+  auto future = promise->get_future();
+  return {[promise] { promise->set_value(); }, std::move(future)};
+}
+
+// Lets an actor finish, and insists when that takes too long.
+template <class Handle>
+void drain_actor(const Handle& self, const std::future<void>& ended) {
+  caf::anon_send(self, actors::drain{});
+  if (ended.wait_for(limits::drain_max) == std::future_status::ready) return;
+  log::warning("what runs is dropped: it did not end in time");
+  caf::anon_send(self, actors::drain{true});
+  ended.wait_for(limits::drain_max);
+}
+
+}  // namespace
+
+// --- service ---------------------------------------------------------------------------------------------------------
+
+result<std::unique_ptr<service>> service::start(const std::string& role, const common_config& config,
+                                                const std::string& metrics_address) {
+  std::unique_ptr<service> s(new service);
+  auto stop = stop_order::take_over();
+  if (!stop) return stop.failure();
+  s->stop_ = std::move(*stop);
+  if (auto logging = start_log(config); !logging) return logging.failure();
+  s->metrics_ = std::make_unique<monitoring::metrics>(build_text, role);
+  if (!metrics_address.empty()) {
+    std::string problem;
+    s->exposer_ = monitoring::exposer::start(*s->metrics_, metrics_address, problem);
+    if (!s->exposer_) return {errc::io, "metrics: " + problem};
+  }
+  s->system_config_ = std::make_unique<actors::system_config>(actor_threads);
+  s->system_ = std::make_unique<caf::actor_system>(*s->system_config_);
+  return s;
+}
+
+// --- coordinator -----------------------------------------------------------------------------------------------------
+
+result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host, const options& o) {
+  std::unique_ptr<coordinator_half> half(new coordinator_half);
+  half->host_ = &host;
+  auto& metrics = host.metrics();
+  auto kept = open_store(o.farm, metrics.store());
+  if (!kept) return kept.failure();
+
+  half->inbox_ = std::make_shared<actors::relay<actors::coordinator_actor>>();
+  net::router_options routing;
+  routing.endpoints = o.endpoints;
+  routing.id = process_id(o.role);
+  routing.build = build_text;
+  auto router = net::router::start(std::move(routing), actors::relay<actors::coordinator_actor>::sink(half->inbox_));
+  if (!router) return router.failure();
+  half->router_ = std::move(*router);
+  metrics.watch_link([r = half->router_] { return read_counters(r->counters()); });
+
+  half->store_ = host.actors().spawn(actors::store_behavior, std::move(*kept));
+  auto [on_end, ended] = ending();
+  half->ended_ = std::move(ended);
+  actors::coordinator_options options;
+  options.settings.id = process_id(o.role);
+  options.settings.role = o.role;
+  options.settings.version = build_text;
+  options.settings.pid = static_cast<std::uint64_t>(::getpid());
+  options.settings.salt = o.farm.salt;
+  options.settings.jobs.deadline = o.farm.job_deadline;
+  options.settings.jobs.attempts_max = o.farm.job_attempts;
+  options.settings.endpoints = half->router_->endpoints();
+  options.settings.metrics = host.metrics_address();
+  options.link = half->router_;
+  options.artifacts = half->store_;
+  options.probe = &metrics.coordinator();
+  options.statistics = {[&metrics] { return metrics.snapshot(); }, [&metrics] { metrics.reset(); }};
+  options.idle_timeout = o.idle_timeout;
+  options.on_end = [on_end = on_end, &host] {
+    on_end();
+    host.stop().request("idle");
+  };
+  half->self_ = host.actors().spawn(actors::coordinator_behavior, std::move(options));
+  half->inbox_->bind(half->self_);
+  return half;
+}
+
+void coordinator_half::drain() {
+  drain_actor(self_, ended_);
+}
+
+coordinator_half::~coordinator_half() {
+  if (router_) router_->stop();
+  if (inbox_) inbox_->unbind();
+  if (self_) caf::anon_send(self_, actors::drain{true});
+  if (store_) caf::anon_send_exit(store_, caf::exit_reason::user_shutdown);
+  if (host_) host_->metrics().watch_link(nullptr);
+}
+
+// --- worker ----------------------------------------------------------------------------------------------------------
+
+result<std::unique_ptr<worker_half>> worker_half::start(service& host, const options& o) {
+  std::unique_ptr<worker_half> half(new worker_half);
+  half->inbox_ = std::make_shared<actors::relay<actors::worker_actor>>();
+  net::dialer_options dialing;
+  dialing.self.role = "worker";
+  dialing.self.host = host_name();
+  dialing.self.pid = static_cast<std::uint64_t>(::getpid());
+  dialing.self.id = o.name + "-" + std::to_string(::getpid());
+  dialing.self.build = build_text;
+  auto dialer = net::dialer::start(std::move(dialing), actors::relay<actors::worker_actor>::sink(half->inbox_));
+  if (!dialer) return dialer.failure();
+  half->dialer_ = std::move(*dialer);
+
+  auto [on_end, ended] = ending();
+  half->ended_ = std::move(ended);
+  actors::worker_options options;
+  options.name = o.name;
+  options.link = half->dialer_;
+  options.slots = o.engine.slots;
+  options.engine.process.argv = {o.engine.python, "-m", "fxfarm.engine"};
+  options.engine.process.environment["FXFARM_COMPILE_THREADS"] = std::to_string(o.engine.compile_threads);
+  options.engine.process.nice = static_cast<int>(o.engine.nice);
+  options.engine.memory_bytes = o.engine.engine_memory_bytes;
+  options.probe = &host.metrics().worker();
+  options.on_end = on_end;
+  half->self_ = host.actors().spawn(actors::worker_behavior, std::move(options));
+  half->inbox_->bind(half->self_);
+  for (const auto& coordinator : o.coordinators) half->dialer_->connect(coordinator);
+  return half;
+}
+
+void worker_half::drain() {
+  drain_actor(self_, ended_);
+}
+
+worker_half::~worker_half() {
+  if (self_) {
+    caf::anon_send(self_, actors::drain{true});
+    ended_.wait_for(limits::drain_max);
+  }
+  if (dialer_) dialer_->stop();
+  if (inbox_) inbox_->unbind();
+}
+
+}  // namespace fxfarm::cli

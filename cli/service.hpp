@@ -1,0 +1,93 @@
+#pragma once
+// What every role's process has: signals, log, metrics, actors. And the two halves that roles are made of.
+
+#include <future>
+#include <memory>
+#include <string>
+
+#include "actors/coordinator.hpp"
+#include "actors/relay.hpp"
+#include "actors/system.hpp"
+#include "actors/worker.hpp"
+#include "cli/signals.hpp"
+#include "monitoring/exposer.hpp"
+#include "net/dialer.hpp"
+#include "net/router.hpp"
+#include "runtime/config.hpp"
+
+namespace fxfarm::cli {
+
+// Order matters: signals are taken over before any thread starts, actors end before what they use.
+class service {
+ public:
+  // Errors: bad_config for the log, io for a metrics address that cannot be had.
+  static result<std::unique_ptr<service>> start(const std::string& role, const common_config& config,
+                                                const std::string& metrics_address);
+
+  stop_order& stop() { return *stop_; }
+  monitoring::metrics& metrics() { return *metrics_; }
+  std::string metrics_address() const { return exposer_ ? exposer_->address() : "off"; }
+  caf::actor_system& actors() { return *system_; }
+
+ private:
+  service() = default;
+
+  std::unique_ptr<stop_order> stop_;
+  std::unique_ptr<monitoring::metrics> metrics_;
+  std::unique_ptr<monitoring::exposer> exposer_;
+  std::unique_ptr<actors::system_config> system_config_;
+  std::unique_ptr<caf::actor_system> system_;
+};
+
+// A coordinator with its store and its socket.
+class coordinator_half {
+ public:
+  struct options {
+    farm_config farm;
+    std::vector<std::string> endpoints;
+    std::string role;
+    std::chrono::milliseconds idle_timeout{0};
+  };
+  // Errors: io for a cache directory or an endpoint that cannot be had.
+  static result<std::unique_ptr<coordinator_half>> start(service& host, const options& o);
+  ~coordinator_half();
+
+  const std::vector<std::string>& endpoints() const { return router_->endpoints(); }
+  // Finishes what runs, within limits::drain_max, and ends.
+  void drain();
+
+ private:
+  coordinator_half() = default;
+
+  service* host_ = nullptr;
+  std::shared_ptr<actors::relay<actors::coordinator_actor>> inbox_;
+  std::shared_ptr<net::router> router_;
+  actors::store_actor store_;
+  actors::coordinator_actor self_;
+  std::future<void> ended_;
+};
+
+// A worker with its engines and its links.
+class worker_half {
+ public:
+  struct options {
+    engine_config engine;
+    std::vector<std::string> coordinators;
+    std::string name;
+  };
+  static result<std::unique_ptr<worker_half>> start(service& host, const options& o);
+  ~worker_half();
+
+  void drain();
+  const net::link_counters& counters() const { return dialer_->counters(); }
+
+ private:
+  worker_half() = default;
+
+  std::shared_ptr<actors::relay<actors::worker_actor>> inbox_;
+  std::shared_ptr<net::dialer> dialer_;
+  actors::worker_actor self_;
+  std::future<void> ended_;
+};
+
+}  // namespace fxfarm::cli
