@@ -172,9 +172,11 @@ TEST(memory_store, keeps_what_it_has_when_something_larger_than_itself_comes) {
 
 TEST(store, an_artifact_too_large_for_memory_is_served_from_disk) {
   scratch_directory dir;
-  auto s = store::open({dir.path(), 1 << 20, 1000});
+  told t;
+  auto s = store::open({dir.path(), 1 << 20, 1000}, t.reporter());
   ASSERT_TRUE((*s)->put(key_of(1), artifact(std::string(2000, 'x'))));
   EXPECT_EQ((**(*s)->get(key_of(1))).tier, "disk");
+  EXPECT_TRUE(t.failed.empty()) << "the memory tier works as it should";
 }
 
 TEST(store, is_used_by_several_threads_at_once) {
