@@ -17,9 +17,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view temp_prefix = ".tmp-";
-// Room is made down to this share of the bound, so that not every put at the bound looks through the directory, and
-// after each such share of it has been written, so that what other processes write is seen.
-constexpr std::uint64_t kept_percent = 90;
+// Past its bound a tenth is freed, so that not every put at the bound looks through the directory; and it is looked
+// through after each sixteenth that was written, so that what other processes write is seen.
+constexpr std::uint64_t freed_share = 10;
 constexpr std::uint64_t unseen_share = 16;
 
 error io_error(const std::string& what, const fs::path& path, int why) {
@@ -250,7 +250,7 @@ std::uint64_t disk_store::evict(std::vector<stored_entry>& entries, std::uint64_
                                 std::vector<std::uint64_t>& evicted, std::vector<error>& failures) const {
   std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.used < b.used; });
   // The newest stays: it was just put, and by itself it fits.
-  for (std::size_t i = 0; i + 1 < entries.size() && total > bytes_max_ / 100 * kept_percent; ++i) {
+  for (std::size_t i = 0; i + 1 < entries.size() && total > bytes_max_ - bytes_max_ / freed_share; ++i) {
     const auto path = path_of(entries[i].key);
     if (::unlink(path.c_str()) == 0) {
       evicted.push_back(entries[i].bytes);

@@ -17,7 +17,6 @@
 #include <thread>
 
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
@@ -423,32 +422,6 @@ void engine_process::set_memory_watch(std::uint64_t bytes_max) {
 
 int engine_process::pid() const {
   return io_->pid();
-}
-
-std::vector<unsigned> cpus_for(unsigned index, unsigned count) {
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  std::vector<unsigned> usable;
-  if (count == 0 || ::sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return usable;
-  for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (CPU_ISSET(cpu, &allowed)) usable.push_back(cpu);
-  }
-  if (count >= usable.size()) return usable;
-  std::vector<unsigned> chosen;
-  for (unsigned i = 0; i < count; ++i) {
-    chosen.push_back(usable[(std::uint64_t{index} * count + i) % usable.size()]);
-  }
-  return chosen;
-}
-
-std::string to_string(const exit_report& report) {
-  std::string text = "exited with " + std::to_string(report.code);
-  if (report.how == exit_report::ending::signalled) {
-    const char* name = ::sigdescr_np(report.signal);
-    text = "killed by signal " + std::to_string(report.signal) + " (" + (name != nullptr ? name : "unknown") + ")";
-  }
-  if (report.cause.code != errc::none) text += ", because " + to_string(report.cause);
-  return text;
 }
 
 }  // namespace fxfarm

@@ -54,8 +54,8 @@ struct engine_events {
 
 // Thread-safe. The child runs in a process group of its own, which is killed as a whole when the engine ends for
 // whatever reason, so compilers that it started die with it. It dies with us, too (PR_SET_PDEATHSIG, which the kernel
-// ties to the thread that forked: the engine's own thread does, and lives until the child is reaped). Idle engines cost
-// no CPU.
+// ties to the thread that forked: the engine's own thread does, and lives until the child is reaped); compilers
+// that it had running then end by themselves. Idle engines cost no CPU.
 class engine_process {
 public:
   // Returns once the program runs. Errors: `engine_start` naming the program and the reason; `bad_input` for options

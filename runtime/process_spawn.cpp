@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -223,7 +222,7 @@ result<spawned_process> spawn(const engine_options& options) {
     kill_and_reap(child.pid);
     return started.failure();
   }
-  child.pidfd = file_handle(::pidfd_open(child.pid, 0));
+  child.pidfd = file_handle(static_cast<int>(::syscall(SYS_pidfd_open, child.pid, 0U)));
   if (!child.pidfd) {
     const int why = errno;
     kill_and_reap(child.pid);
@@ -234,6 +233,22 @@ result<spawned_process> spawn(const engine_options& options) {
   child.log = std::move(log.read);
   for (auto* end : {&child.input, &child.output, &child.log}) ::fcntl(end->get(), F_SETFL, O_NONBLOCK);
   return child;
+}
+
+std::vector<unsigned> cpus_for(unsigned index, unsigned count) {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  std::vector<unsigned> usable;
+  if (count == 0 || ::sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return usable;
+  for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &allowed)) usable.push_back(cpu);
+  }
+  if (count >= usable.size()) return usable;
+  std::vector<unsigned> chosen;
+  for (unsigned i = 0; i < count; ++i) {
+    chosen.push_back(usable[(std::uint64_t{index} * count + i) % usable.size()]);
+  }
+  return chosen;
 }
 
 std::uint64_t group_resident_bytes(pid_t group) {
@@ -264,6 +279,16 @@ std::uint64_t group_resident_bytes(pid_t group) {
   }
   ::closedir(proc);
   return total;
+}
+
+std::string to_string(const exit_report& report) {
+  std::string text = "exited with " + std::to_string(report.code);
+  if (report.how == exit_report::ending::signalled) {
+    const char* name = ::sigdescr_np(report.signal);
+    text = "killed by signal " + std::to_string(report.signal) + " (" + (name != nullptr ? name : "unknown") + ")";
+  }
+  if (report.cause.code != errc::none) text += ", because " + to_string(report.cause);
+  return text;
 }
 
 }  // namespace fxfarm

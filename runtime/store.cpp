@@ -12,6 +12,11 @@ error not_a_key(const std::string& key) {
   return {errc::bad_input, "'" + key.substr(0, shown) + "' is no key of the store: 64 hex digits are"};
 }
 
+// An artifact that does not fit is no failure of the tier: larger ones below take it.
+void report(const store_reporter& reporter, const store_tier& tier, const error& why) {
+  if (why.code != errc::too_large) reporter.failed(tier.name(), why);
+}
+
 }  // namespace
 
 result<std::unique_ptr<store>> store::open(const store_options& options, store_reporter reporter) {
@@ -45,7 +50,7 @@ result<std::optional<stored>> store::get(const std::string& key) {
     (*found)->tier = tier.name();
     for (std::size_t faster = i; faster-- > 0;) {
       if (auto kept = tiers_[faster]->put(key, **found); !kept) {
-        reporter_->failed(tiers_[faster]->name(), kept.failure());
+        report(*reporter_, *tiers_[faster], kept.failure());
       }
     }
     return found;
@@ -64,7 +69,7 @@ result<void> store::put(const std::string& key, const stored& what) {
       kept_somewhere = true;
       continue;
     }
-    reporter_->failed((*tier)->name(), kept.failure());
+    report(*reporter_, **tier, kept.failure());
     if (!refusal) refusal = kept.failure();
   }
   if (kept_somewhere || !refusal) return {};

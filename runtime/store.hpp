@@ -38,6 +38,7 @@ struct stored_entry {
 struct store_reporter {
   std::function<void(std::string_view tier)> queried = [](std::string_view) {};
   std::function<void(std::string_view tier)> hit = [](std::string_view) {};
+  // Also for a file found corrupt; not for an artifact that is too large for the tier.
   std::function<void(std::string_view tier, const error& why)> failed = [](std::string_view, const error&) {};
   std::function<void(std::string_view tier, std::uint64_t bytes)> evicted = [](std::string_view, std::uint64_t) {};
   std::function<void(std::string_view tier, std::uint64_t bytes)> resized = [](std::string_view, std::uint64_t) {};

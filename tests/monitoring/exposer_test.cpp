@@ -1,0 +1,196 @@
+#include "monitoring/exposer.hpp"
+
+#include "http_get.hpp"
+
+#include <gtest/gtest.h>
+
+using namespace fxfarm::monitoring;
+using fxfarm::http_get;
+
+namespace {
+
+// What dashboards and alert rules rely on.
+const char* const families[] = {
+    "fxfarm_artifact_bytes histogram",
+    "fxfarm_build_info gauge",
+    "fxfarm_compile_phase_seconds histogram",
+    "fxfarm_compile_seconds histogram",
+    "fxfarm_job_queue_seconds histogram",
+    "fxfarm_jobs gauge",
+    "fxfarm_jobs_failed_total counter",
+    "fxfarm_jobs_finished_total counter",
+    "fxfarm_jobs_queued_total counter",
+    "fxfarm_jobs_retried_total counter",
+    "fxfarm_jobs_started_total counter",
+    "fxfarm_link_bytes_total counter",
+    "fxfarm_link_chunk_bytes_total counter",
+    "fxfarm_link_messages_total counter",
+    "fxfarm_link_peers gauge",
+    "fxfarm_link_rejected_total counter",
+    "fxfarm_load_failures_total counter",
+    "fxfarm_load_seconds histogram",
+    "fxfarm_lookups_joined_total counter",
+    "fxfarm_lookups_total counter",
+    "fxfarm_request_to_switch_seconds histogram",
+    "fxfarm_stages_served_total counter",
+    "fxfarm_stats_last_reset_timestamp_seconds gauge",
+    "fxfarm_stats_resets_total counter",
+    "fxfarm_store_bytes gauge",
+    "fxfarm_store_errors_total counter",
+    "fxfarm_store_evicted_bytes_total counter",
+    "fxfarm_store_evictions_total counter",
+    "fxfarm_store_hits_total counter",
+    "fxfarm_store_queries_total counter",
+    "fxfarm_worker_engine_restarts_total counter",
+    "fxfarm_worker_engines gauge",
+    "fxfarm_worker_jobs gauge",
+    "fxfarm_worker_jobs_done_total counter",
+    "fxfarm_worker_jobs_failed_total counter",
+    "fxfarm_worker_phase_seconds histogram",
+    "fxfarm_workers gauge",
+    "fxfarm_workers_connected_total counter",
+    "fxfarm_workers_lost_total counter",
+};
+
+void use_everything(metrics& m) {
+  auto& c = m.coordinator();
+  c.lookup_received();
+  c.joined();
+  c.stage_served("memory");
+  c.job_queued();
+  c.job_started();
+  c.job_finished();
+  c.job_failed("deadline");
+  c.retried();
+  c.worker_came();
+  c.worker_left();
+  c.queue_waited(0.1);
+  c.phase_took("default", "codegen", 1);
+  c.compiled("default", 2);
+  c.request_to_switch("default", 3);
+  c.load_took(0.01);
+  c.load_failed("corrupt");
+  c.artifact_made(1e6);
+  c.jobs_now("queued", 1);
+  c.workers_now("idle", 1);
+  auto& s = m.store();
+  s.queried("disk");
+  s.hit("disk");
+  s.failed("disk");
+  s.evicted("disk", 1e6);
+  s.size_now("disk", 1e9);
+  auto& w = m.worker();
+  w.engines_now("idle", 2);
+  w.jobs_now(1);
+  w.engine_restarted("engine_crashed");
+  w.job_done();
+  w.job_failed("compile_failed");
+  w.phase_took("codegen", 1);
+  m.watch_link([] {
+    link_counters counters;
+    counters.rejected = {{"protocol", 1}};
+    counters.peers = {{"worker", 1}};
+    return counters;
+  });
+}
+
+}  // namespace
+
+TEST(exposer, serves_every_declared_family_and_no_other) {
+  metrics m("0.1.0", "local");
+  use_everything(m);
+  std::string problem;
+  auto e = exposer::start(m, "127.0.0.1:0", problem);
+  ASSERT_TRUE(e) << problem;
+  EXPECT_TRUE(e->address().starts_with("127.0.0.1:"));
+  EXPECT_FALSE(e->address().ends_with(":0"));
+  const auto reply = http_get(e->address(), "/metrics");
+  EXPECT_TRUE(reply.starts_with("HTTP/1.1 200")) << reply.substr(0, 100);
+  for (const auto* f : families) EXPECT_NE(reply.find("\n# TYPE " + std::string(f)), std::string::npos) << f;
+  std::size_t shown = 0;
+  for (auto at = reply.find("# TYPE fxfarm_"); at != std::string::npos; at = reply.find("# TYPE fxfarm_", at + 1))
+    ++shown;
+  EXPECT_EQ(shown, std::size(families)) << "a new family needs a line in the table above";
+}
+
+TEST(exposer, every_verb_shows_in_the_statistics) {
+  metrics m("0.1.0", "local");
+  use_everything(m);
+  const auto before = m.snapshot();
+  EXPECT_GE(before.size(), std::size(families) - 2);
+  for (const char* name : {"lookups",
+                           "joined",
+                           "stages_served_memory",
+                           "jobs_queued",
+                           "jobs_started",
+                           "jobs_finished",
+                           "jobs_failed",
+                           "jobs_retried",
+                           "workers_connected",
+                           "workers_lost",
+                           "queue_seconds_count",
+                           "phase_seconds_codegen_sum",
+                           "compile_seconds_sum",
+                           "request_to_switch_seconds_sum",
+                           "load_seconds_count",
+                           "load_failures",
+                           "artifact_bytes_sum",
+                           "cache_queries_disk",
+                           "cache_hits_disk",
+                           "cache_errors_disk",
+                           "cache_evictions_disk",
+                           "cache_evicted_bytes_disk",
+                           "engine_restarts",
+                           "worker_jobs_done",
+                           "worker_jobs_failed",
+                           "worker_phase_seconds_codegen_sum",
+                           "link_rejected"}) {
+    ASSERT_TRUE(before.contains(name)) << name;
+    EXPECT_GT(before.at(name), 0) << name;
+  }
+}
+
+TEST(exposer, says_that_the_process_lives_and_what_it_is) {
+  metrics m("1.2.3", "worker");
+  std::string problem;
+  auto e = exposer::start(m, "127.0.0.1:0", problem);
+  ASSERT_TRUE(e) << problem;
+  const auto reply = http_get(e->address(), "/healthz");
+  EXPECT_TRUE(reply.starts_with("HTTP/1.1 200"));
+  EXPECT_NE(reply.find(R"(fxfarm_build_info{role="worker",version="1.2.3"} 1)"), std::string::npos);
+  EXPECT_TRUE(http_get(e->address(), "/other").starts_with("HTTP/1.1 404"));
+}
+
+TEST(exposer, says_that_a_port_is_taken) {
+  metrics m("0.1.0", "local");
+  std::string problem;
+  auto first = exposer::start(m, "127.0.0.1:0", problem);
+  ASSERT_TRUE(first);
+  EXPECT_FALSE(exposer::start(m, first->address(), problem));
+  EXPECT_EQ(problem, "cannot serve metrics at " + first->address() + ": Address already in use");
+  const auto freed = first->address();
+  first.reset();
+  EXPECT_TRUE(http_get(freed, "/metrics").empty());
+}
+
+TEST(exposer, refuses_what_is_no_address) {
+  metrics m("0.1.0", "local");
+  for (const char* address : {"", "9464", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:70000", "here:9464",
+                              "127.0.0.1:80,127.0.0.1:81"}) {
+    std::string problem;
+    EXPECT_FALSE(exposer::start(m, address, problem)) << address;
+    EXPECT_NE(problem.find("'" + std::string(address) + "' is no address"), std::string::npos) << problem;
+  }
+}
+
+TEST(exposer, outlives_the_metrics_that_it_serves) {
+  std::string problem;
+  std::unique_ptr<exposer> e;
+  {
+    metrics m("0.1.0", "local");
+    m.coordinator().lookup_received();
+    e = exposer::start(m, "127.0.0.1:0", problem);
+  }
+  ASSERT_TRUE(e) << problem;
+  EXPECT_NE(http_get(e->address(), "/metrics").find("fxfarm_lookups_total 1"), std::string::npos);
+}

@@ -1,0 +1,436 @@
+#include "runtime/engine_process.hpp"
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <optional>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace fxfarm;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto patience = 60s;  // only a broken test waits so long
+
+// Python's side of the pipes, in front of every script.
+constexpr const char* prelude = R"(
+import os, signal, subprocess, sys, time
+def send(data):
+    os.write(1, len(data).to_bytes(4, "big") + data)
+def receive():
+    head = sys.stdin.buffer.read(4)
+    return sys.stdin.buffer.read(int.from_bytes(head, "big")) if len(head) == 4 else None
+)";
+
+// Collects what an engine tells, and waits for it.
+class listener {
+public:
+  engine_events events() {
+    return {[this](bytes frame) {
+              std::lock_guard lock(mutex_);
+              frames_.emplace_back(text_of(frame));
+              changed_.notify_all();
+            },
+            [this](exit_report report) {
+              std::lock_guard lock(mutex_);
+              ++exits_;
+              report_ = std::move(report);
+              changed_.notify_all();
+            }};
+  }
+  std::string frame() {
+    std::unique_lock lock(mutex_);
+    if (!changed_.wait_for(lock, patience, [this] { return !frames_.empty() || exits_ > 0; }) || frames_.empty()) {
+      return "(no frame)";
+    }
+    auto first = std::move(frames_.front());
+    frames_.pop_front();
+    return first;
+  }
+  exit_report exited() {
+    std::unique_lock lock(mutex_);
+    EXPECT_TRUE(changed_.wait_for(lock, patience, [this] { return exits_ > 0; }));
+    return report_;
+  }
+  int exits() {
+    std::lock_guard lock(mutex_);
+    return exits_;
+  }
+  std::size_t frames_left() {
+    std::lock_guard lock(mutex_);
+    return frames_.size();
+  }
+
+private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::string> frames_;
+  exit_report report_;
+  int exits_ = 0;
+};
+
+engine_options python(const std::string& script) {
+  engine_options options;
+  options.argv = {"python3", "-S", "-c", prelude + script};
+  options.stop_grace = 200ms;
+  options.memory_period = 20ms;
+  return options;
+}
+
+std::unique_ptr<engine_process> start(listener& l, engine_options options) {
+  auto started = engine_process::start(std::move(options), l.events());
+  if (!started) {
+    ADD_FAILURE() << to_string(started.failure());
+    return nullptr;
+  }
+  return *std::move(started);
+}
+
+// Whether the process still runs: a zombie, which the parent of an orphan may leave for a while, does not.
+bool runs(int pid) {
+  std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+  std::string text;
+  std::getline(stat, text);
+  const auto bracket = text.rfind(')');
+  return bracket != std::string::npos && text.substr(bracket + 2, 1) != "Z";
+}
+
+// Death of a process that is not our child can only be looked for.
+bool ends_soon(int pid) {
+  for (auto end = std::chrono::steady_clock::now() + patience; std::chrono::steady_clock::now() < end;) {
+    if (!runs(pid)) return true;
+    ::usleep(1000);
+  }
+  return false;
+}
+
+std::ptrdiff_t open_files() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
+}
+
+bool has_children() {
+  return ::waitpid(-1, nullptr, WNOHANG) != -1 || errno != ECHILD;
+}
+
+}  // namespace
+
+TEST(engine_process, passes_frames_both_ways_and_ends_when_told_to) {
+  listener l;
+  auto e = start(l, python("while (m := receive()) is not None: send(m.upper())"));
+  ASSERT_TRUE(e);
+  EXPECT_GT(e->pid(), 0);
+  for (const char* text : {"one", "two", "three"}) ASSERT_TRUE(e->send(to_bytes(text)));
+  EXPECT_EQ(l.frame(), "ONE");
+  EXPECT_EQ(l.frame(), "TWO");
+  EXPECT_EQ(l.frame(), "THREE");
+  e->stop();
+  const auto report = l.exited();
+  EXPECT_EQ(to_string(report), "exited with 0");
+  EXPECT_EQ(e->send(to_bytes("late")).failure().code, errc::shutdown);
+}
+
+TEST(engine_process, passes_frames_larger_than_any_pipe) {
+  listener l;
+  auto e = start(l, python(R"(
+m = receive()
+sys.stdout.buffer.write(len(m).to_bytes(4, "big") + m[::-1])
+)"));
+  std::string large(3'000'000, 'a');
+  large.front() = 'z';
+  ASSERT_TRUE(e->send(to_bytes(large)));
+  const auto back = l.frame();
+  EXPECT_EQ(back.size(), large.size());
+  EXPECT_EQ(back.back(), 'z');
+}
+
+TEST(engine_process, writes_out_what_is_queued_before_it_closes_the_input) {
+  listener l;
+  auto options = python("time.sleep(0.05)\nn = 0\nwhile receive() is not None: n += 1\nsend(str(n).encode())");
+  options.stop_grace = patience;
+  auto e = start(l, std::move(options));
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(e->send(bytes(100'000)));
+  e->stop();
+  EXPECT_EQ(l.frame(), "10");
+  EXPECT_EQ(l.exited().code, 0);
+}
+
+TEST(engine_process, tells_the_exit_code_once_and_last_with_the_frames_before_it) {
+  listener l;
+  {
+    auto e = start(l, python("send(b'bye'); sys.exit(7)"));
+    const auto report = l.exited();
+    EXPECT_EQ(report.how, exit_report::ending::exited);
+    EXPECT_EQ(report.code, 7);
+    EXPECT_EQ(report.cause.code, errc::none);
+    EXPECT_EQ(l.frame(), "bye");
+    e->kill({errc::deadline, "too late to matter"});
+  }
+  EXPECT_EQ(l.exits(), 1);
+}
+
+TEST(engine_process, tells_that_a_signal_killed_it) {
+  listener l;
+  auto e = start(l, python("os.kill(os.getpid(), signal.SIGKILL)"));
+  const auto report = l.exited();
+  EXPECT_EQ(report.how, exit_report::ending::signalled);
+  EXPECT_EQ(report.signal, SIGKILL);
+  EXPECT_EQ(to_string(report), "killed by signal 9 (Killed)");
+}
+
+TEST(engine_process, is_killed_for_a_cause_and_says_the_first) {
+  listener l;
+  auto e = start(l, python("send(b'up'); signal.pause()"));
+  EXPECT_EQ(l.frame(), "up");
+  e->kill({errc::deadline, "ran for 5 s"});
+  e->kill({errc::cancelled, "nobody waits"});
+  const auto report = l.exited();
+  EXPECT_EQ(report.signal, SIGTERM);
+  EXPECT_EQ(report.cause.code, errc::deadline);
+  EXPECT_EQ(to_string(report), "killed by signal 15 (Terminated), because deadline: ran for 5 s");
+}
+
+TEST(engine_process, one_that_ignores_sigterm_gets_sigkill) {
+  for (bool by_stop : {false, true}) {
+    listener l;
+    auto e = start(l, python("signal.signal(signal.SIGTERM, signal.SIG_IGN); send(b'up')\nwhile True: signal.pause()"));
+    EXPECT_EQ(l.frame(), "up");
+    if (by_stop) {
+      e->stop();
+    } else {
+      e->kill({errc::cancelled, "nobody waits"});
+    }
+    EXPECT_EQ(l.exited().signal, SIGKILL) << by_stop;
+  }
+}
+
+TEST(engine_process, takes_its_children_with_it_however_it_ends) {
+  for (const char* ending : {"sys.exit(0)", "os.kill(os.getpid(), signal.SIGKILL)", "signal.pause()"}) {
+    listener l;
+    auto e = start(l, python(R"(
+child = subprocess.Popen(["sh", "-c", "trap '' TERM; while :; do sleep 1000; done"])
+send(str(child.pid).encode())
+receive()
+)" + std::string(ending)));
+    const int child = std::stoi(l.frame());
+    EXPECT_TRUE(runs(child));
+    ASSERT_TRUE(e->send(to_bytes("end")));
+    if (ending == std::string("signal.pause()")) e->kill({errc::cancelled, "nobody waits"});
+    l.exited();
+    EXPECT_TRUE(ends_soon(child)) << ending;
+  }
+}
+
+TEST(engine_process, the_destructor_kills_reaps_and_tells) {
+  listener l;
+  auto e = start(l, python("signal.signal(signal.SIGTERM, signal.SIG_IGN); send(b'up')\nwhile True: signal.pause()"));
+  EXPECT_EQ(l.frame(), "up");
+  const int pid = e->pid();
+  e.reset();
+  EXPECT_EQ(l.exits(), 1);
+  EXPECT_EQ(::kill(pid, 0), -1);
+  EXPECT_FALSE(has_children());
+}
+
+TEST(engine_process, may_be_destroyed_from_within_its_own_event) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool gone = false;
+  std::optional<exit_report> report;
+  std::unique_ptr<engine_process> e;
+  std::unique_lock lock(mutex);  // held until `e` is there
+  e = *engine_process::start(python("send(b'up'); signal.pause()"), {[&](bytes) {
+                                                                       std::lock_guard inside(mutex);
+                                                                       e.reset();
+                                                                       gone = true;
+                                                                     },
+                                                                     [&](exit_report r) {
+                                                                       std::lock_guard inside(mutex);
+                                                                       report = std::move(r);
+                                                                       changed.notify_all();
+                                                                     }});
+  ASSERT_TRUE(changed.wait_for(lock, patience, [&] { return report.has_value(); }));
+  EXPECT_TRUE(gone);
+  EXPECT_EQ(report->signal, SIGKILL);
+}
+
+TEST(engine_process, a_program_that_cannot_run_is_an_error_that_names_it) {
+  struct {
+    std::vector<std::string> argv;
+    std::string directory;
+    errc code;
+    const char* reason;
+  } const cases[] = {
+      {{"no-such-program"}, "", errc::engine_start, "'no-such-program': no such program in PATH"},
+      {{"/no/such/program"}, "", errc::engine_start, "'/no/such/program': No such file"},
+      {{"/etc/passwd"}, "", errc::engine_start, "'/etc/passwd': Permission denied"},
+      {{"sh"}, "/no/such/directory", errc::engine_start, "'sh': its directory /no/such/directory: No such file"},
+      {{}, "", errc::bad_input, "needs the name of a program"},
+  };
+  for (const auto& c : cases) {
+    listener l;
+    engine_options options;
+    options.argv = c.argv;
+    options.directory = c.directory;
+    auto started = engine_process::start(options, l.events());
+    ASSERT_FALSE(started) << c.reason;
+    EXPECT_EQ(started.failure().code, c.code) << c.reason;
+    EXPECT_NE(started.failure().message.find(c.reason), std::string::npos) << started.failure().message;
+    EXPECT_EQ(l.exits(), 0);
+  }
+  EXPECT_FALSE(has_children());
+}
+
+TEST(engine_process, is_killed_when_it_breaks_the_framing) {
+  for (const char* script : {"print('Traceback, and what follows', flush=True); signal.pause()",
+                             "os.write(1, b'\\x00\\x00\\x00\\x00'); signal.pause()",
+                             "os.write(1, (2000).to_bytes(4, 'big')); signal.pause()"}) {
+    listener l;
+    auto options = python(script);
+    options.frame_bytes_max = 1000;
+    auto e = start(l, std::move(options));
+    EXPECT_EQ(l.exited().cause.code, errc::protocol) << script;
+    EXPECT_EQ(l.frames_left(), 0u);
+  }
+}
+
+TEST(engine_process, takes_no_frame_beyond_its_bounds) {
+  listener l;
+  auto options = python("signal.pause()");
+  options.frame_bytes_max = 1000;
+  auto e = start(l, std::move(options));
+  EXPECT_EQ(e->send({}).failure().code, errc::bad_input);
+  EXPECT_EQ(e->send(bytes(1001)).failure().code, errc::too_large);
+  // It never reads, so the pipe fills first, and then the queue.
+  result<void> sent;
+  for (int i = 0; i < 10'000 && sent; ++i) sent = e->send(bytes(1000));
+  EXPECT_EQ(sent.failure().code, errc::busy);
+}
+
+TEST(engine_process, keeps_the_tail_of_its_log) {
+  listener l;
+  auto e = start(l, python("sys.stderr.write('first\\n' + 'x' * 300000 + '\\nlast words\\n'); sys.exit(1)"));
+  const auto report = l.exited();
+  EXPECT_EQ(report.log_tail.size(), limits::engine_log_bytes_max);
+  EXPECT_TRUE(report.log_tail.ends_with("x\nlast words\n"));
+  EXPECT_EQ(report.log_tail.find("first"), std::string::npos);
+}
+
+TEST(engine_process, is_killed_when_it_and_its_children_use_too_much_memory) {
+  listener l;
+  auto e = start(l, python(R"(
+send(b"up")
+receive()
+child = subprocess.Popen([sys.executable, "-S", "-c", "x = b'x' * (256 << 20); import time; time.sleep(1000) "])
+signal.pause()
+)"));
+  EXPECT_EQ(l.frame(), "up");
+  e->set_memory_watch(200 << 20);
+  ASSERT_TRUE(e->send(to_bytes("go")));
+  const auto report = l.exited();
+  EXPECT_EQ(report.cause.code, errc::memory);
+  EXPECT_NE(report.cause.message.find(std::to_string(200 << 20) + " are allowed"), std::string::npos);
+}
+
+TEST(engine_process, may_use_memory_while_nobody_watches) {
+  listener l;
+  auto e = start(l, python("x = b'x' * (64 << 20)\nwhile (m := receive()) is not None: send(m)"));
+  e->set_memory_watch(std::uint64_t{1} << 40);
+  ASSERT_TRUE(e->send(to_bytes("a")));
+  EXPECT_EQ(l.frame(), "a");
+  e->set_memory_watch(0);
+  ASSERT_TRUE(e->send(to_bytes("b")));
+  EXPECT_EQ(l.frame(), "b");
+}
+
+TEST(engine_process, starts_with_the_options_it_was_given) {
+  listener l;
+  auto options = python(R"(
+import resource
+send(os.environ["FXFARM_ADDED"].encode())
+send(b"yes" if "PATH" in os.environ else b"no")
+send(os.getcwd().encode())
+send(str(os.nice(0)).encode())
+send(str(len(os.sched_getaffinity(0))).encode())
+send(str(resource.getrlimit(resource.RLIMIT_NOFILE)[0]).encode())
+send(str(resource.getrlimit(resource.RLIMIT_AS)[0]).encode())
+send(b"leader" if os.getpgid(0) == os.getpid() else b"member")
+send(",".join(sorted(os.listdir("/proc/self/fd"), key=int)[:3]).encode())
+send(str(len(os.listdir("/proc/self/fd"))).encode())
+send(str(len(signal.pthread_sigmask(signal.SIG_BLOCK, []))).encode())
+)");
+  options.argv[1] = "-s";  // with the standard library's compiled modules
+  options.environment = {{"FXFARM_ADDED", "a=b"}};
+  options.directory = "/";
+  options.nice = 5;
+  options.cpus = cpus_for(0, 1);
+  options.open_files = 64;
+  options.address_space_bytes = std::uint64_t{1} << 40;
+  const int leaked = ::open("/dev/null", O_RDONLY);  // on purpose without O_CLOEXEC
+  auto e = start(l, std::move(options));
+  EXPECT_EQ(l.frame(), "a=b");
+  EXPECT_EQ(l.frame(), "yes");
+  EXPECT_EQ(l.frame(), "/");
+  EXPECT_EQ(l.frame(), std::to_string(::nice(0) + 5));
+  EXPECT_EQ(l.frame(), "1");
+  EXPECT_EQ(l.frame(), "64");
+  EXPECT_EQ(l.frame(), std::to_string(std::uint64_t{1} << 40));
+  EXPECT_EQ(l.frame(), "leader");
+  EXPECT_EQ(l.frame(), "0,1,2");
+  EXPECT_EQ(l.frame(), "4") << "its pipes and the directory it lists";
+  EXPECT_EQ(l.frame(), "0");
+  ::close(leaked);
+}
+
+TEST(engine_process, cpus_are_dealt_out_in_turn) {
+  const auto all = cpus_for(0, 1'000'000);
+  ASSERT_FALSE(all.empty());
+  EXPECT_TRUE(cpus_for(3, 0).empty());
+  for (unsigned i = 0; i < 2 * all.size(); ++i) {
+    EXPECT_EQ(cpus_for(i, 1), std::vector<unsigned>{all[i % all.size()]});
+  }
+}
+
+TEST(engine_process, does_not_outlive_the_process_that_owns_it) {
+  int fds[2];
+  ASSERT_EQ(::pipe(fds), 0);
+  const pid_t owner = ::fork();
+  if (owner == 0) {
+    listener l;
+    auto e = start(l, python("send(b'up'); signal.pause()"));
+    if (!e || l.frame() != "up") ::_exit(1);
+    const int pid = e->pid();
+    (void)!::write(fds[1], &pid, sizeof(pid));
+    ::kill(::getpid(), SIGKILL);
+  }
+  ::close(fds[1]);
+  int engine = 0;
+  ASSERT_EQ(::read(fds[0], &engine, sizeof(engine)), static_cast<ssize_t>(sizeof(engine)));
+  ::close(fds[0]);
+  ASSERT_EQ(::waitpid(owner, nullptr, 0), owner);
+  EXPECT_TRUE(ends_soon(engine));
+}
+
+TEST(engine_process, many_lives_leave_no_file_and_no_zombie) {
+  const auto before = open_files();
+  for (int i = 0; i < 50; ++i) {
+    listener l;
+    engine_options options;
+    options.argv = {"sh", "-c", i % 2 == 0 ? "exit 3" : "exec sleep 1000"};
+    auto e = start(l, options);
+    ASSERT_TRUE(e);
+    if (i % 4 == 1) e->kill({errc::cancelled, "nobody waits"});
+    if (i % 4 == 3) e.reset();
+    l.exited();
+  }
+  EXPECT_EQ(open_files(), before);
+  EXPECT_FALSE(has_children());
+}
