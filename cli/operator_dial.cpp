@@ -2,6 +2,7 @@
 #include "fxfarm_version.hpp"
 #include "net/dialer.hpp"
 #include "runtime/limits.hpp"
+#include "runtime/paths.hpp"
 
 #include <unistd.h>
 
@@ -10,13 +11,15 @@ namespace fxfarm::cli {
 result<std::string> ask_coordinator(const std::string& endpoint, std::string what) {
   operator_client client(endpoint);
   net::dialer_options options;
-  options.role = "operator";
-  options.id = "operator-" + std::to_string(::getpid());
-  options.build = build_text;
+  options.self.role = "operator";
+  options.self.host = host_name();
+  options.self.pid = static_cast<std::uint64_t>(::getpid());
+  options.self.id = options.self.host + "-" + std::to_string(options.self.pid);
+  options.self.build = build_text;
   auto link =
       net::dialer::start(std::move(options), [&](net::inbound_batch batch) { client.receive(std::move(batch)); });
   if (!link) return link.failure();
-  if (auto dialed = (*link)->connect(endpoint); !dialed) return dialed.failure().with_context(endpoint);
+  (*link)->connect(endpoint);
   return client.ask(**link, std::move(what), limits::operator_reply_max);
 }
 
