@@ -2,6 +2,7 @@
 #include "fxfarm_version.hpp"
 #include "net/dialer.hpp"
 #include "runtime/limits.hpp"
+#include "runtime/paths.hpp"
 
 #include <unistd.h>
 
@@ -11,8 +12,9 @@ result<std::string> ask_coordinator(const std::string& endpoint, std::string wha
   operator_client client(endpoint);
   net::dialer_options options;
   options.self.role = "operator";
-  options.self.id = "operator-" + std::to_string(::getpid());
+  options.self.host = host_name();
   options.self.pid = static_cast<std::uint64_t>(::getpid());
+  options.self.id = options.self.host + "-" + std::to_string(options.self.pid);
   options.self.build = build_text;
   auto link =
       net::dialer::start(std::move(options), [&](net::inbound_batch batch) { client.receive(std::move(batch)); });

@@ -250,11 +250,9 @@ result<std::string> read_config_file(const std::string& file) {
 }  // namespace
 
 config_inputs config_inputs::of_process(std::vector<std::string> arguments) {
-  std::array<char, 256> host{};
-  if (::gethostname(host.data(), host.size() - 1) != 0) host = {"localhost"};
   return {std::move(arguments), process_environment(),
           read_config_file,     std::max(1u, std::thread::hardware_concurrency()),
-          host.data(),          ::geteuid()};
+          fxfarm::host_name(),  ::geteuid()};
 }
 
 std::string_view to_string(config_source source) {

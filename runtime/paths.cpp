@@ -3,6 +3,7 @@
 #include "runtime/limits.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cerrno>
 #include <cstring>
@@ -23,6 +24,12 @@ environment process_environment() {
     }
   }
   return env;
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0 || name.front() == '\0') return "localhost";
+  return name.data();
 }
 
 namespace paths {

@@ -15,6 +15,9 @@ using environment = std::map<std::string, std::string, std::less<>>;
 // The environment of this process.
 environment process_environment();
 
+// This host's name, for people; "localhost" when it has none.
+std::string host_name();
+
 namespace paths {
 
 // Sockets and locks of this user: $XDG_RUNTIME_DIR/fxfarm, else $TMPDIR/fxfarm-<uid>, else /tmp/fxfarm-<uid>.
