@@ -19,8 +19,9 @@ public:
       : socket(context, zmq::socket_type::dealer), monitor(context, zmq::socket_type::pair) {
     set_bounds(socket, options);
     monitor.set(zmq::sockopt::linger, 0);
-    // The next attempt is ours to make, with a socket that has nothing left in it.
-    socket.set(zmq::sockopt::reconnect_ivl, -1);
+    // The next attempt is ours to make, with a socket that has nothing left in it. To forbid ZeroMQ its own would make
+    // it throw away what it has read before the end, so its attempt is put off until long after this socket is closed.
+    socket.set(zmq::sockopt::reconnect_ivl, static_cast<int>(std::chrono::milliseconds(std::chrono::hours(1)).count()));
     const auto events = "inproc://events-" + std::to_string(number);
     if (::zmq_socket_monitor(socket.handle(), events.c_str(), ends) != 0) throw zmq::error_t();
     monitor.connect(events);
@@ -61,8 +62,12 @@ struct link {
   unsigned failures = 0;                // attempts in a row
   bool tried = false;
   bool told_down = false;
-  bool blocked = false;  // the socket takes no more
+  bool blocked = false;               // the socket takes no more
+  std::optional<time_point> closing;  // the connection has ended; until then its last messages may still come
 };
+
+// ZeroMQ tells of the end before it hands over what it read last, which may be the reason.
+constexpr std::chrono::milliseconds last_words_max{20};
 
 }  // namespace
 
@@ -108,7 +113,7 @@ private:
     std::optional<time_point> until;
     std::vector<zmq::pollitem_t> items{{nullptr, outbox_.fd(), ZMQ_POLLIN, 0}};
     for (auto& [endpoint, l] : links_) {
-      const auto due = l.talk ? l.talk->deadline() : l.next;
+      const auto due = l.closing ? *l.closing : l.talk ? l.talk->deadline() : l.next;
       until = until ? std::min(*until, due) : due;
       if (!l.line) continue;
       const int wanted = ZMQ_POLLIN | (l.blocked ? ZMQ_POLLOUT : 0);
@@ -144,10 +149,11 @@ private:
   void serve(const std::string& endpoint, link& l) {
     if (!l.line && now_ >= l.next) dial(endpoint, l);
     if (!l.line) return;
-    const bool ended = l.line->ended();
-    receive(endpoint, l, ended);
+    if (l.line->ended() && !l.closing) l.closing = now_ + last_words_max;
+    receive(endpoint, l);
     if (!l.line) return;
-    if (ended) {
+    if (l.closing) {
+      if (now_ < *l.closing) return;
       const auto* why = l.talk ? "the connection is closed" : "nothing answers there";
       fail(endpoint, l, {errc::unreachable, why}, retry::soon);
     } else if (l.talk) {
@@ -173,9 +179,9 @@ private:
     l.line->write(encode(options_.self));
   }
 
-  // A batch at a time; when the connection has ended, all that is left of it.
-  void receive(const std::string& endpoint, link& l, bool ended) {
-    for (std::size_t n = 0; l.line && (ended || n < options_.link.batch_max); ++n) {
+  // A batch at a time.
+  void receive(const std::string& endpoint, link& l) {
+    for (std::size_t n = 0; l.line && n < options_.link.batch_max; ++n) {
       auto parts = receive_parts(l.line->socket);
       if (!parts) return;
       const auto frame = view_of(parts->front());
@@ -268,6 +274,7 @@ private:
     l.talk.reset();
     l.line.reset();
     l.blocked = false;
+    l.closing.reset();
   }
 
   // Doubles with each failure; the jitter keeps a thousand peers of a restarted coordinator apart.
