@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import fxfarm
-from fxfarm import _cli, _core, runtime
+from fxfarm import _cli, _core, config, runtime
 
 
 def test_importing_it_is_cheap() -> None:
@@ -56,10 +56,18 @@ def test_preload_says_what_the_linker_says(tmp_path: Path) -> None:
 
 def test_the_local_farms_socket_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert _core.default_local_socket("t") == f"ipc://{tmp_path}/fxfarm/t.sock"
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "missing"))
-    assert _core.default_local_socket("t").startswith("ipc:///")
-    assert "missing" not in _core.default_local_socket("t")
+    assert _core.default_local_socket("t").startswith(f"ipc://{tmp_path}/fxfarm/")
+    assert _core.default_local_socket("t") != _core.default_local_socket("u")
+    with pytest.raises(ValueError, match="bad_input"):
+        _core.default_local_socket("a/b")
+
+
+def test_the_local_farm_runs_the_packages_program_in_this_environment() -> None:
+    options = config.Config(python="/p", salt="s")
+    program, *arguments = runtime.local_command("ipc:///run/f.sock", options)
+    assert Path(program).parts[-3:] == ("fxfarm", "bin", "fxfarm")
+    assert " ".join(arguments) == "local --detach --socket /run/f.sock --python /p --salt s"
+    assert runtime.local_command("ipc:///run/f.sock", config.Config(local=False)) == []
 
 
 def test_environments_do_not_share_a_local_farm() -> None:

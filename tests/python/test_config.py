@@ -11,6 +11,11 @@ import pytest
 from fxfarm import config
 
 
+@pytest.fixture(autouse=True)
+def no_file_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "fxfarm.toml"
@@ -105,6 +110,14 @@ def test_a_bad_file_is_refused_with_its_name(file: Path, text: str, said: str) -
     with pytest.raises(config.ConfigError, match=said) as refused:
         config.load(environ={"FXFARM_CONFIG": str(file)})
     assert str(file) in str(refused.value)
+
+
+def test_the_usual_file_is_read_when_there_is_one(tmp_path: Path) -> None:
+    environ = {"XDG_CONFIG_HOME": str(tmp_path)}
+    assert config.load(environ=environ).space == "default"
+    (tmp_path / "fxfarm").mkdir()
+    (tmp_path / "fxfarm" / "config.toml").write_text('[client]\nspace = "mine"')
+    assert config.load(environ=environ).space == "mine"
 
 
 def test_a_missing_file_is_refused(file: Path) -> None:
