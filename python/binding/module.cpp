@@ -1,9 +1,8 @@
 #include "python/binding/client_binding.hpp"
 #include "python/binding/slot.hpp"
 #include "runtime/digest.hpp"
+#include "runtime/paths.hpp"
 
-#include <cstdlib>
-#include <filesystem>
 #include <string>
 
 #include <dlfcn.h>
@@ -30,15 +29,9 @@ void preload(const std::string& path) {
 
 // Endpoint of this user's local farm. `tag` keeps farms of different Python environments apart.
 std::string default_local_socket(const std::string& tag) {
-  std::error_code ignored;
-  const char* runtime_dir = std::getenv("XDG_RUNTIME_DIR");
-  std::filesystem::path dir;
-  if (runtime_dir != nullptr && std::filesystem::is_directory(runtime_dir, ignored)) {
-    dir = std::filesystem::path(runtime_dir) / "fxfarm";
-  } else {
-    dir = std::filesystem::temp_directory_path() / ("fxfarm-" + std::to_string(getuid()));
-  }
-  return "ipc://" + (dir / (tag + ".sock")).string();
+  auto file = paths::local_socket(paths::runtime_directory(process_environment(), getuid()), tag);
+  if (!file) throw py::value_error(to_string(file.failure()));
+  return "ipc://" + *file;
 }
 
 std::string digest(const py::bytes& data) {

@@ -113,6 +113,11 @@ def _parse(name: str, value: object, place: str) -> object:
         raise ConfigError(f"{name} = {value!r} ({place}) is not allowed; allowed: {allowed}") from None
 
 
+def _usual_file(environ: Mapping[str, str]) -> Path:
+    base = environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "fxfarm" / "config.toml"
+
+
 def _from_file(path: Path) -> dict[str, object]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -132,16 +137,19 @@ def _checked(given: Mapping[str, object], place: str) -> dict[str, object]:
 
 
 def load(given: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None) -> Config:
-    """The options in force: `given` before the variables of `environ` before the file that FXFARM_CONFIG
-    names.
+    """The options in force: `given` before the variables of `environ` before the file.
+
+    The file is the one that FXFARM_CONFIG names, else fxfarm/config.toml below XDG_CONFIG_HOME or ~/.config
+    when it exists.
 
     Raises ConfigError. Other FXFARM_* variables are the other roles' and are left alone.
     """
     environ = os.environ if environ is None else environ
     chosen: dict[str, Any] = {}
-    file = environ.get("FXFARM_CONFIG")
-    if file:
-        chosen.update(_from_file(Path(file)))
+    named = environ.get("FXFARM_CONFIG")
+    file = Path(named) if named else _usual_file(environ)
+    if named or file.exists():
+        chosen.update(_from_file(file))
     for name in _OPTIONS:
         variable = "FXFARM_" + name.upper()
         if variable in environ:

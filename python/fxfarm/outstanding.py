@@ -26,7 +26,7 @@ def _keeps_graph() -> bool:
 
 def _at_end_of_backward(action: Callable[[], None]) -> None:
     """Runs `action` once the backward that runs now has succeeded (torch 2.13, as DDP and FSDP do)."""
-    torch.autograd.Variable._execution_engine.queue_callback(action)  # type: ignore[attr-defined]
+    torch.autograd.Variable._execution_engine.queue_callback(action)
 
 
 class _Watch:

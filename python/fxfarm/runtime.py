@@ -8,6 +8,7 @@ and shown by `graphs()`.
 from __future__ import annotations
 
 import atexit
+import collections
 import dataclasses
 import hashlib
 import itertools
@@ -33,6 +34,8 @@ TASK_WAIT_MS = 3_600_000
 """A wait that has to end some time; a task or a stop ends it at once."""
 FAILURE_CHECK_S = 1.0
 """How often stages that fail in the farm are looked for, while any is unsettled."""
+REFUSED_KEPT = 1000
+"""Graphs without a slot that are remembered for graphs()."""
 STOP_S = 2.0
 """How long a stop waits for each thread."""
 
@@ -69,6 +72,7 @@ class Runtime:
         self._changed = threading.Condition()
         self._graphs: dict[int, _Graph] = {}
         self._by_client: dict[int, _Graph] = {}
+        self._refused: collections.deque[_Graph] = collections.deque(maxlen=REFUSED_KEPT)
         self._unprepared = 0
         # Held from a submit until the graph can be found by the client's id, which the loader may need before
         # that.
@@ -111,11 +115,9 @@ class Runtime:
         commands.put(graph)
 
     def add_failed(self, reason: str) -> None:
-        """Records a graph that stays eager."""
-        serial = next(self._serials)
-        graph = _Graph(f"graph-{serial}", ())
-        with self._changed:
-            self._graphs[serial] = graph
+        """Records a graph that stays eager and has no slot."""
+        graph = _Graph(f"graph-{next(self._serials)}", ())
+        self._refused.append(graph)
         self._fail(graph, reason)
 
     # The prepare thread.
@@ -170,13 +172,11 @@ class Runtime:
         if self._client is not None:
             return self._client
         o = self.options
-        local = o.local or not o.endpoints
-        socket = _core.default_local_socket(environment_tag(o.python)) if local else ""
-        command = local_command(socket, o.python) if o.local else []
+        endpoint = _core.default_local_socket(environment_tag(o.python)) if o.local or not o.endpoints else ""
         self._client = client = _core.Client(
             endpoints=list(o.endpoints),
-            local_endpoint=socket,
-            local_command=command,
+            local_endpoint=endpoint,
+            local_command=local_command(endpoint, o),
             space=o.space,
             salt=o.salt,
         )
@@ -186,12 +186,20 @@ class Runtime:
         self._loader_thread.start()
         return client
 
+    def _told(self) -> list[Any]:
+        """The client's word on its graphs; none once it has stopped."""
+        client = self._client
+        try:
+            return [] if client is None or client.stopped else list(client.graphs())
+        except RuntimeError:
+            # Stopped in between.
+            return []
+
     def _any_unsettled(self) -> bool:
-        return self._client is not None and not all(g["settled"] for g in self._client.graphs())
+        return not all(g["settled"] for g in self._told())
 
     def _report_failures(self) -> None:
-        client = self._client
-        for status in client.graphs() if client is not None and not client.stopped else ():
+        for status in self._told():
             graph = self._by_client.get(status["id"])
             for stage in status["stages"]:
                 if graph is not None and stage["state"] == "failed" and stage["name"] not in graph.reported:
@@ -247,7 +255,7 @@ class Runtime:
             publish(loaded.guard)
 
     def _artifact_directory(self) -> Path:
-        directory = self.options.cache_dir / "artifacts"
+        directory = self.options.cache_dir / "loaded"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return directory
 
@@ -269,9 +277,9 @@ class Runtime:
                     and time.monotonic() >= deadline
                 ):
                     return False
-            failed = any(g.error for g in self._graphs.values())
+            failed = any(g.error for g in (*self._graphs.values(), *self._refused))
         client = self._client
-        while client is not None:
+        while client is not None and not client.stopped:
             outcome = client.wait_slice(stage or "", int(slice_s() * 1000))
             if outcome != "timed_out":
                 self._report_failures()
@@ -282,10 +290,9 @@ class Runtime:
 
     def graphs(self) -> list[GraphStatus]:
         """See fxfarm.graphs."""
-        client = self._client
-        told = {g["id"]: g for g in client.graphs()} if client is not None and not client.stopped else {}
+        told = {g["id"]: g for g in self._told()}
         with self._changed:
-            graphs = list(self._graphs.values())
+            graphs = [*self._graphs.values(), *self._refused]
         return [_status(g, told.get(g.client_id) if g.client_id is not None else None) for g in graphs]
 
     def stats(self) -> dict[str, int]:
@@ -363,10 +370,14 @@ def environment_tag(python: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def local_command(socket: str, python: str) -> list[str]:
-    """The command that starts this host's farm."""
+def local_command(endpoint: str, options: config.Config) -> list[str]:
+    """The command that starts this host's farm and returns; none when there may be no such farm."""
+    if not options.local:
+        return []
     program = Path(__file__).parent / "bin" / "fxfarm"
-    return [str(program), "local", "--socket", socket, "--python", python]
+    socket = endpoint.removeprefix("ipc://")
+    command = [str(program), "local", "--detach", "--socket", socket, "--python", options.python]
+    return [*command, "--salt", options.salt] if options.salt else command
 
 
 _lock = threading.Lock()

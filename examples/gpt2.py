@@ -1,0 +1,121 @@
+"""GPT-2 on fxfarm: answers from the first call at eager speed, and becomes faster while it runs.
+
+    python examples/gpt2.py [--stages default,max-autotune] [--seconds 300]
+
+Random weights, so nothing is downloaded. Prints each call's latency and the stage that ran it, and at the end
+the medians of eager and compiled calls and how far their outputs are apart. Needs `transformers`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import statistics
+import sys
+import time
+
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+import fxfarm
+
+AFTER_LAST_STAGE_S = 5.0
+"""How long it goes on once nothing better can come."""
+PLAIN_LINE_S = 2.0
+"""How often a line is printed when the output is no terminal."""
+
+
+class Display:
+    """One live line on a terminal; elsewhere, a plain line now and then and at each change of stage."""
+
+    def __init__(self) -> None:
+        self._live = sys.stdout.isatty()
+        self._printed = float("-inf")
+        self._stage = ""
+
+    def show(self, call: int, seconds: float, stage: str) -> None:
+        """Tells about one call."""
+        changed, self._stage = stage != self._stage, stage
+        if self._live and changed and call > 1:
+            print()
+        line = f"call {call:5d}  {seconds * 1e3:9.1f} ms  stage {stage}"
+        now = time.monotonic()
+        if self._live:
+            print(f"\r{line:60}", end="", flush=True)
+        elif changed or now - self._printed >= PLAIN_LINE_S:
+            print(line, flush=True)
+            self._printed = now
+
+    def close(self) -> None:
+        """Leaves the live line."""
+        if self._live:
+            print()
+
+
+def stage_now() -> str:
+    """The stage that the model runs; "tracing" before it has a graph."""
+    found = fxfarm.graphs()
+    return found[0].stage if found else "tracing"
+
+
+def settled() -> bool:
+    """Whether every graph has all it will get."""
+    found = fxfarm.graphs()
+    return bool(found) and all(g.settled for g in found)
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--stages", default="default", help="stages to ask for, worst to best, with commas")
+    parser.add_argument("--seconds", type=float, default=600.0, help="stop after so long at the latest")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """0 when a compiled stage was reached."""
+    options = parse()
+    logging.basicConfig(format="%(name)s: %(message)s")
+    torch.manual_seed(0)
+    sizes = GPT2Config()
+    eager: torch.nn.Module = GPT2LMHeadModel(sizes).eval()
+    tokens = torch.randint(0, sizes.vocab_size, (1, 64))
+    model = torch.compile(eager, backend="fxfarm", options={"stages": options.stages.split(",")})
+
+    display = Display()
+    latencies: dict[str, list[float]] = {}
+    started = time.monotonic()
+    last_stage_at: float | None = None
+    call = 0
+    with torch.no_grad():
+        expected = eager(tokens).logits
+        while time.monotonic() - started < options.seconds:
+            call += 1
+            begin = time.perf_counter()
+            logits = model(tokens).logits
+            seconds = time.perf_counter() - begin
+            stage = stage_now()
+            # The first call traces the model.
+            if call > 1:
+                latencies.setdefault(stage, []).append(seconds)
+            display.show(call, seconds, stage)
+            if last_stage_at is None and settled():
+                last_stage_at = time.monotonic()
+            if last_stage_at is not None and time.monotonic() - last_stage_at > AFTER_LAST_STAGE_S:
+                break
+    display.close()
+
+    for stage, found in latencies.items():
+        print(f"{stage:24} median {statistics.median(found) * 1e3:8.1f} ms of {len(found)} calls")
+    print(f"largest difference from eager: {(logits - expected).abs().max().item():.2e}")
+    for graph in fxfarm.graphs():
+        for problem in (graph.error, *(s.error for s in graph.stages)):
+            if problem:
+                print(f"{graph.name}: {problem}")
+    return 0 if stage_now() not in ("eager", "tracing") else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,270 @@
+"""The backend and its runtime against a farm that the test plays itself."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import threading
+import time
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from farm_double import Client, Loaded
+
+import fxfarm
+from fxfarm import _core, _torch, runtime
+
+
+@pytest.fixture(autouse=True)
+def farm(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[None]:
+    def serialize(snapshot: Any) -> Any:
+        return types.SimpleNamespace(key="k" * 64, payload=b"graph", name="model", node_count=1, device="cpu")
+
+    def load_artifact(data: Any, directory: Any) -> Any:
+        if isinstance(data, Exception):
+            raise data
+        return data
+
+    monkeypatch.setattr(_torch, "snapshot", lambda gm, inputs: object(), raising=False)
+    monkeypatch.setattr(_torch, "serialize", serialize, raising=False)
+    monkeypatch.setattr(_torch, "client_platform", lambda device: {"torch": "2.13"}, raising=False)
+    monkeypatch.setattr(_torch, "load_artifact", load_artifact, raising=False)
+    monkeypatch.setattr(_core, "Client", Client)
+    monkeypatch.setenv("FXFARM_CACHE_DIR", str(tmp_path))
+    Client.made.clear()
+    torch._dynamo.reset()
+    yield
+    runtime.shutdown()
+    runtime._given = {}
+    torch._dynamo.reset()
+
+
+def compiled(fn: Callable[..., Any], **kwargs: Any) -> Callable[..., Any]:
+    found: Callable[..., Any] = torch.compile(fn, backend="fxfarm", **kwargs)
+    return found
+
+
+def client() -> Client:
+    """The client that has been started, once it has a graph."""
+    farm = runtime.current()
+    assert farm is not None
+    with farm._changed:
+        assert farm._changed.wait_for(lambda: farm._unprepared == 0, 10)
+    assert Client.made[-1].until(lambda: bool(Client.made[-1].graph_states))
+    return Client.made[-1]
+
+
+def doubled(x: torch.Tensor) -> torch.Tensor:
+    return x * 2
+
+
+X = torch.ones(3)
+
+
+def test_answers_at_once_and_switches_when_a_stage_arrives() -> None:
+    fn = compiled(doubled)
+    assert fn(X).tolist() == [2, 2, 2]
+    client().arrive(1, 0, Loaded(lambda args: [args[0] * 3], boxed=True))
+    assert fxfarm.wait(timeout=10)
+    assert fn(X).tolist() == [3, 3, 3]
+    (graph,) = fxfarm.graphs()
+    assert (graph.key, graph.name, graph.stage, graph.settled) == ("k" * 64, "model", "default", True)
+    assert graph.runs == {"eager": 1, "default": 1}
+    assert graph.stages[0].state == "loaded"
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "plan"),
+    [
+        ({}, ["max-autotune"]),
+        ({"options": {"stages": ["default", "max-autotune"]}}, ["default", "max-autotune"]),
+    ],
+)
+def test_stages_come_from_the_call_before_the_configuration(kwargs: dict[str, Any], plan: list[str]) -> None:
+    fxfarm.configure(stages=["max-autotune"])
+    compiled(doubled, **kwargs)(X)
+    assert [s["name"] for s in client().graphs()[0]["stages"]] == plan
+
+
+def test_a_graph_that_cannot_be_serialized_stays_eager_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: Any) -> Any:
+        raise _torch.Unserializable("it holds a socket")
+
+    monkeypatch.setattr(_torch, "serialize", refuse, raising=False)
+    fn = compiled(doubled)
+    with caplog.at_level(logging.WARNING, "fxfarm"):
+        assert fn(X).tolist() == [2, 2, 2]
+        assert fxfarm.wait(timeout=10) is False
+    (graph,) = fxfarm.graphs()
+    assert "it holds a socket" in graph.error
+    assert (graph.stage, graph.settled) == ("eager", True)
+    assert sum("it holds a socket" in r.message for r in caplog.records) == 1
+    assert fn(X).tolist() == [2, 2, 2]
+
+
+def test_what_fails_in_the_backend_leaves_eager_and_a_record() -> None:
+    assert compiled(doubled, options={"stages": ["no-such-stage"]})(X).tolist() == [2, 2, 2]
+    assert "no-such-stage" in fxfarm.graphs()[0].error
+
+
+def test_a_bad_variable_leaves_eager(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("FXFARM_LOCAL", "maybe")
+    assert compiled(doubled)(X).tolist() == [2, 2, 2]
+    assert "FXFARM_LOCAL" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (_torch.CorruptArtifact("cut off"), "corrupt"),
+        (_torch.LoadError("no such kernel"), "load_failed"),
+        (ZeroDivisionError("odd"), "load_failed"),
+    ],
+)
+def test_what_cannot_be_loaded_is_answered_with_its_reason(error: Exception, code: str) -> None:
+    fn = compiled(doubled)
+    fn(X)
+    task = client().arrive(1, 0, error)
+    assert client().until(lambda: bool(task.answers))
+    assert task.answers[0][0] == code
+    assert str(error) in task.answers[0][1]
+    assert fxfarm.wait(timeout=10) is False
+    assert fn(X).tolist() == [2, 2, 2]
+
+
+def test_a_stage_that_fails_in_the_farm_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    compiled(doubled)(X)
+    client().settle(1, 0, "failed", "compile_failed: no such pass")
+    assert fxfarm.wait(timeout=10) is False
+    assert fxfarm.wait(timeout=10) is False
+    assert caplog.text.count("no such pass") == 1
+
+
+def test_a_dropped_model_releases_its_graph() -> None:
+    farm = runtime.get()
+    slot = _core.Slot(lambda: 0)
+    farm.add(object(), slot, [{"name": "default", "options": {}}])
+    started = client()
+    assert len(fxfarm.graphs()) == 1
+    del slot
+    gc.collect()
+    assert started.until(lambda: started.released == [1])
+    assert fxfarm.graphs() == []
+
+
+def test_wait_times_out_and_ctrl_c_ends_it() -> None:
+    assert fxfarm.wait() is True
+    compiled(doubled)(X)
+    client()
+    assert fxfarm.wait(timeout=0) is False
+    timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        fxfarm.wait()
+    timer.join()
+
+
+def test_statistics_count_from_the_last_reset() -> None:
+    fn = compiled(doubled)
+    fn(X)
+    client().arrive(1, 0, Loaded(lambda x: (x * 2,)))
+    assert fxfarm.wait(timeout=10)
+    fn(X)
+    fn(X)
+    told = fxfarm.stats()
+    assert {k: told[k] for k in ("bg_started", "bg_finished", "lookups")} == {
+        "bg_started": 1,
+        "bg_finished": 1,
+        "lookups": 1,
+    }
+    fxfarm.reset_stats()
+    fn(X)
+    told = fxfarm.stats()
+    assert (told["bg_finished"], told["eager_runs"], told["compiled_runs"]) == (0, 0, 1)
+
+
+def test_configure_is_refused_once_started_and_allowed_after_shutdown() -> None:
+    compiled(doubled)(X)
+    with pytest.raises(RuntimeError, match="has started"):
+        fxfarm.configure(space="other")
+    with pytest.raises(fxfarm.ConfigError):
+        fxfarm.shutdown()
+        fxfarm.configure(spcae="other")
+    fxfarm.configure(space="other", endpoints=["tcp://farm:7070"], local=False)
+    torch._dynamo.reset()
+    compiled(doubled)(X)
+    options = client().options
+    assert (options["space"], options["endpoints"], options["local_command"]) == (
+        "other",
+        ["tcp://farm:7070"],
+        [],
+    )
+
+
+def test_a_model_outlives_a_shutdown() -> None:
+    fn = compiled(doubled)
+    fn(X)
+    started = client()
+    started.arrive(1, 0, Loaded(lambda x: (x * 3,)))
+    assert fxfarm.wait(timeout=10)
+    fxfarm.shutdown()
+    assert started.stopped
+    assert fn(X).tolist() == [3, 3, 3]
+    assert fxfarm.graphs() == []
+
+
+def test_a_fork_is_harmless_and_the_child_can_compile() -> None:
+    fn = compiled(doubled)
+    fn(X)
+    started = client()
+    child = os.fork()
+    if child == 0:
+        ok = started.abandoned and runtime.current() is None and fn(X).tolist() == [2, 2, 2]
+        torch._dynamo.reset()
+        ok = ok and compiled(doubled)(X).tolist() == [2, 2, 2] and client() is not started
+        os._exit(0 if ok else 1)
+    deadline = time.monotonic() + 30
+    done, status = 0, 0
+    while done == 0 and time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        time.sleep(0.01)
+    if done == 0:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert (done, status) == (child, 0)
+    assert not started.abandoned
+
+
+def test_training_waits_with_the_switch_for_the_backward_of_a_mutating_graph() -> None:
+    model = torch.nn.BatchNorm1d(3)
+    fn = compiled(model)
+    x = torch.randn(4, 3)
+    loss = fn(x).sum()
+    farm = client()
+    task = farm.arrive(1, 0, Loaded(lambda *args: (args[0],), mutates_inputs=True))
+    probe = farm.arrive(1, 0, _torch.LoadError("the loader has seen the first"))
+    assert farm.until(lambda: bool(probe.answers))
+    assert task.answers == []
+    assert fxfarm.graphs()[0].stage == "eager"
+    loss.backward()
+    assert task.answers == [("none", "")]
+    assert fxfarm.graphs()[0].stage == "default"
+
+
+def test_a_graph_that_mutates_nothing_switches_at_once_in_training() -> None:
+    model = torch.nn.Linear(3, 3)
+    fn = compiled(model)
+    kept = fn(torch.randn(4, 3))
+    client().arrive(1, 0, Loaded(lambda *args: (args[0],)))
+    assert fxfarm.wait(timeout=10)
+    assert fxfarm.graphs()[0].stage == "default"
+    assert kept.requires_grad

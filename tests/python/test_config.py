@@ -1,0 +1,125 @@
+"""Where a client's options come from, and how a bad one is refused."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fxfarm import config
+
+
+@pytest.fixture(autouse=True)
+def no_file_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "fxfarm.toml"
+
+
+def test_defaults_describe_the_local_farm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    found = config.load(environ={})
+    assert found == config.Config(
+        endpoints=(),
+        local=True,
+        stages=(),
+        log="warning",
+        space="default",
+        salt="",
+        cache_dir=Path("/caches/fxfarm"),
+        python=sys.executable,
+    )
+
+
+def test_argument_wins_over_variable_over_file_over_default(file: Path) -> None:
+    file.write_text('[client]\nspace = "f"\nsalt = "f"\nlog = "info"\n[coordinator]\nlisten = "x"\n')
+    environ = {"FXFARM_CONFIG": str(file), "FXFARM_SPACE": "v", "FXFARM_SALT": "v"}
+    found = config.load({"space": "a"}, environ)
+    assert (found.space, found.salt, found.log, found.local) == ("a", "v", "info", True)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("endpoints", "tcp://a:1, tcp://b:2", ("tcp://a:1", "tcp://b:2")),
+        ("endpoints", "", ()),
+        ("local", "off", False),
+        ("local", "TRUE", True),
+        ("stages", "default,max-autotune", ("default", "max-autotune")),
+        ("log", "DEBUG", "debug"),
+        ("cache_dir", "/c", Path("/c")),
+        ("python", "/usr/bin/python3", "/usr/bin/python3"),
+    ],
+)
+def test_variables_are_read(name: str, text: str, value: object) -> None:
+    assert getattr(config.load(environ={"FXFARM_" + name.upper(): text}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("endpoints", ["farm-0:7070"], "tcp://"),
+        ("endpoints", 7, "list of texts"),
+        ("local", "maybe", "true or false"),
+        ("local", 1, "true or false"),
+        ("stages", [1], "list of texts"),
+        ("log", "loud", "debug, info, warning, error, off"),
+        ("space", "", "not empty"),
+        ("salt", 3, "a text"),
+        ("cache_dir", 3, "not empty"),
+    ],
+)
+def test_a_bad_value_is_refused_with_name_place_and_what_is_allowed(
+    name: str, value: Any, allowed: str
+) -> None:
+    with pytest.raises(config.ConfigError) as refused:
+        config.load({name: value}, {})
+    assert all(part in str(refused.value) for part in (name, repr(value), "configure()", allowed))
+
+
+def test_an_unknown_option_is_refused_with_what_is_allowed() -> None:
+    with pytest.raises(config.ConfigError, match=r"'endpoint' \(configure\(\)\); allowed: endpoints, local"):
+        config.load({"endpoint": "tcp://a:1"}, {})
+
+
+def test_a_bad_variable_is_named() -> None:
+    with pytest.raises(config.ConfigError, match="variable FXFARM_LOG"):
+        config.load(environ={"FXFARM_LOG": "loud"})
+
+
+def test_variables_of_other_roles_are_left_alone() -> None:
+    config.load(environ={"FXFARM_STORE_DISK_BYTES": "1"})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[client]\nspaec = 'x'", r"unknown option 'spaec' \(table \[client\] of "),
+        ("[client]\nlocal = 'maybe'", r"local = 'maybe' \(table \[client\] of "),
+        ("client = 3", "is not a table"),
+        ("[client", "cannot be read as TOML"),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_name(file: Path, text: str, said: str) -> None:
+    file.write_text(text)
+    with pytest.raises(config.ConfigError, match=said) as refused:
+        config.load(environ={"FXFARM_CONFIG": str(file)})
+    assert str(file) in str(refused.value)
+
+
+def test_the_usual_file_is_read_when_there_is_one(tmp_path: Path) -> None:
+    environ = {"XDG_CONFIG_HOME": str(tmp_path)}
+    assert config.load(environ=environ).space == "default"
+    (tmp_path / "fxfarm").mkdir()
+    (tmp_path / "fxfarm" / "config.toml").write_text('[client]\nspace = "mine"')
+    assert config.load(environ=environ).space == "mine"
+
+
+def test_a_missing_file_is_refused(file: Path) -> None:
+    with pytest.raises(config.ConfigError, match="cannot be read"):
+        config.load(environ={"FXFARM_CONFIG": str(file)})

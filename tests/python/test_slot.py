@@ -1,0 +1,242 @@
+"""The callable that stands in for a compiled graph."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fxfarm import _core
+
+
+def labelled(label: str) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return (label, args, kwargs)
+
+    return call
+
+
+def test_runs_eager_until_a_stage_is_published() -> None:
+    slot = _core.Slot(labelled("eager"))
+    assert slot(1, 2, k=3) == ("eager", (1, 2), {"k": 3})
+    assert slot.publish(1, labelled("default"))
+    assert slot(4) == ("default", (4,), {})
+    assert (slot.stage, slot.runs) == (1, [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("published", "then", "taken"), [(1, 2, True), (2, 1, False), (2, 2, False), (1, 16, True)]
+)
+def test_never_goes_back(published: int, then: int, taken: bool) -> None:
+    slot = _core.Slot(labelled("eager"))
+    assert slot.publish(published, labelled("first"))
+    assert slot.publish(then, labelled("second")) is taken
+    assert slot()[0] == ("second" if taken else "first")
+
+
+@pytest.mark.parametrize("index", [-1, 0, 17])
+def test_refuses_an_index_outside_the_bounds(index: int) -> None:
+    with pytest.raises(ValueError, match="from 1 to 16"):
+        _core.Slot(labelled("eager")).publish(index, labelled("x"))
+
+
+@pytest.mark.parametrize("publish", [{"target": 3}, {"target": print, "guard": 3}])
+def test_refuses_what_cannot_be_called(publish: dict[str, Any]) -> None:
+    slot = _core.Slot(labelled("eager"))
+    with pytest.raises(TypeError):
+        slot.publish(1, **publish)
+    assert slot.stage == 0
+    with pytest.raises(TypeError):
+        _core.Slot(3)  # type: ignore[arg-type]
+
+
+def test_a_boxed_stage_gets_one_list_that_it_may_empty() -> None:
+    seen: list[Any] = []
+
+    def boxed(arguments: list[Any]) -> int:
+        seen.extend(arguments)
+        arguments.clear()
+        return len(seen)
+
+    slot = _core.Slot(labelled("eager"))
+    slot.publish(1, boxed, boxed=True)
+    assert slot("a", "b") == 2
+    assert seen == ["a", "b"]
+    assert slot() == 2
+    with pytest.raises(TypeError, match="no keyword"):
+        slot("a", k=1)
+
+
+def test_a_call_that_a_guard_refuses_runs_eager_and_is_counted() -> None:
+    slot = _core.Slot(labelled("eager"))
+    slot.publish(1, labelled("default"), guard=lambda n: n < 10)
+    assert [slot(n)[0] for n in (1, 10, 2)] == ["default", "eager", "default"]
+    assert (slot.guard_misses, slot.runs) == (1, [1, 2])
+
+
+def test_a_guard_that_raises_refuses() -> None:
+    slot = _core.Slot(labelled("eager"))
+    slot.publish(1, labelled("default"), guard=lambda n: n.missing)
+    assert slot(1)[0] == "eager"
+    assert slot.guard_misses == 1
+
+
+def test_ctrl_c_in_a_guard_reaches_the_caller() -> None:
+    def interrupted(*_: Any) -> bool:
+        raise KeyboardInterrupt
+
+    slot = _core.Slot(labelled("eager"))
+    slot.publish(1, labelled("default"), guard=interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        slot()
+    assert (slot.guard_misses, slot.runs) == (0, [0, 0])
+
+
+@pytest.mark.parametrize("boxed", [False, True])
+def test_exceptions_pass_through(boxed: bool) -> None:
+    error = RuntimeError("from the stage")
+
+    def failing(*_: Any) -> None:
+        raise error
+
+    slot = _core.Slot(labelled("eager"))
+    slot.publish(1, failing, boxed=boxed)
+    with pytest.raises(RuntimeError) as caught:
+        slot(1)
+    assert caught.value is error
+
+
+def test_a_replaced_stage_is_freed_and_eager_is_kept() -> None:
+    eager, first, guard = labelled("eager"), labelled("first"), labelled("guard")
+    alive = [weakref.ref(x) for x in (first, guard, eager)]
+    slot = _core.Slot(eager)
+    slot.publish(1, first, guard=guard)
+    del eager, first, guard
+    slot.publish(2, labelled("second"))
+    assert [r() is None for r in alive] == [True, True, False]
+
+
+@pytest.mark.parametrize(("guard", "freed"), [(None, True), (labelled("fits"), False)])
+def test_sealing_frees_eager_unless_a_guard_needs_it(guard: Callable[..., Any] | None, freed: bool) -> None:
+    eager = labelled("eager")
+    gone = weakref.ref(eager)
+    slot = _core.Slot(eager)
+    del eager
+    slot.publish(1, labelled("default"), guard=guard)
+    slot.seal()
+    assert (gone() is None) is freed
+    assert slot()[0] == "default"
+    assert slot.publish(2, labelled("late")) is False
+
+
+def test_a_stage_replaced_during_its_call_lives_until_the_call_ends() -> None:
+    slot = _core.Slot(labelled("eager"))
+    alive: list[weakref.ref[Any]] = []
+
+    class First:
+        def __call__(self) -> str:
+            slot.publish(2, labelled("second"))
+            gc.collect()
+            return "first" if alive[0]() is self else "freed"
+
+    first = First()
+    alive.append(weakref.ref(first))
+    slot.publish(1, first)
+    del first
+    assert slot() == "first"
+    assert alive[0]() is None
+
+
+def test_a_guard_may_publish() -> None:
+    slot = _core.Slot(labelled("eager"))
+
+    def guard(*_: Any) -> bool:
+        slot.publish(2, labelled("second"))
+        slot.seal()
+        return False
+
+    slot.publish(1, labelled("first"), guard=guard)
+    assert slot()[0] == "second"
+
+
+def test_calls_leak_no_references() -> None:
+    argument, result = object(), object()
+    slot = _core.Slot(lambda *_: result)
+    slot.publish(1, lambda _: result, boxed=True, guard=lambda n: n is argument)
+    before = (sys.getrefcount(argument), sys.getrefcount(result))
+    for _ in range(1000):
+        slot(argument)
+        slot(None)
+    assert (sys.getrefcount(argument), sys.getrefcount(result)) == before
+
+
+def test_a_cycle_through_a_slot_is_collected() -> None:
+    def make() -> weakref.ref[_core.Slot]:
+        cycle: list[Any] = []
+        slot = _core.Slot(lambda: cycle)
+        slot.publish(1, lambda: cycle, guard=lambda: cycle)
+        cycle.append(slot)
+        return weakref.ref(slot)
+
+    gone = make()
+    gc.collect()
+    assert gone() is None
+
+
+def test_counts_of_a_freed_slot_are_kept() -> None:
+    before = _core.retired_runs()
+    slot = _core.Slot(labelled("eager"))
+    slot()
+    slot.publish(1, labelled("default"))
+    slot()
+    slot()
+    del slot
+    after = _core.retired_runs()
+    assert (after[0] - before[0], after[1] - before[1]) == (1, 2)
+
+
+def test_copies_of_a_model_share_its_slot_and_pickling_says_why_not() -> None:
+    slot = _core.Slot(labelled("eager"))
+    assert copy.deepcopy({"slot": slot})["slot"] is slot
+    assert copy.copy(slot) is slot
+    with pytest.raises(TypeError, match=r"torch\.compile again"):
+        pickle.dumps(slot)
+
+
+def test_looks_like_a_function() -> None:
+    slot = _core.Slot(labelled("eager"), name="graph")
+    assert (slot.__name__, slot.__qualname__, slot.__module__) == ("graph", "graph", "fxfarm._core")
+    slot.__dict__["note"] = 1
+    assert vars(slot) == {"note": 1}
+    assert "graph" in repr(slot)
+
+
+def test_publishing_while_threads_call() -> None:
+    slot = _core.Slot(lambda: 0)
+    stages, callers, calls = 16, 4, 5000
+    seen: list[list[int]] = [[] for _ in range(callers)]
+    ready = threading.Barrier(callers + 1)
+
+    def call(mine: list[int]) -> None:
+        ready.wait()
+        mine.extend(slot() for _ in range(calls))
+
+    threads = [threading.Thread(target=call, args=(mine,)) for mine in seen]
+    for t in threads:
+        t.start()
+    ready.wait()
+    for index in range(1, stages + 1):
+        assert slot.publish(index, lambda index=index: index)
+        while slot.runs[index] == 0 and any(t.is_alive() for t in threads):
+            pass
+    for t in threads:
+        t.join()
+    assert all(mine == sorted(mine) for mine in seen), "a caller saw an earlier stage after a later one"
+    assert sum(slot.runs) == callers * calls
