@@ -6,12 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .capture import GraphSnapshot, snapshot
     from .compiler import CompiledArtifact, compile_graph
     from .errors import CompileError, CorruptArtifact, LoadError, Unserializable
     from .graph_codec import SerializedGraph, serialize
     from .loader import LoadedStage, load_artifact
     from .platform import client_platform
-    from .capture import GraphSnapshot, snapshot
 
 _HOMES = {
     "CompileError": "errors",

@@ -26,7 +26,16 @@ _NOT_SENT = frozenset(
     "sleep_sec_TESTING_ONLY generate_intermediate_hooks run_jit_post_compile_hook cpp_wrapper "
     "kernel_name_max_ops max_kernel_dump_occurrences cuda.version cuda.cuda_cxx cuda.arch".split()
 )
-_NOT_SENT_GROUPS = ("aot_inductor", "halide", "rocm", "xpu", "mtia", "trace", "test_configs", "aot_inductor_mode")
+_NOT_SENT_GROUPS = (
+    "aot_inductor",
+    "halide",
+    "rocm",
+    "xpu",
+    "mtia",
+    "trace",
+    "test_configs",
+    "aot_inductor_mode",
+)
 _DEVICE_TYPES = ("cpu", "cuda")
 
 
@@ -63,7 +72,10 @@ def _config_modules() -> dict[str, Any]:
 def capture() -> dict[str, Any]:
     """The state of the calling thread and process as plain data."""
     autocast = {
-        device: [torch.is_autocast_enabled(device), str(torch.get_autocast_dtype(device)).removeprefix("torch.")]
+        device: [
+            torch.is_autocast_enabled(device),
+            str(torch.get_autocast_dtype(device)).removeprefix("torch."),
+        ]
         for device in _DEVICE_TYPES
     }
     return {

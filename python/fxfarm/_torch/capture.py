@@ -141,7 +141,9 @@ class _Reader:
         if isinstance(found, torch.fx.GraphModule):
             return self.module(found, depth + 1)
         if node.op == "call_module":
-            raise Unserializable(f"node {node.name} calls module {node.target} of type {type(found).__qualname__}")
+            raise Unserializable(
+                f"node {node.name} calls module {node.target} of type {type(found).__qualname__}"
+            )
         if isinstance(found, torch.Tensor):
             if type(found) not in (torch.Tensor, torch.nn.Parameter):
                 raise Unserializable(f"node {node.name}: constant of type {type(found).__qualname__}")
@@ -153,9 +155,13 @@ class _Reader:
         if isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool):
             return SymbolicInput(self._number(value), type(value).__name__)
         if not isinstance(value, FakeTensor):
-            raise Unserializable(f"input {node.name} is a {type(value).__module__}.{type(value).__qualname__}")
+            raise Unserializable(
+                f"input {node.name} is a {type(value).__module__}.{type(value).__qualname__}"
+            )
         if value.layout != torch.strided or value.is_quantized or value.is_nested:
-            raise Unserializable(f"input {node.name} is a {value.layout} tensor that is not plain and strided")
+            raise Unserializable(
+                f"input {node.name} is a {value.layout} tensor that is not plain and strided"
+            )
         if torch._C._functorch.is_functorch_wrapped_tensor(value):
             raise Unserializable(f"input {node.name} is wrapped by a functorch transform")
         storage = value.untyped_storage()
@@ -177,7 +183,9 @@ class _Reader:
             is_conj=value.is_conj(),
             is_neg=value.is_neg(),
             # FakeTensor.item_memo (torch 2.11-2.13): the symbol of a Python float that Dynamo wrapped in a tensor.
-            item=self._number(value.item_memo) if isinstance(value.item_memo, torch.SymFloat | torch.SymInt) else None,
+            item=self._number(value.item_memo)
+            if isinstance(value.item_memo, torch.SymFloat | torch.SymInt)
+            else None,
         )
 
     def _number(self, value: Any) -> Any:

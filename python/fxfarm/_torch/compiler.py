@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import json
+import os
 import pickle
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,16 +22,11 @@ from .errors import CompileError, describe
 from .pack import Artifact, digest, pack
 from .rebuild import RebuiltGraph, rebuild
 
-# torch 2.11-2.13. The stock cache key refuses graphs that fxfarm can send (custom operators, stripped metadata), and the
-# entry is never looked up by it: `bypass_autograd_cache_key` takes a random one. `strict` makes failures to serialize raise.
-_AUTOGRAD_SETTINGS = {
-    "donated_buffer": False,
-    "enable_autograd_cache": True,
-    "bypass_autograd_cache_key": True,
-    "strict_autograd_cache": True,
-}
+# torch 2.11-2.13: `strict` makes a failure to serialize raise instead of being logged.
+_AUTOGRAD_SETTINGS = {"donated_buffer": False, "enable_autograd_cache": True, "strict_autograd_cache": True}
 
 Progress = Callable[[str], None]
+_THREADS_MAX = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,11 +101,20 @@ def stage_options(stage: dict[str, Any]) -> dict[str, Any]:
         try:
             value = json.loads(text)
         except ValueError as error:
-            raise CompileError("bad_input", f"stage {stage['name']}: option {name} is not JSON: {error}") from error
+            raise CompileError(
+                "bad_input", f"stage {stage['name']}: option {name} is not JSON: {error}"
+            ) from error
         expected = type(known[name])
-        if expected in (bool, str) and type(value) is not expected or expected is int and type(value) is not int:
+        if (
+            expected in (bool, str)
+            and type(value) is not expected
+            or expected is int
+            and type(value) is not int
+        ):
             kind = type(value).__name__
-            raise CompileError("bad_input", f"stage {stage['name']}: option {name} takes {expected.__name__}, not {kind}")
+            raise CompileError(
+                "bad_input", f"stage {stage['name']}: option {name} takes {expected.__name__}, not {kind}"
+            )
         options[name] = value
     return options
 
@@ -127,7 +134,9 @@ def _inductor_settings(target: dict[str, Any], options: dict[str, Any]) -> dict[
     return settings
 
 
-def _compile(graph: RebuiltGraph, options: dict[str, Any], target: dict[str, Any], kernels: _KernelRecorder) -> Any:
+def _compile(
+    graph: RebuiltGraph, options: dict[str, Any], target: dict[str, Any], kernels: _KernelRecorder
+) -> Any:
     import torch._functorch.config as functorch_config
     import torch._inductor.config as inductor_config
     from torch._inductor.standalone_compile import standalone_compile  # torch 2.11-2.13
@@ -137,6 +146,7 @@ def _compile(graph: RebuiltGraph, options: dict[str, Any], target: dict[str, Any
         inductor_config.patch(_inductor_settings(target, options)),
         functorch_config.patch(_AUTOGRAD_SETTINGS),
         kernels.recording(),
+        _unique_cache_keys(),
         # from_tracing_context makes standalone_compile use the graph's own shape environment.
         torch._guards.tracing(torch._guards.TracingContext(graph.fake_mode)),
     ):
@@ -147,33 +157,84 @@ def _compile(graph: RebuiltGraph, options: dict[str, Any], target: dict[str, Any
         return compiled.inner_fn.compiled_fn.serialize()
 
 
+@contextlib.contextmanager
+def _unique_cache_keys() -> Iterator[None]:
+    """Gives each compile an AOTAutograd cache key of its own, so that no earlier entry is ever taken for it.
+
+    The stock key (torch 2.11-2.13, autograd_cache.autograd_cache_key) refuses graphs that fxfarm can send, such as those
+    with custom operators, and its fallback draws from `random`, which compiles rewind: two graphs may get one key.
+    """
+    from torch._functorch._aot_autograd import autograd_cache
+
+    original = autograd_cache.autograd_cache_key
+
+    def unique(*_args: Any, **_kwargs: Any) -> tuple[str, list[str]]:
+        return f"fxfarm-{uuid.uuid4().hex}", []
+
+    autograd_cache.autograd_cache_key = unique
+    try:
+        yield
+    finally:
+        autograd_cache.autograd_cache_key = original
+
+
 class _KernelRecorder:
-    """Notes which shared object each C++ source became, and the seconds spent on it."""
+    """Compiles C++ kernels in a bounded number of threads and notes which shared object each source became."""
 
     def __init__(self) -> None:
         self.paths: dict[str, Path] = {}
-        self.seconds = 0.0
+        self.seconds = 0.0  # time that the compile waited for kernels
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
-        # torch 2.11-2.13: a wrapper calls AsyncCompile.cpp_pybinding once per kernel; the function that comes back is
-        # bound to the extension module it was loaded from.
+        # torch 2.11-2.13: a wrapper calls AsyncCompile.cpp_pybinding once per kernel, then AsyncCompile.wait with its
+        # globals. CppPythonBindingsCodeCache.load_pybinding_async reads all settings in the calling thread and hands
+        # `submit_fn` no more than the run of the C++ compiler.
         from torch._inductor.async_compile import AsyncCompile
         from torch._inductor.codecache import CppPythonBindingsCodeCache
 
-        def cpp_pybinding(_: Any, argtypes: list[str], source: str) -> Any:
-            start = time.perf_counter()
-            function: Any = CppPythonBindingsCodeCache.load_pybinding(argtypes, source)
-            self.seconds += time.perf_counter() - start
-            self.paths[wrapper.kernel_key(argtypes, source)] = Path(function.__self__.__file__)
-            return function
+        recorder = self
+        pending: dict[str, Callable[[], Any]] = {}
+        original = AsyncCompile.cpp_pybinding, AsyncCompile.wait
 
-        original = AsyncCompile.cpp_pybinding
+        def cpp_pybinding(_: Any, argtypes: list[str], source: str) -> Any:
+            key = wrapper.kernel_key(argtypes, source)
+            pending[key] = CppPythonBindingsCodeCache.load_pybinding_async(
+                argtypes, source, submit_fn=pool.submit
+            )
+            return _Pending(key)
+
+        def wait(self: Any, scope: dict[str, Any]) -> None:
+            start = time.perf_counter()
+            for name, value in list(scope.items()):
+                if isinstance(value, _Pending):
+                    scope[name] = pending[value.key]()
+                    # A loaded kernel is bound to its extension module.
+                    recorder.paths[value.key] = Path(scope[name].__self__.__file__)
+            recorder.seconds += time.perf_counter() - start
+            original[1](self, scope)
+
         AsyncCompile.cpp_pybinding = cpp_pybinding  # type: ignore[method-assign,assignment]
+        AsyncCompile.wait = wait  # type: ignore[method-assign]
         try:
-            yield
+            with concurrent.futures.ThreadPoolExecutor(_compile_threads(), "fxfarm-kernel") as pool:
+                yield
         finally:
-            AsyncCompile.cpp_pybinding = original  # type: ignore[method-assign]
+            AsyncCompile.cpp_pybinding, AsyncCompile.wait = original  # type: ignore[method-assign]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pending:
+    """Stands in a wrapper's globals for a kernel that is being compiled."""
+
+    key: str
+
+
+def _compile_threads() -> int:
+    """FXFARM_COMPILE_THREADS, or the cores this process may use."""
+    asked = os.environ.get("FXFARM_COMPILE_THREADS", "")
+    count = int(asked) if asked.isdecimal() else len(os.sched_getaffinity(0))
+    return max(1, min(_THREADS_MAX, count))
 
 
 def _pack(
@@ -183,11 +244,17 @@ def _pack(
     meta = entry.runtime_metadata
     # The client's loader tests for exactly []: None would read as "buffers may have been donated".
     meta.bw_donated_idxs = []
-    for name in ("aot_joint_graph_str", "aot_forward_graph_str", "aot_backward_graph_str", "min_cut_info_str"):
+    for name in (
+        "aot_joint_graph_str",
+        "aot_forward_graph_str",
+        "aot_backward_graph_str",
+        "min_cut_info_str",
+    ):
         setattr(entry, name, None)
     entry.serialized_bw_module = None
-    mutated = list(meta.mutated_inp_runtime_indices)
-    if any(i >= len(graph.inputs) - len(graph.constants) for i in mutated):
+    # ViewAndMutationMeta.input_info (torch 2.11-2.13): one per input less duplicates; constants are the last and unique.
+    changes = [i.mutates_data or i.mutates_metadata or i.mutates_storage_metadata for i in meta.input_info]
+    if graph.constants and any(changes[-len(graph.constants) :]):
         raise CompileError("unserializable", "the graph writes to one of its constants")
     codes: list[dict[str, Any]] = []
     needs: set[str] = set()
@@ -216,7 +283,7 @@ def _pack(
         "stage": {"name": stage["name"], "options": dict(stage["options"])},
         "inputs": len(graph.inputs) - len(graph.constants),
         "needs": sorted(needs),
-        "mutates_inputs": bool(mutated),
+        "mutates_inputs": any(changes),
         "has_backward": entry.compiled_bw is not None,
         "guards": guards,
         "guard_positions": graph.symbolic_positions,

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgpack
 import sympy
-from torch.utils._sympy import functions as torch_functions  # torch 2.11-2.13: FloorDiv, Mod, ModularIndexing, ...
+from torch.utils._sympy import (
+    functions as torch_functions,
+)  # torch 2.11-2.13: FloorDiv, Mod, ModularIndexing, ...
 from torch.utils._sympy import numbers as torch_numbers  # torch 2.11-2.13: int_oo
 
 from .errors import Unserializable

@@ -14,8 +14,8 @@ import msgpack
 import torch
 
 from . import ambient, expressions, values
-from .errors import Unserializable
 from .capture import Constant, GraphSnapshot, ModuleFacts, SymbolicInput, TensorFacts
+from .errors import Unserializable
 
 KEY_EPOCH = "fxfarm-1"
 FORMAT = 1
@@ -118,7 +118,9 @@ class _Encoder:
                     args = [values.encode(a, special) for a in facts.args]
                     kwargs = [[k, values.encode(v, special)] for k, v in sorted(facts.kwargs.items())]
                 except Unserializable as error:
-                    raise Unserializable(f"node {facts.node.name} ({facts.op} {facts.target}): {error}") from None
+                    raise Unserializable(
+                        f"node {facts.node.name} ({facts.op} {facts.target}): {error}"
+                    ) from None
                 nodes.append([_OPS[facts.op], target, args, kwargs])
             numbers[facts.node] = len(nodes) - 1
         return {"nodes": nodes, "placeholders": placeholders}
@@ -175,7 +177,11 @@ def tensor_from(data: dict[str, Any]) -> torch.Tensor:
     dtype = getattr(torch, data["dtype"])
     dense = torch.empty(data["size"], dtype=dtype)
     if dense.numel():
-        dense.reshape(-1).view(torch.uint8).copy_(torch.frombuffer(bytearray(data["data"]), dtype=torch.uint8))
+        dense.reshape(-1).view(torch.uint8).copy_(
+            torch.frombuffer(bytearray(data["data"]), dtype=torch.uint8)
+        )
     kind, index = data["device"]
-    made = torch.empty_strided(data["size"], data["stride"], dtype=dtype, device=torch.device(kind, index or 0))
+    made = torch.empty_strided(
+        data["size"], data["stride"], dtype=dtype, device=torch.device(kind, index or 0)
+    )
     return made.copy_(dense)

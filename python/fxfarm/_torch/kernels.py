@@ -55,7 +55,8 @@ def load(path: Path, name: str) -> Callable[..., Any]:
             return _loaded[name]
     _preload(path)
     # Kernels read the address of this accessor when they initialize (torch 2.11-2.13, CppPythonBindingsCodeCache).
-    address = torch._C._dynamo.guards._torchinductor_pyobject_tensor_data_ptr
+    guards: Any = torch._C._dynamo.guards
+    address = guards._torchinductor_pyobject_tensor_data_ptr
     os.environ["_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"] = str(address)
     # The last part of the name picks PyInit_kernel.
     spec = importlib.util.spec_from_file_location(f"fxfarm_kernel_{name}.kernel", path)

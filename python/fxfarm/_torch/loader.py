@@ -142,7 +142,8 @@ class _BackwardWrapper(_Wrapper):
     def post_compile(self, result: Any, settings: Any) -> Any:
         """Dynamo must not trace into generated code when autograd runs it."""
         call = super().post_compile(result, settings)
-        return torch._dynamo.disable(call, reason="do not trace generated backwards pass")
+        dynamo: Any = torch._dynamo
+        return dynamo.disable(call, reason="do not trace generated backwards pass")
 
 
 def _guard(expression: str | None, positions: list[int]) -> Callable[..., bool] | None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import importlib.util
+import os
 import platform
 import sys
 from pathlib import Path
 from typing import Any
-
-import torch
 
 # The levels of the x86-64 System V ABI as Linux names their features.
 _LEVELS: tuple[tuple[str, frozenset[str]], ...] = (
@@ -50,31 +48,41 @@ def isa_rank(isa: str) -> int:
     return names.index(isa) + 1 if isa in names else 0
 
 
-def client_platform(device: str = "cpu") -> dict[str, Any]:
-    """The platform of this process for graphs on `device`."""
-    gpu = driver = ""
-    if device == "cuda":
-        properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-        gpu = f"{properties.name} sm_{properties.major}{properties.minor}"
-        driver = f"cuda {torch.version.cuda}"
+def host_platform() -> dict[str, Any]:
+    """What can be said of the platform before torch is imported."""
     return {
-        "torch": torch.__version__,
+        "torch": _installed("torch"),
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
-        "triton": _triton_version(),
+        "triton": _installed("triton"),
         "arch": platform.machine(),
         "isa": cpu_isa(),
-        "threads": torch.get_num_threads(),
-        "device": device,
-        "gpu": gpu,
-        "gpu_driver": driver,
+        "threads": os.cpu_count() or 1,
+        "device": "cpu",
+        "gpu": "",
+        "gpu_driver": "",
     }
 
 
+def client_platform(device: str = "cpu") -> dict[str, Any]:
+    """The platform of this process for graphs on `device`."""
+    import torch
+
+    found = {
+        **host_platform(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": device,
+    }
+    if device == "cuda":
+        properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+        found["gpu"] = f"{properties.name} sm_{properties.major}{properties.minor}"
+        found["gpu_driver"] = f"cuda {torch.version.cuda}"
+    return found
+
+
 @functools.cache
-def _triton_version() -> str:
-    if importlib.util.find_spec("triton") is None:
-        return ""
+def _installed(package: str) -> str:
     try:
-        return importlib.metadata.version("triton")
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return ""

@@ -50,7 +50,8 @@ def rebuild(payload: bytes) -> RebuiltGraph:
         raise CompileError("unserializable", str(error)) from error
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError) as error:
         raise CompileError("bad_input", f"not a graph: {type(error).__name__}: {error}") from error
-    positions = [i for i, facts in enumerate(data["inputs"]) if facts["kind"] == "SymInt"]
+    # The inputs that guards call t0, t1, ...: those that are still symbolic.
+    positions = [i for i, value in enumerate(inputs) if isinstance(value, torch.SymInt)]
     return RebuiltGraph(
         *(module, mode, inputs + lifted, data["constants"], positions, data["ambient"]),
         *(outer["name"], outer["graph"]),
@@ -140,8 +141,12 @@ class _Inputs:
         return made
 
     def _tensor(self, facts: dict[str, Any], storages: dict[int, Any], sharing: dict[int, int]) -> Any:
+        tensor: Any
         requires_grad, is_leaf, is_parameter, is_view, _, is_conj, is_neg = facts["flags"]
-        dtype, device = getattr(torch, facts["dtype"]), torch.device(*[d for d in facts["device"] if d is not None])
+        dtype, device = (
+            getattr(torch, facts["dtype"]),
+            torch.device(*[d for d in facts["device"] if d is not None]),
+        )
         size = [self._number(s) for s in facts["size"]]
         stride = [self._number(s) for s in facts["stride"]]
         offset = self._number(facts["offset"])
@@ -149,7 +154,9 @@ class _Inputs:
         plain = sharing[storage] == 1 and not is_view and isinstance(offset, int) and offset == 0
         track = requires_grad and not is_leaf
         if plain:
-            tensor = torch.empty_strided(size, stride, dtype=dtype, device=device, requires_grad=requires_grad)
+            tensor = torch.empty_strided(
+                size, stride, dtype=dtype, device=device, requires_grad=requires_grad
+            )
             if track:
                 with torch.enable_grad():
                     tensor = tensor.as_strided(size, stride)
@@ -172,7 +179,9 @@ class _Inputs:
         if is_parameter:
             tensor._is_param = True
         if facts["item"] is not None:
-            tensor.item_memo = self._number(facts["item"], "SymFloat" if dtype.is_floating_point else "SymInt")
+            tensor.item_memo = self._number(
+                facts["item"], "SymFloat" if dtype.is_floating_point else "SymInt"
+            )
         return tensor
 
 
@@ -182,13 +191,15 @@ class _Builder:
         self._number = number
         self._lifted: list[Any] = []
 
-    def top(self, data: dict[str, Any], inputs: list[dict[str, Any]]) -> torch.fx.GraphModule:
-        module = self._module(data, top=True)
+    def top(self, data: dict[str, Any], inputs: list[dict[str, Any]]) -> Any:
+        module: Any = self._module(data, top=True)
         # torch 2.11-2.13, frontend_utils._try_get_metadata_from_dynamo: these fields tell AOTAutograd which inputs are
         # static (parameters), as they do for a graph straight from Dynamo.
         module.meta["dynamo_compile_id"] = None
         module._param_name_to_source = {}
-        flags = [i["flags"][4] if i["kind"] == "tensor" else False for i in inputs] + [True] * len(self._constants)
+        flags = [i["flags"][4] if i["kind"] == "tensor" else False for i in inputs] + [True] * len(
+            self._constants
+        )
         placeholders = module.graph.find_nodes(op="placeholder")
         for i, (node, static) in enumerate(zip(placeholders, flags, strict=True)):
             node._dynamo_source = LocalSource(f"fxfarm_input_{i}")
@@ -223,7 +234,9 @@ class _Builder:
                 made.append(self._attribute(graph, root, target, lifted))
             elif op == "M":
                 name = self._add(root, self._module(target[1]))
-                made.append(graph.call_module(name, tuple(map(decode, args)), {k: decode(v) for k, v in kwargs}))
+                made.append(
+                    graph.call_module(name, tuple(map(decode, args)), {k: decode(v) for k, v in kwargs})
+                )
             elif op == "o":
                 made.append(graph.output(decode(args[0])))
             else:

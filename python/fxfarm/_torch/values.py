@@ -114,12 +114,16 @@ def encode_target(target: Any) -> list[Any]:
         return ["packet", *target._qualified_op_name.split("::")]
     if isinstance(target, torch._ops.HigherOrderOperator):
         if "triton_kernel" in target.__name__:
-            raise Unserializable(f"operator {target.__name__}: user-defined Triton kernels stay in their process")
+            raise Unserializable(
+                f"operator {target.__name__}: user-defined Triton kernels stay in their process"
+            )
         return ["hop", target.__name__]
     try:
         name = _get_qualified_name(target)
     except (RuntimeError, AttributeError):
-        name = f"{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', type(target).__name__)}"
+        name = (
+            f"{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', type(target).__name__)}"
+        )
     module, _, rest = name.partition(".")
     for candidate in (["fn", name], ["fn", f"builtins.{name}"]):
         try:
