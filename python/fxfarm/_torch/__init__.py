@@ -1,0 +1,52 @@
+"""Everything that touches torch's private API, behind five functions; importing this imports nothing of torch."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .capture import GraphSnapshot, snapshot
+    from .compiler import CompiledArtifact, compile_graph
+    from .errors import CompileError, CorruptArtifact, LoadError, Unserializable
+    from .graph_codec import SerializedGraph, serialize
+    from .loader import LoadedStage, load_artifact
+    from .platform import client_platform
+
+_HOMES = {
+    "CompileError": "errors",
+    "CompiledArtifact": "compiler",
+    "CorruptArtifact": "errors",
+    "GraphSnapshot": "capture",
+    "LoadError": "errors",
+    "LoadedStage": "loader",
+    "SerializedGraph": "graph_codec",
+    "Unserializable": "errors",
+    "client_platform": "platform",
+    "compile_graph": "compiler",
+    "load_artifact": "loader",
+    "serialize": "graph_codec",
+    "snapshot": "capture",
+}
+
+__all__ = [
+    "CompileError",
+    "CompiledArtifact",
+    "CorruptArtifact",
+    "GraphSnapshot",
+    "LoadError",
+    "LoadedStage",
+    "SerializedGraph",
+    "Unserializable",
+    "client_platform",
+    "compile_graph",
+    "load_artifact",
+    "serialize",
+    "snapshot",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,293 @@
+"""Compiles a graph into an artifact (worker side). This module, and only it, runs Inductor's compiler."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import json
+import os
+import pickle
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import ambient, platform, wrapper
+from .compat import check_version
+from .errors import CompileError, describe
+from .pack import Artifact, digest, pack
+from .rebuild import RebuiltGraph, rebuild
+
+# torch 2.11-2.13: `strict` makes a failure to serialize raise instead of being logged.
+_AUTOGRAD_SETTINGS = {"donated_buffer": False, "enable_autograd_cache": True, "strict_autograd_cache": True}
+
+Progress = Callable[[str], None]
+_THREADS_MAX = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class CompiledArtifact:
+    """The bytes of an artifact and the seconds that each phase took."""
+
+    data: bytes
+    phases: dict[str, float]
+
+
+def compile_graph(
+    payload: bytes, stage: dict[str, Any], target: dict[str, Any], progress: Progress | None = None
+) -> CompiledArtifact:
+    """Compiles `payload` under the options of `stage` for the platform `target`; raises CompileError."""
+    check_version()
+    phases = _Phases(progress or (lambda phase: None))
+    _check_target(target)
+    options = stage_options(stage)
+    with phases("deserialize"):
+        graph = rebuild(payload)
+    kernels = _KernelRecorder()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, int(target["threads"])))
+    try:
+        with phases("compile"):
+            entry = _compile(graph, options, target, kernels)
+        with phases("pack"):
+            data = _pack(graph, entry, stage, target, kernels)
+    except CompileError:
+        raise
+    except Exception as error:  # whatever the compiler raises ends this job and not the engine
+        raise CompileError("compile_failed", describe(error)) from error
+    finally:
+        torch.set_num_threads(threads)
+    phases.seconds["kernels"] = kernels.seconds
+    return CompiledArtifact(data, phases.seconds)
+
+
+class _Phases:
+    def __init__(self, progress: Progress) -> None:
+        self.seconds: dict[str, float] = {}
+        self._progress = progress
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        self._progress(name)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.perf_counter() - start
+
+
+def _check_target(target: dict[str, Any]) -> None:
+    mine = platform.client_platform("cpu")
+    for field in ("torch", "python", "arch"):
+        if target[field] != mine[field]:
+            raise CompileError("bad_input", f"target has {field} {target[field]}, this engine {mine[field]}")
+    if mine["isa"] and not 0 < platform.isa_rank(target["isa"]) <= platform.isa_rank(mine["isa"]):
+        raise CompileError("bad_input", f"target has ISA {target['isa']}, this engine's CPU {mine['isa']}")
+
+
+def stage_options(stage: dict[str, Any]) -> dict[str, Any]:
+    """The stage's Inductor settings from their JSON texts; unknown names and wrong types are bad_input."""
+    import torch._inductor.config as config
+
+    known = config.get_config_copy()  # ConfigModule, torch 2.11-2.13
+    options = {}
+    for name, text in stage["options"].items():
+        if name not in known:
+            raise CompileError("bad_input", f"stage {stage['name']}: unknown option {name}")
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            raise CompileError(
+                "bad_input", f"stage {stage['name']}: option {name} is not JSON: {error}"
+            ) from error
+        expected = type(known[name])
+        if (
+            expected in (bool, str)
+            and type(value) is not expected
+            or expected is int
+            and type(value) is not int
+        ):
+            kind = type(value).__name__
+            raise CompileError(
+                "bad_input", f"stage {stage['name']}: option {name} takes {expected.__name__}, not {kind}"
+            )
+        options[name] = value
+    return options
+
+
+def _inductor_settings(target: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    settings = {
+        "compile_threads": 1,  # no pool of child processes; kernels are compiled by _KernelRecorder's threads
+        "benchmark_harness": False,
+        "fx_graph_cache": True,
+        "fx_graph_remote_cache": False,
+        "cpp.dynamic_threads": True,  # a wrapper sized for the worker's threads overruns its arrays on a client's
+        **options,
+    }
+    if target["isa"]:
+        settings["cpp.march"] = platform.MARCH[target["isa"]]
+        settings["cpp.simdlen"] = platform.VECTOR_BITS[target["isa"]]
+    return settings
+
+
+def _compile(
+    graph: RebuiltGraph, options: dict[str, Any], target: dict[str, Any], kernels: _KernelRecorder
+) -> Any:
+    import torch._functorch.config as functorch_config
+    import torch._inductor.config as inductor_config
+    from torch._inductor.standalone_compile import standalone_compile  # torch 2.11-2.13
+
+    with (
+        ambient.applied(graph.ambient),
+        inductor_config.patch(_inductor_settings(target, options)),
+        functorch_config.patch(_AUTOGRAD_SETTINGS),
+        kernels.recording(),
+        _unique_cache_keys(),
+        # from_tracing_context makes standalone_compile use the graph's own shape environment.
+        torch._guards.tracing(torch._guards.TracingContext(graph.fake_mode)),
+    ):
+        compiled: Any = standalone_compile(
+            graph.module, graph.inputs, dynamic_shapes="from_tracing_context", options={}, aot=True
+        )
+        # AOTCompiledArtifact.inner_fn.compiled_fn.serialize() (torch 2.11-2.13) gives the cache entry itself.
+        return compiled.inner_fn.compiled_fn.serialize()
+
+
+@contextlib.contextmanager
+def _unique_cache_keys() -> Iterator[None]:
+    """Gives each compile an AOTAutograd cache key of its own, so that no earlier entry is ever taken for it.
+
+    The stock key (torch 2.11-2.13, autograd_cache.autograd_cache_key) refuses graphs that fxfarm can send, such as those
+    with custom operators, and its fallback draws from `random`, which compiles rewind: two graphs may get one key.
+    """
+    from torch._functorch._aot_autograd import autograd_cache
+
+    original = autograd_cache.autograd_cache_key
+
+    def unique(*_args: Any, **_kwargs: Any) -> tuple[str, list[str]]:
+        return f"fxfarm-{uuid.uuid4().hex}", []
+
+    autograd_cache.autograd_cache_key = unique
+    try:
+        yield
+    finally:
+        autograd_cache.autograd_cache_key = original
+
+
+class _KernelRecorder:
+    """Compiles C++ kernels in a bounded number of threads and notes which shared object each source became."""
+
+    def __init__(self) -> None:
+        self.paths: dict[str, Path] = {}
+        self.seconds = 0.0  # time that the compile waited for kernels
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        # torch 2.11-2.13: a wrapper calls AsyncCompile.cpp_pybinding once per kernel, then AsyncCompile.wait with its
+        # globals. CppPythonBindingsCodeCache.load_pybinding_async reads all settings in the calling thread and hands
+        # `submit_fn` no more than the run of the C++ compiler.
+        from torch._inductor.async_compile import AsyncCompile
+        from torch._inductor.codecache import CppPythonBindingsCodeCache
+
+        recorder = self
+        pending: dict[str, Callable[[], Any]] = {}
+        original = AsyncCompile.cpp_pybinding, AsyncCompile.wait
+
+        def cpp_pybinding(_: Any, argtypes: list[str], source: str) -> Any:
+            key = wrapper.kernel_key(argtypes, source)
+            pending[key] = CppPythonBindingsCodeCache.load_pybinding_async(
+                argtypes, source, submit_fn=pool.submit
+            )
+            return _Pending(key)
+
+        def wait(self: Any, scope: dict[str, Any]) -> None:
+            start = time.perf_counter()
+            for name, value in list(scope.items()):
+                if isinstance(value, _Pending):
+                    scope[name] = pending[value.key]()
+                    # A loaded kernel is bound to its extension module.
+                    recorder.paths[value.key] = Path(scope[name].__self__.__file__)
+            recorder.seconds += time.perf_counter() - start
+            original[1](self, scope)
+
+        AsyncCompile.cpp_pybinding = cpp_pybinding  # type: ignore[method-assign,assignment]
+        AsyncCompile.wait = wait  # type: ignore[method-assign]
+        try:
+            with concurrent.futures.ThreadPoolExecutor(_compile_threads(), "fxfarm-kernel") as pool:
+                yield
+        finally:
+            AsyncCompile.cpp_pybinding, AsyncCompile.wait = original  # type: ignore[method-assign]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pending:
+    """Stands in a wrapper's globals for a kernel that is being compiled."""
+
+    key: str
+
+
+def _compile_threads() -> int:
+    """FXFARM_COMPILE_THREADS, or the cores this process may use."""
+    asked = os.environ.get("FXFARM_COMPILE_THREADS", "")
+    count = int(asked) if asked.isdecimal() else len(os.sched_getaffinity(0))
+    return max(1, min(_THREADS_MAX, count))
+
+
+def _pack(
+    graph: RebuiltGraph, entry: Any, stage: dict[str, Any], target: dict[str, Any], kernels: _KernelRecorder
+) -> bytes:
+    guards, entry.guards_expr = entry.guards_expr, None
+    meta = entry.runtime_metadata
+    # The client's loader tests for exactly []: None would read as "buffers may have been donated".
+    meta.bw_donated_idxs = []
+    for name in (
+        "aot_joint_graph_str",
+        "aot_forward_graph_str",
+        "aot_backward_graph_str",
+        "min_cut_info_str",
+    ):
+        setattr(entry, name, None)
+    entry.serialized_bw_module = None
+    # ViewAndMutationMeta.input_info (torch 2.11-2.13): one per input less duplicates; constants are the last and unique.
+    changes = [i.mutates_data or i.mutates_metadata or i.mutates_storage_metadata for i in meta.input_info]
+    if graph.constants and any(changes[-len(graph.constants) :]):
+        raise CompileError("unserializable", "the graph writes to one of its constants")
+    codes: list[dict[str, Any]] = []
+    needs: set[str] = set()
+    names: list[str] = []
+    for half in (entry.compiled_fw, entry.compiled_bw):
+        if half is None:
+            continue
+        result = half.result
+        rewritten = wrapper.Rewritten(result.source_code)
+        codes.append({"source": rewritten.source, "code": rewritten.code})
+        needs |= rewritten.needs
+        names += rewritten.kernels
+        # CompiledFxGraph (torch 2.11-2.13): texts for logs only; the wrapper travels beside the entry.
+        result.source_code = ""
+        for text in ("runnable_graph_str", "inductor_post_grad_graph_str"):
+            if hasattr(result, text):
+                setattr(result, text, "")
+        result.cache_linemap = None
+    files = []
+    for name in dict.fromkeys(names):
+        data = kernels.paths[name].read_bytes()
+        files.append({"name": name, "digest": digest(data), "data": data})
+    blob = pickle.dumps(entry)
+    manifest = {
+        "platform": dict(target),
+        "stage": {"name": stage["name"], "options": dict(stage["options"])},
+        "inputs": len(graph.inputs) - len(graph.constants),
+        "needs": sorted(needs),
+        "mutates_inputs": any(changes),
+        "has_backward": entry.compiled_bw is not None,
+        "guards": guards,
+        "guard_positions": graph.symbolic_positions,
+        "kernels": [{"name": f["name"], "bytes": len(f["data"])} for f in files],
+        "bytes": {"entry": len(blob), "code": sum(len(c["code"]) for c in codes)},
+    }
+    return pack(Artifact(manifest, blob, codes, files, graph.constants))

@@ -1,0 +1,187 @@
+"""The canonical bytes of a graph: what the key hashes and what a worker rebuilds the graph from.
+
+Not pickle: plain msgpack data, so a worker that reads a graph runs no code that the sender chose, and the bytes do not
+depend on names, paths, memo order or hash seeds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import msgpack
+import torch
+
+from . import ambient, expressions, values
+from .capture import Constant, GraphSnapshot, ModuleFacts, SymbolicInput, TensorFacts
+from .errors import Unserializable
+
+KEY_EPOCH = "fxfarm-1"
+FORMAT = 1
+_OPS = {"call_function": "f", "call_method": "m", "get_attr": "a", "call_module": "M", "output": "o"}
+
+
+@dataclasses.dataclass(frozen=True)
+class SerializedGraph:
+    """A graph ready to be sent; `key` is the content hash of `payload` less its labels."""
+
+    key: str
+    payload: bytes
+    name: str
+    node_count: int
+    device: str
+
+
+def serialize(snap: GraphSnapshot) -> SerializedGraph:
+    """Raises Unserializable with the reason when the graph cannot leave this process."""
+    if snap.module is None:
+        raise Unserializable(snap.problem or "unknown")
+    canonical = msgpack.packb(_Encoder(snap).graph())
+    payload = msgpack.packb({"format": FORMAT, "graph": canonical, "name": snap.name})
+    return SerializedGraph(key_of(canonical), payload, snap.name, snap.node_count, snap.device)
+
+
+def key_of(canonical: bytes) -> str:
+    """64 hex digits over the canonical graph, the torch version and the key epoch."""
+    h = hashlib.blake2b(digest_size=32, person=KEY_EPOCH.encode())
+    h.update(torch.__version__.encode() + b"\0")
+    h.update(canonical)
+    return h.hexdigest()
+
+
+class _Encoder:
+    def __init__(self, snap: GraphSnapshot) -> None:
+        self._snap = snap
+        self._symbols = {symbol: i for i, symbol in enumerate(snap.symbols)}
+        self._constants: list[Any] = []
+        self._constant_ids: dict[int, int] = {}
+
+    def graph(self) -> dict[str, Any]:
+        assert self._snap.module is not None
+        guards = {msgpack.packb(self._expr(g)): None for g in self._snap.guards}
+        return {
+            "inputs": [self._input(i) for i in self._snap.inputs],
+            "symbols": [self._symbol(f) for f in self._snap.symbols.values()],
+            "guards": sorted(guards),
+            "module": self._module(self._snap.module),
+            "constants": self._constants,
+            "ambient": ambient.reduce_config(self._snap.ambient),
+        }
+
+    def _expr(self, expr: Any) -> Any:
+        return expressions.encode(expr, self._symbols)
+
+    def _symbol(self, facts: Any) -> list[Any]:
+        bounds = [None if b is None else self._expr(b) for b in (facts.lower, facts.upper)]
+        return [facts.hint, *bounds, facts.is_float, facts.is_positive]
+
+    def _input(self, facts: TensorFacts | SymbolicInput) -> dict[str, Any]:
+        if isinstance(facts, SymbolicInput):
+            return {"kind": facts.kind, "expr": self._expr(facts.expr)}
+        return {
+            "kind": "tensor",
+            "dtype": str(facts.dtype).removeprefix("torch."),
+            "device": [facts.device.type, facts.device.index],
+            "size": [self._expr(s) for s in facts.size],
+            "stride": [self._expr(s) for s in facts.stride],
+            "offset": self._expr(facts.offset),
+            "storage": [facts.storage, self._expr(facts.storage_bytes)],
+            "flags": [
+                *(facts.requires_grad, facts.is_leaf, facts.is_parameter, facts.is_view),
+                *(facts.is_static, facts.is_conj, facts.is_neg),
+            ],
+            "item": None if facts.item is None else self._expr(facts.item),
+        }
+
+    def _module(self, module: ModuleFacts, depth: int = 0) -> dict[str, Any]:
+        numbers: dict[Any, int] = {}
+        nodes: list[Any] = []
+
+        def special(value: Any) -> Any:
+            if isinstance(value, torch.fx.Node):
+                if value not in numbers:
+                    raise Unserializable(f"node {value.name} is used before it is made")
+                return ["n", numbers[value]]
+            if isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool):
+                return ["x", type(value).__name__, self._expr(value.node.expr)]
+            return None
+
+        placeholders = 0
+        for facts in module.nodes:
+            if facts.op == "placeholder":
+                placeholders += 1
+                nodes.append(["p"])
+            else:
+                try:
+                    target = self._target(module, facts.op, facts.target, depth)
+                    args = [values.encode(a, special) for a in facts.args]
+                    kwargs = [[k, values.encode(v, special)] for k, v in sorted(facts.kwargs.items())]
+                except Unserializable as error:
+                    raise Unserializable(
+                        f"node {facts.node.name} ({facts.op} {facts.target}): {error}"
+                    ) from None
+                nodes.append([_OPS[facts.op], target, args, kwargs])
+            numbers[facts.node] = len(nodes) - 1
+        return {"nodes": nodes, "placeholders": placeholders}
+
+    def _target(self, module: ModuleFacts, op: str, target: Any, depth: int) -> Any:
+        if op == "call_function":
+            return values.encode_target(target)
+        if op == "call_method":
+            return target
+        if op == "output":
+            return None
+        found = module.attributes[target]
+        if isinstance(found, ModuleFacts):
+            return ["module", self._module(found, depth + 1)]
+        if isinstance(found, Constant):
+            if depth:
+                raise Unserializable("a constant tensor inside a nested graph")
+            return ["constant", self._constant(found)]
+        return ["value", values.encode(found, lambda _: None)]
+
+    def _constant(self, constant: Constant) -> int:
+        tensor = constant.tensor
+        known = self._constant_ids.get(id(tensor))
+        if known is not None:
+            return known
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_conj() or tensor.is_neg():
+            raise Unserializable(f"a constant tensor that is not plain and strided ({tensor.layout})")
+        data = tensor_bytes(tensor)
+        if tensor._version != constant.version:
+            raise Unserializable("a constant tensor changed while the graph was being sent")
+        self._constants.append(
+            {
+                "dtype": str(tensor.dtype).removeprefix("torch."),
+                "device": [tensor.device.type, tensor.device.index],
+                "size": list(tensor.size()),
+                "stride": list(tensor.stride()),
+                "data": data,
+            }
+        )
+        self._constant_ids[id(tensor)] = len(self._constants) - 1
+        return len(self._constants) - 1
+
+
+def tensor_bytes(tensor: torch.Tensor) -> bytes:
+    """The elements in order of their indices."""
+    dense = tensor.detach().to("cpu").contiguous()
+    if dense.numel() == 0:
+        return b""
+    return dense.reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def tensor_from(data: dict[str, Any]) -> torch.Tensor:
+    """A tensor from the description and bytes that a graph or an artifact carries, with the strides it had."""
+    dtype = getattr(torch, data["dtype"])
+    dense = torch.empty(data["size"], dtype=dtype)
+    if dense.numel():
+        dense.reshape(-1).view(torch.uint8).copy_(
+            torch.frombuffer(bytearray(data["data"]), dtype=torch.uint8)
+        )
+    kind, index = data["device"]
+    made = torch.empty_strided(
+        data["size"], data["stride"], dtype=dtype, device=torch.device(kind, index or 0)
+    )
+    return made.copy_(dense)

@@ -1,0 +1,81 @@
+"""Shared objects of an artifact on the client: written once by content, loaded without the interpreter lock."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .errors import LoadError
+from .pack import digest
+
+_lock = threading.Lock()
+_loaded: dict[str, Callable[..., Any]] = {}
+
+
+def ensure_directory(directory: Path) -> None:
+    """Makes `directory` for its owner alone; refuses one that others could write to."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state = directory.stat()
+    if state.st_uid != os.geteuid() or state.st_mode & 0o022:
+        raise LoadError(f"{directory} belongs to or can be written by other users")
+
+
+def place(directory: Path, data: bytes, name: str) -> Path:
+    """The file for content `name`: an existing one whose bytes are right, or a new one put there in one step."""
+    path = directory / f"{name}.so"
+    try:
+        if digest(path.read_bytes()) == name:
+            return path
+    except FileNotFoundError:
+        pass
+    handle, temporary = tempfile.mkstemp(dir=directory, prefix=".new-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o600)
+        os.replace(temporary, path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def load(path: Path, name: str) -> Callable[..., Any]:
+    """The function `kernel` of the shared object, loaded once per process and content."""
+    with _lock:
+        if name in _loaded:
+            return _loaded[name]
+    _preload(path)
+    # Kernels read the address of this accessor when they initialize (torch 2.11-2.13, CppPythonBindingsCodeCache).
+    guards: Any = torch._C._dynamo.guards
+    address = guards._torchinductor_pyobject_tensor_data_ptr
+    os.environ["_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"] = str(address)
+    # The last part of the name picks PyInit_kernel.
+    spec = importlib.util.spec_from_file_location(f"fxfarm_kernel_{name}.kernel", path)
+    if spec is None or spec.loader is None:
+        raise LoadError(f"{path} is no extension module")
+    try:
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    except ImportError as error:
+        raise LoadError(f"kernel {name[:16]}: {error}") from error
+    with _lock:
+        return _loaded.setdefault(name, module.kernel)
+
+
+def _preload(path: Path) -> None:
+    """dlopen as a C function, which drops the interpreter lock; the import below then finds the library loaded."""
+    libc = ctypes.CDLL(None)
+    libc.dlopen.restype = ctypes.c_void_p
+    libc.dlopen.argtypes = (ctypes.c_char_p, ctypes.c_int)
+    libc.dlerror.restype = ctypes.c_char_p
+    if not libc.dlopen(os.fsencode(path), os.RTLD_NOW | os.RTLD_LOCAL):
+        raise LoadError(f"dlopen {path.name}: {(libc.dlerror() or b'').decode(errors='replace')}")

@@ -1,0 +1,160 @@
+"""Turns an artifact into a callable (client side): no compiler, no program started, no heavy import."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import marshal
+import pickle
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import kernels, platform, slim
+from .errors import CorruptArtifact, LoadError, describe
+from .graph_codec import tensor_from
+from .pack import Artifact, unpack
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedStage:
+    """A stage ready to run. `call` takes one list of arguments and empties it; `guard` takes them one by one."""
+
+    call: Callable[[list[Any]], Any]
+    boxed: bool
+    guard: Callable[..., bool] | None
+    mutates_inputs: bool
+    has_backward: bool
+    manifest: dict[str, Any]
+
+
+def load_artifact(data: bytes | memoryview, directory: Path) -> LoadedStage:
+    """Loads verified bytes, keeping their shared objects in `directory`; raises CorruptArtifact or LoadError.
+
+    The bytes are unpickled and executed: the caller has checked the farm's signature.
+    """
+    artifact = unpack(data)
+    manifest = artifact.manifest
+    try:
+        _check_platform(manifest["platform"])
+        for name in manifest["needs"]:
+            importlib.import_module(name)
+        kernels.ensure_directory(directory)
+        functions = {}
+        for file in artifact.files:
+            path = kernels.place(directory, file["data"], file["digest"])
+            functions[file["name"]] = kernels.load(path, file["digest"])
+        with slim.bound(functions):
+            call = _restore(artifact)
+        guard = _guard(manifest["guards"], manifest["guard_positions"])
+    except (CorruptArtifact, LoadError):
+        raise
+    except Exception as error:  # an artifact that cannot be used must never reach the model's call
+        raise LoadError(describe(error)) from error
+    return LoadedStage(call, True, guard, manifest["mutates_inputs"], manifest["has_backward"], manifest)
+
+
+def _check_platform(made_for: dict[str, Any]) -> None:
+    mine = platform.client_platform(made_for["device"])
+    for field in ("torch", "python", "triton", "arch", "gpu"):
+        if made_for[field] != mine[field]:
+            raise LoadError(f"made for {field} {made_for[field]!r}, this process has {mine[field]!r}")
+    if platform.isa_rank(made_for["isa"]) > platform.isa_rank(mine["isa"]):
+        raise LoadError(f"made for ISA {made_for['isa']}, this CPU has {mine['isa']}")
+
+
+def _restore(artifact: Artifact) -> Callable[[list[Any]], Any]:
+    entry, codes = pickle.loads(artifact.entry), iter(artifact.codes)
+    entry.compiled_fw = _Wrapper(entry.compiled_fw.result, next(codes))
+    if entry.compiled_bw is not None:
+        entry.compiled_bw = _BackwardWrapper(entry.compiled_bw, next(codes))
+    call = _post_compile(entry)
+    if not artifact.constants:
+        return call
+    constants = [tensor_from(c) for c in artifact.constants]
+
+    def with_constants(args: list[Any]) -> Any:
+        args.extend(constants)
+        return call(args)
+
+    return with_constants
+
+
+def _post_compile(entry: Any) -> Callable[[list[Any]], Any]:
+    """AOTAutograd's own runtime wrappers around the two halves (BundledAOTAutogradResult, torch 2.11-2.13)."""
+    from torch._inductor.cudagraph_utils import BoxedDeviceIndex
+    from torch._inductor.utils import BoxedBool
+    from torch._subclasses import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    context = torch._guards.TracingContext(FakeTensorMode(shape_env=ShapeEnv()))
+    settings: Any = {"cudagraphs": BoxedBool(False), "boxed_forward_device_index": BoxedDeviceIndex(None)}
+    with torch._guards.tracing(context):
+        call: Callable[[list[Any]], Any] = entry.wrap_post_compile([], entry.sanitized_aot_config, settings)
+    return call
+
+
+class _Wrapper:
+    """Stands for BundledOutputCodeLoadable (torch 2.11-2.13), whose post_compile imports the compiler."""
+
+    def __init__(self, result: Any, code: dict[str, Any]) -> None:
+        self._result = result
+        self._code = code
+
+    def load(self, args: list[Any]) -> Any:
+        """The compiled graph as it is; its callable comes with post_compile."""
+        return self._result
+
+    def post_compile(self, result: Any, settings: Any) -> Callable[[list[Any]], Any]:
+        """Runs the wrapper, realigns inputs and takes the plain callable out of the CompiledFxGraph."""
+        # CompiledFxGraphConstants and CompiledFxGraph.post_compile (torch 2.11-2.13).
+        from torch._inductor.output_code import CompiledFxGraphConstants
+
+        constants = CompiledFxGraphConstants()
+        module = types.ModuleType("fxfarm_artifact")
+        module.__dict__.update(constants.unwrap(result))
+        exec(marshal.loads(self._code["code"]), module.__dict__)
+        result.current_callable = module.__dict__["call"]
+        result.recursively_apply_fns = module.__dict__.get("recursively_apply_fns")
+        result.compiled_fn_runner = None
+        result.post_compile([], constants, settings)
+        run = result.current_callable
+
+        def call(args: list[Any]) -> Any:
+            return run(args)
+
+        call._boxed_call = True  # type: ignore[attr-defined]
+        call._fxfarm_module = module  # type: ignore[attr-defined]
+        return call
+
+
+class _BackwardWrapper(_Wrapper):
+    """Stands for GenericCompiledBackward."""
+
+    def __init__(self, compiled: Any, code: dict[str, Any]) -> None:
+        super().__init__(compiled.result, code)
+        self.backward_state_indices = compiled.backward_state_indices
+        self.num_symints_saved_for_bw_ = compiled.num_symints_saved_for_bw_
+
+    def post_compile(self, result: Any, settings: Any) -> Any:
+        """Dynamo must not trace into generated code when autograd runs it."""
+        call = super().post_compile(result, settings)
+        dynamo: Any = torch._dynamo
+        return dynamo.disable(call, reason="do not trace generated backwards pass")
+
+
+def _guard(expression: str | None, positions: list[int]) -> Callable[..., bool] | None:
+    """The assumptions of a compile as one function of the arguments; sizes are the arguments at `positions`."""
+    if not expression:
+        return None
+    # The names that ShapeEnv.produce_guards_expression uses (torch 2.11-2.13).
+    from torch.fx.experimental.symbolic_shapes import SYMPY_INTERP
+
+    body = expression
+    for i in range(len(positions)):
+        body = body.replace(f"L['t{i}']", f"a[{positions[i]}]")
+    made: Callable[..., bool] = eval(f"lambda *a: bool({body})", dict(SYMPY_INTERP))
+    return made

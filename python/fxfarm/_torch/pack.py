@@ -1,0 +1,69 @@
+"""The artifact: one msgpack map that names and carries everything a client needs to run a stage."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import msgpack
+
+from .errors import CorruptArtifact
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """`entry`: the pickled AOTAutograd result; `codes`: its wrappers; `files`: kernel key -> shared object."""
+
+    manifest: dict[str, Any]
+    entry: bytes
+    codes: list[dict[str, Any]]
+    files: list[dict[str, Any]]
+    constants: list[dict[str, Any]]
+
+
+def digest(data: bytes | memoryview) -> str:
+    """64 hex digits of SHA-256."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def pack(artifact: Artifact) -> bytes:
+    """One bytes object: the digest of the body, then the body."""
+    body = msgpack.packb(
+        {
+            "format": FORMAT,
+            "manifest": artifact.manifest,
+            "entry": artifact.entry,
+            "code": artifact.codes,
+            "files": artifact.files,
+            "constants": artifact.constants,
+        }
+    )
+    assert isinstance(body, bytes)
+    return hashlib.sha256(body).digest() + body
+
+
+def unpack(data: bytes | memoryview) -> Artifact:
+    """Raises CorruptArtifact unless every byte is as `pack` wrote it."""
+    view = memoryview(data)
+    head = hashlib.sha256().digest_size
+    if len(view) <= head or hashlib.sha256(view[head:]).digest() != bytes(view[:head]):
+        raise CorruptArtifact("the artifact's digest does not match its bytes")
+    try:
+        body = msgpack.unpackb(view[head:], strict_map_key=False)
+        if body["format"] != FORMAT:
+            raise CorruptArtifact(f"artifact format {body['format']}, this client reads {FORMAT}")
+        found = Artifact(body["manifest"], body["entry"], body["code"], body["files"], body["constants"])
+        _check_files(found.files)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptArtifact(f"not an artifact: {type(error).__name__}: {error}") from error
+    return found
+
+
+def _check_files(files: Iterable[dict[str, Any]]) -> None:
+    for file in files:
+        if digest(file["data"]) != file["digest"]:
+            raise CorruptArtifact(f"file {file['name']} does not match its digest")

@@ -1,0 +1,88 @@
+"""What this process can run: the fields of a platform, and the ISA levels of x86-64."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+# The levels of the x86-64 System V ABI as Linux names their features.
+_LEVELS: tuple[tuple[str, frozenset[str]], ...] = (
+    ("x86-64-v2", frozenset("cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3".split())),
+    ("x86-64-v3", frozenset("avx avx2 bmi1 bmi2 f16c fma abm movbe xsave".split())),
+    ("x86-64-v4", frozenset("avx512f avx512bw avx512cd avx512dq avx512vl".split())),
+)
+# Width of the vectors that Inductor writes into its C++ at each level; 1 leaves vectors to the C++ compiler.
+VECTOR_BITS = {"x86-64-v1": 1, "x86-64-v2": 1, "x86-64-v3": 256, "x86-64-v4": 512}
+MARCH = {"x86-64-v1": "x86-64", "x86-64-v2": "x86-64-v2", "x86-64-v3": "x86-64-v3", "x86-64-v4": "x86-64-v4"}
+
+
+def isa_of(flags: frozenset[str]) -> str:
+    """The highest level all of whose features, and those of the levels below, are in `flags`."""
+    level = "x86-64-v1"
+    for name, needed in _LEVELS:
+        if not needed <= flags:
+            break
+        level = name
+    return level
+
+
+@functools.cache
+def cpu_isa() -> str:
+    """The level of this machine's CPU; empty on machines that are not x86-64."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return ""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("flags"):
+            return isa_of(frozenset(line.partition(":")[2].split()))
+    return "x86-64-v1"
+
+
+def isa_rank(isa: str) -> int:
+    """1 to 4 for a level, 0 for a text that is none."""
+    names = list(VECTOR_BITS)
+    return names.index(isa) + 1 if isa in names else 0
+
+
+def host_platform() -> dict[str, Any]:
+    """What can be said of the platform before torch is imported."""
+    return {
+        "torch": _installed("torch"),
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "triton": _installed("triton"),
+        "arch": platform.machine(),
+        "isa": cpu_isa(),
+        "threads": os.cpu_count() or 1,
+        "device": "cpu",
+        "gpu": "",
+        "gpu_driver": "",
+    }
+
+
+def client_platform(device: str = "cpu") -> dict[str, Any]:
+    """The platform of this process for graphs on `device`."""
+    import torch
+
+    found = {
+        **host_platform(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": device,
+    }
+    if device == "cuda":
+        properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+        found["gpu"] = f"{properties.name} sm_{properties.major}{properties.minor}"
+        found["gpu_driver"] = f"cuda {torch.version.cuda}"
+    return found
+
+
+@functools.cache
+def _installed(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,266 @@
+"""A graph from its canonical bytes, on the worker: graph module, fake inputs, shape environment."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import msgpack
+import torch
+from torch._dynamo.source import ConstantSource, LocalSource  # torch 2.11-2.13
+from torch._subclasses.fake_tensor import FakeTensorMode  # torch 2.11-2.13
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv  # torch 2.11-2.13
+
+from . import expressions, values
+from .errors import CompileError, Unserializable
+from .graph_codec import FORMAT
+
+_OPS = {"f": "call_function", "m": "call_method"}
+
+
+@dataclasses.dataclass
+class RebuiltGraph:
+    """What a compile takes. Constants of the graph are its last inputs, so that an artifact carries them once."""
+
+    module: torch.fx.GraphModule
+    fake_mode: Any
+    inputs: list[Any]
+    constants: list[dict[str, Any]]
+    symbolic_positions: list[int]
+    ambient: dict[str, Any]
+    name: str
+    canonical: bytes
+
+
+def rebuild(payload: bytes) -> RebuiltGraph:
+    """Raises CompileError(bad_input) for bytes that are no graph or name what this process lacks."""
+    try:
+        outer = msgpack.unpackb(payload, strict_map_key=False)
+        if outer["format"] != FORMAT:
+            raise CompileError("bad_input", f"graph format {outer['format']}, this engine reads {FORMAT}")
+        data = msgpack.unpackb(outer["graph"], strict_map_key=False, use_list=True)
+        mode, make = _Symbols(data).restore()
+        inputs = _Inputs(mode, make).build(data["inputs"])
+        module = _Builder(data["constants"], make).top(data["module"], data["inputs"])
+        with mode:
+            lifted = [_fake_constant(c) for c in data["constants"]]
+    except CompileError:
+        raise
+    except Unserializable as error:
+        raise CompileError("unserializable", str(error)) from error
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError) as error:
+        raise CompileError("bad_input", f"not a graph: {type(error).__name__}: {error}") from error
+    # The inputs that guards call t0, t1, ...: those that are still symbolic.
+    positions = [i for i, value in enumerate(inputs) if isinstance(value, torch.SymInt)]
+    return RebuiltGraph(
+        *(module, mode, inputs + lifted, data["constants"], positions, data["ambient"]),
+        *(outer["name"], outer["graph"]),
+    )
+
+
+def _fake_constant(data: dict[str, Any]) -> torch.Tensor:
+    kind, index = data["device"]
+    dtype, device = getattr(torch, data["dtype"]), torch.device(kind, index or 0)
+    return torch.empty_strided(data["size"], data["stride"], dtype=dtype, device=device)
+
+
+class _Symbols:
+    """Symbols with their hints and ranges, then the assumptions that the tracer had made of them."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self._data = data
+        self._env: Any = ShapeEnv()
+        self._symbols: list[Any] = []
+
+    def restore(self) -> tuple[Any, Any]:
+        for i, (hint, lower, upper, is_float, positive) in enumerate(self._data["symbols"]):
+            self._symbols.append(self._symbol(i, float(hint) if is_float else hint, lower, upper, positive))
+        for guard in self._data["guards"]:
+            expr = self._decode(msgpack.unpackb(guard, strict_map_key=False))
+            # ShapeEnv.evaluate_expr (torch 2.11-2.13) records the expression as a guard when it holds for the hints.
+            if not self._env.evaluate_expr(expr):
+                raise CompileError("bad_input", f"assumption {expr} contradicts the graph's own sizes")
+        return FakeTensorMode(shape_env=self._env), self.number
+
+    def _symbol(self, i: int, hint: Any, lower: Any, upper: Any, positive: bool) -> Any:
+        env = self._env
+        # ShapeEnv.create_symbol (torch 2.11-2.13): DYNAMIC makes a fresh symbol and shares none by value.
+        symbol = env.create_symbol(
+            hint,
+            source=ConstantSource(f"fxfarm_symbol_{i}"),
+            dynamic_dim=DimDynamic.DYNAMIC,
+            positive=positive or None,
+            do_not_specialize_zero_one=True,
+        )
+        if lower is not None and upper is not None:
+            vr = env.var_to_range[symbol]
+            env.var_to_range[symbol] = type(vr)(self._decode(lower), self._decode(upper))
+        return symbol
+
+    def _decode(self, data: Any) -> Any:
+        return expressions.decode(data, self._symbols.__getitem__)
+
+    def number(self, data: Any, kind: str = "SymInt") -> Any:
+        """A Python number, or a symbolic one that belongs to the restored environment."""
+        if isinstance(data, bool | int | float):
+            return data
+        expr = self._decode(data)
+        # ShapeEnv.create_symintnode and its kin (torch 2.11-2.13).
+        makers = {
+            "SymInt": (self._env.create_symintnode, int),
+            "SymFloat": (self._env.create_symfloatnode, float),
+            "SymBool": (self._env.create_symboolnode, None),
+        }
+        make, convert = makers[kind]
+        if convert is None:
+            return make(expr)
+        hints = {s: h[0] for s, h in zip(self._symbols, self._data["symbols"], strict=True)}
+        return make(expr, hint=convert(expr.subs(hints)))
+
+
+class _Inputs:
+    """Fake tensors with the captured metadata, sharing storages where the originals did."""
+
+    def __init__(self, mode: Any, number: Any) -> None:
+        self._mode = mode
+        self._number = number
+
+    def build(self, inputs: list[dict[str, Any]]) -> list[Any]:
+        sharing: dict[int, int] = {}
+        for facts in inputs:
+            if facts["kind"] == "tensor":
+                sharing[facts["storage"][0]] = sharing.get(facts["storage"][0], 0) + 1
+        storages: dict[int, Any] = {}
+        made = []
+        for facts in inputs:
+            if facts["kind"] != "tensor":
+                made.append(self._number(facts["expr"], facts["kind"]))
+                continue
+            with self._mode:
+                made.append(self._tensor(facts, storages, sharing))
+        return made
+
+    def _tensor(self, facts: dict[str, Any], storages: dict[int, Any], sharing: dict[int, int]) -> Any:
+        tensor: Any
+        requires_grad, is_leaf, is_parameter, is_view, _, is_conj, is_neg = facts["flags"]
+        dtype, device = (
+            getattr(torch, facts["dtype"]),
+            torch.device(*[d for d in facts["device"] if d is not None]),
+        )
+        size = [self._number(s) for s in facts["size"]]
+        stride = [self._number(s) for s in facts["stride"]]
+        offset = self._number(facts["offset"])
+        storage, nbytes = facts["storage"][0], self._number(facts["storage"][1])
+        plain = sharing[storage] == 1 and not is_view and isinstance(offset, int) and offset == 0
+        track = requires_grad and not is_leaf
+        if plain:
+            tensor = torch.empty_strided(
+                size, stride, dtype=dtype, device=device, requires_grad=requires_grad
+            )
+            if track:
+                with torch.enable_grad():
+                    tensor = tensor.as_strided(size, stride)
+        else:
+            if storage not in storages:
+                count = nbytes // dtype.itemsize
+                storages[storage] = torch.empty((count,), dtype=dtype, device=device)
+            base = storages[storage]
+            if base.dtype != dtype:
+                raise Unserializable("inputs that share memory under different dtypes")
+            if track and not base.requires_grad:
+                base.requires_grad_()
+            with torch.set_grad_enabled(track):
+                tensor = base.as_strided(size, stride, offset)
+            if requires_grad and is_leaf:
+                tensor.requires_grad_()
+        if is_conj or is_neg:
+            tensor = torch._conj(tensor) if is_conj else tensor
+            tensor = torch._neg_view(tensor) if is_neg else tensor
+        if is_parameter:
+            tensor._is_param = True
+        if facts["item"] is not None:
+            tensor.item_memo = self._number(
+                facts["item"], "SymFloat" if dtype.is_floating_point else "SymInt"
+            )
+        return tensor
+
+
+class _Builder:
+    def __init__(self, constants: list[dict[str, Any]], number: Any) -> None:
+        self._constants = constants
+        self._number = number
+        self._lifted: list[Any] = []
+
+    def top(self, data: dict[str, Any], inputs: list[dict[str, Any]]) -> Any:
+        module: Any = self._module(data, top=True)
+        # torch 2.11-2.13, frontend_utils._try_get_metadata_from_dynamo: these fields tell AOTAutograd which inputs are
+        # static (parameters), as they do for a graph straight from Dynamo.
+        module.meta["dynamo_compile_id"] = None
+        module._param_name_to_source = {}
+        flags = [i["flags"][4] if i["kind"] == "tensor" else False for i in inputs] + [True] * len(
+            self._constants
+        )
+        placeholders = module.graph.find_nodes(op="placeholder")
+        for i, (node, static) in enumerate(zip(placeholders, flags, strict=True)):
+            node._dynamo_source = LocalSource(f"fxfarm_input_{i}")
+            if static:
+                node.meta["tensor_dict"] = {"_dynamo_static_input_type": "unguarded"}
+        return module
+
+    def _module(self, data: dict[str, Any], top: bool = False) -> torch.fx.GraphModule:
+        graph = torch.fx.Graph()
+        root = torch.nn.Module()
+        made: list[Any] = []
+
+        def special(tag: str, rest: list[Any]) -> Any:
+            if tag == "n":
+                return made[rest[0]]
+            if tag == "x":
+                return self._number(rest[1], rest[0])
+            raise Unserializable(f"unknown tag {tag}")
+
+        def decode(value: Any) -> Any:
+            return values.decode(value, special)
+
+        lifted: list[Any] = []
+        for item in data["nodes"]:
+            if item[0] == "p":
+                made.append(graph.placeholder(f"arg_{len(made)}"))
+                continue
+            if top and len(made) == data["placeholders"] and not lifted:
+                lifted = [graph.placeholder(f"constant_{i}") for i in range(len(self._constants))]
+            op, target, args, kwargs = item
+            if op == "a":
+                made.append(self._attribute(graph, root, target, lifted))
+            elif op == "M":
+                name = self._add(root, self._module(target[1]))
+                made.append(
+                    graph.call_module(name, tuple(map(decode, args)), {k: decode(v) for k, v in kwargs})
+                )
+            elif op == "o":
+                made.append(graph.output(decode(args[0])))
+            else:
+                function = values.decode_target(target) if op == "f" else target
+                keywords = {k: decode(v) for k, v in kwargs}
+                made.append(graph.create_node(_OPS[op], function, tuple(map(decode, args)), keywords))
+        return torch.fx.GraphModule(root, graph)
+
+    def _attribute(self, graph: Any, root: Any, target: list[Any], lifted: list[Any]) -> Any:
+        kind, value = target
+        if kind == "constant":
+            return lifted[value]
+        if kind == "module":
+            return graph.get_attr(self._add(root, self._module(value)))
+        name = f"value_{len(root.__dict__)}"
+        setattr(root, name, values.decode(value, lambda tag, _: _unknown(tag)))
+        return graph.get_attr(name)
+
+    @staticmethod
+    def _add(root: Any, module: torch.fx.GraphModule) -> str:
+        name = f"module_{len(root._modules)}"
+        root.add_module(name, module)
+        return name
+
+
+def _unknown(tag: str) -> Any:
+    raise Unserializable(f"unknown tag {tag}")

@@ -1,0 +1,166 @@
+"""`python -m fxfarm.engine`: a warm process that compiles graphs for the worker that started it.
+
+Frames go over stdin and stdout: a big-endian 32-bit length, then one msgpack map with "type". One job at a time; the end
+of stdin ends the engine. Deadlines, memory limits and restarts are the worker's.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgpack
+
+PROTOCOL = 1
+FRAME_BYTES_MAX = 1024 * 1024 * 1024  # limits::engine_frame_bytes_max
+_HEADER = struct.Struct(">I")
+
+
+class ProtocolError(Exception):
+    """The other side sent what the protocol does not allow."""
+
+
+class Channel:
+    """Frames over two byte streams."""
+
+    def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
+        self._source = source
+        self._sink = sink
+
+    def receive(self) -> dict[str, Any] | None:
+        """The next frame, or None at the end of the stream."""
+        head = self._source.read(_HEADER.size)
+        if not head:
+            return None
+        if len(head) < _HEADER.size:
+            raise ProtocolError("the stream ended inside a frame's length")
+        (size,) = _HEADER.unpack(head)
+        if size > FRAME_BYTES_MAX:
+            raise ProtocolError(f"a frame of {size} bytes, at most {FRAME_BYTES_MAX} are allowed")
+        body = self._source.read(size)
+        if len(body) < size:
+            raise ProtocolError("the stream ended inside a frame")
+        try:
+            frame = msgpack.unpackb(body)
+        except ValueError as error:
+            raise ProtocolError(f"a frame that is not msgpack: {error}") from error
+        if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
+            raise ProtocolError("a frame without a type")
+        return frame
+
+    def send(self, **frame: Any) -> None:
+        """Writes one frame at once."""
+        body = msgpack.packb(frame)
+        self._sink.write(_HEADER.pack(len(body)) + body)
+        self._sink.flush()
+
+
+def _take_standard_streams() -> Channel:
+    """Keeps fds 0 and 1 for frames alone: prints go to stderr, and compilers started here read nothing."""
+    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return Channel(source, sink)
+
+
+@contextmanager
+def _cache_directory() -> Iterator[Path]:
+    """Where Inductor keeps compiled kernels and its precompiled header: the worker's choice, or one of our own."""
+    given = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    if given:
+        yield Path(given)
+        return
+    made = Path(tempfile.mkdtemp(prefix="fxfarm-engine-"))
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(made)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+class Engine:
+    """Answers frames until the worker has no more."""
+
+    def __init__(self, channel: Channel, cache: Path) -> None:
+        self._channel = channel
+        self._cache = cache
+
+    def run(self) -> int:
+        """The exit status."""
+        from fxfarm._torch import platform
+
+        self._channel.send(
+            type="hello", protocol=PROTOCOL, pid=os.getpid(), platform=platform.host_platform()
+        )
+        try:
+            start = time.perf_counter()
+            from fxfarm._torch import warm
+
+            warm.warm()
+            found = platform.client_platform(warm.device())
+        except (
+            Exception
+        ) as error:  # anything that keeps torch or Inductor from working is the worker's to know
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:2000]
+            self._channel.send(type="fatal", code="engine_start", reason=reason)
+            return 1
+        self._channel.send(type="ready", platform=found, warm_seconds=time.perf_counter() - start)
+        while (frame := self._channel.receive()) is not None:
+            if frame["type"] == "shutdown":
+                break
+            if frame["type"] != "compile":
+                raise ProtocolError(f"unknown frame {frame['type'][:64]!r}")
+            self._compile(frame)
+        return 0
+
+    def _compile(self, frame: dict[str, Any]) -> None:
+        from fxfarm._torch import CompileError, compile_graph, warm
+        from fxfarm._torch.errors import describe
+
+        job = str(frame.get("id", ""))
+
+        def progress(phase: str) -> None:
+            self._channel.send(type="progress", id=job, phase=phase)
+
+        try:
+            made = compile_graph(frame["graph"], frame["stage"], frame["target"], progress)
+            answer: dict[str, Any] = {"type": "done", "id": job, "artifact": made.data, "phases": made.phases}
+        except CompileError as error:
+            answer = {"type": "failed", "id": job, "code": error.code, "reason": str(error)}
+        except KeyError as error:
+            answer = {"type": "failed", "id": job, "code": "bad_input", "reason": f"the job lacks {error}"}
+        except Exception as error:  # a job never ends the engine
+            answer = {"type": "failed", "id": job, "code": "compile_failed", "reason": describe(error)}
+        self._channel.send(**answer)
+        del answer, frame
+        warm.forget(self._cache)
+        gc.collect()
+
+
+def main() -> int:
+    """Runs an engine on this process's standard streams."""
+    channel = _take_standard_streams()
+    try:
+        with _cache_directory() as cache:
+            return Engine(channel, cache).run()
+    except ProtocolError as error:
+        print(f"fxfarm engine: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 0  # the worker left
+
+
+if __name__ == "__main__":
+    sys.exit(main())
