@@ -71,7 +71,7 @@ struct local_config : common_config, farm_config, engine_config {
 
 // Commands that ask a coordinator.
 struct client_config : common_config {
-  std::string endpoint;
+  std::string endpoint;  // empty: the local farm of this user, whichever it is
   bool json = false;
 };
 

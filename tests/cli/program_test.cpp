@@ -77,6 +77,12 @@ TEST(program, an_endpoint_where_nobody_answers_is_a_failed_operation_that_names_
   EXPECT_NE(got.text.find("ipc:///nonexistent/farm.sock"), std::string::npos) << got.text;
 }
 
+TEST(program, without_an_endpoint_it_looks_for_the_local_farm) {
+  auto got = run("status");
+  EXPECT_EQ(got.code, exit_failed);
+  EXPECT_NE(got.text.find("no local farm has a socket in /nonexistent/fxfarm"), std::string::npos) << got.text;
+}
+
 TEST(program, an_endpoint_that_leaves_the_host_is_refused) {
   auto got = run("coordinator --listen tcp://0.0.0.0:7070");
   EXPECT_EQ(got.code, exit_failed);
