@@ -99,8 +99,9 @@ result<void> check_endpoints(const std::vector<std::string>& endpoints, bool ins
                              const values& v) {
   for (const auto& e : endpoints) {
     if (insecure || stays_on_host(e)) continue;
-    return {errc::refused, name + ": " + e + " leaves this host and would not be encrypted; use ipc:// or a loopback " +
-                               "address, or accept that with --insecure (" + v.at(name).where + ")"};
+    return {errc::bad_config, name + ": " + e +
+                                  " leaves this host and would not be encrypted; use ipc:// or a loopback " +
+                                  "address, or accept that with --insecure (" + v.at(name).where + ")"};
   }
   return {};
 }

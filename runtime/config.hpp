@@ -104,7 +104,7 @@ struct parsed {
   bool help_wanted = false;                    // --help was given; nothing else has been checked
 };
 
-// Errors of all: bad_config, or refused when an endpoint that leaves the host lacks `insecure`.
+// Errors of all: bad_config; an endpoint that leaves the host without `insecure` is one.
 result<parsed<coordinator_config>> parse_coordinator(const config_inputs& in);
 result<parsed<worker_config>> parse_worker(const config_inputs& in);
 result<parsed<local_config>> parse_local(const config_inputs& in);

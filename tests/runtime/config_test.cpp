@@ -165,7 +165,7 @@ TEST(config, reads_switches_from_every_source) {
 TEST(config, refuses_an_endpoint_that_leaves_the_host_unless_insecure_is_accepted) {
   EXPECT_EQ(
       message(parse_coordinator(inputs({"--listen", "tcp://127.0.0.1:1,tcp://10.0.0.1:7070"}))),
-      "refused: listen: tcp://10.0.0.1:7070 leaves this host and would not be encrypted; use ipc:// or a loopback "
+      "bad_config: listen: tcp://10.0.0.1:7070 leaves this host and would not be encrypted; use ipc:// or a loopback "
       "address, or accept that with --insecure (flag --listen)");
   EXPECT_FALSE(parse_worker(inputs({"--coordinators", "tcp://farm-0:7070"})));
   auto accepted = parse_worker(inputs({"--coordinators", "tcp://farm-0:7070", "--insecure"}));
