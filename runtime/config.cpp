@@ -66,7 +66,7 @@ void declare(option_set& o, local_config& c) {
 }
 
 void declare(option_set& o, client_config& c) {
-  o.add("endpoint", c.endpoint, kinds::endpoint(), "coordinator to ask", "the local farm's socket");
+  o.add("endpoint", c.endpoint, kinds::endpoint(), "coordinator to ask", "the local farm of this user");
   o.add("json", c.json, kinds::boolean(), "print the answer as JSON");
 }
 
@@ -92,9 +92,7 @@ void fill_defaults(local_config& c, const config_inputs& in) {
   c.cache_dir = paths::cache_directory(in.environment, in.uid) + "/local";
 }
 
-void fill_defaults(client_config& c, const config_inputs& in) {
-  if (auto socket = default_socket(in); !socket.empty()) c.endpoint = "ipc://" + socket;
-}
+void fill_defaults(client_config&, const config_inputs&) {}  // the endpoint is looked for when it is needed
 
 using values = std::map<std::string, config_value>;
 
@@ -102,17 +100,11 @@ result<void> check_endpoints(const std::vector<std::string>& endpoints, bool ins
                              const values& v) {
   for (const auto& e : endpoints) {
     if (insecure || stays_on_host(e)) continue;
-    return {errc::refused, name + ": " + e + " leaves this host and would not be encrypted; use ipc:// or a loopback " +
-                               "address, or accept that with --insecure (" + v.at(name).where + ")"};
+    return {errc::bad_config, name + ": " + e +
+                                  " leaves this host and would not be encrypted; use ipc:// or a loopback " +
+                                  "address, or accept that with --insecure (" + v.at(name).where + ")"};
   }
   return {};
-}
-
-result<void> check_local_name(const std::string& text, const char* option_name) {
-  if (!text.empty()) return {};
-  return {errc::bad_config, std::string(option_name) +
-                                ": the default path is too long for a socket; set XDG_RUNTIME_DIR " +
-                                "or TMPDIR to a shorter one, or give --" + option_name};
 }
 
 void share_cores(engine_config& c, const config_inputs& in) {
@@ -130,11 +122,14 @@ result<void> settle(worker_config& c, const config_inputs& in, const values& v) 
 
 result<void> settle(local_config& c, const config_inputs& in, const values&) {
   share_cores(c, in);
-  return check_local_name(c.socket, "socket");
+  if (!c.socket.empty()) return {};
+  return {errc::bad_config,
+          "socket: the default path is too long for a socket; set XDG_RUNTIME_DIR or TMPDIR to a shorter one, or give "
+          "--socket"};
 }
 
-result<void> settle(client_config& c, const config_inputs&, const values&) {
-  return check_local_name(c.endpoint, "endpoint");
+result<void> settle(client_config&, const config_inputs&, const values&) {
+  return {};
 }
 
 // --- merging ---------------------------------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ struct local_config : common_config, farm_config, engine_config {
 
 // Commands that ask a coordinator.
 struct client_config : common_config {
-  std::string endpoint;
+  std::string endpoint;  // empty: the local farm of this user, whichever it is
   bool json = false;
 };
 
@@ -105,7 +105,7 @@ struct parsed {
   bool help_wanted = false;                    // --help was given; nothing else has been checked
 };
 
-// Errors of all: bad_config, or refused when an endpoint that leaves the host lacks `insecure`.
+// Errors of all: bad_config; an endpoint that leaves the host without `insecure` is one.
 result<parsed<coordinator_config>> parse_coordinator(const config_inputs& in);
 result<parsed<worker_config>> parse_worker(const config_inputs& in);
 result<parsed<local_config>> parse_local(const config_inputs& in);

@@ -190,8 +190,13 @@ value_kind<std::string> path() {
 }
 
 value_kind<std::string> socket_file() {
-  return {"an absolute path of at most " + std::to_string(limits::socket_path_bytes_max) + " bytes",
-          [](std::string_view t) { return is_socket_file(t) ? std::optional(std::string(t)) : std::nullopt; }, same};
+  return {
+      "an absolute path of at most " + std::to_string(limits::socket_path_bytes_max) + " bytes, with or without ipc://",
+      [](std::string_view t) {
+        if (t.starts_with(ipc_scheme)) t.remove_prefix(ipc_scheme.size());
+        return is_socket_file(t) ? std::optional(std::string(t)) : std::nullopt;
+      },
+      same};
 }
 
 value_kind<std::string> one_of(std::vector<std::string> words) {

@@ -29,7 +29,7 @@ namespace kinds {
 value_kind<bool> boolean();
 value_kind<std::string> text();  // one line, at most limits::text_bytes_max
 value_kind<std::string> path();
-value_kind<std::string> socket_file();  // an absolute path that fits into a socket address
+value_kind<std::string> socket_file();  // a file; may be written as an ipc:// endpoint
 value_kind<std::string> one_of(std::vector<std::string> words);
 value_kind<std::string> endpoint();                // tcp://HOST:PORT or ipc:///PATH
 value_kind<std::vector<std::string>> endpoints();  // at least one

@@ -99,6 +99,17 @@ result<std::string> local_socket(const std::string& directory, std::string_view 
   return file;
 }
 
+std::vector<std::string> local_sockets(const std::string& directory) {
+  std::vector<std::string> found;
+  std::error_code failure;
+  for (std::filesystem::directory_iterator it(directory, failure), end; !failure && it != end; it.increment(failure)) {
+    auto name = it->path().filename().string();
+    if (name.starts_with("local-") && name.ends_with(".sock")) found.push_back(it->path().string());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
 std::string lock_beside(std::string_view socket_file) {
   constexpr std::string_view suffix = ".sock";
   auto stem = socket_file.ends_with(suffix) ? socket_file.substr(0, socket_file.size() - suffix.size()) : socket_file;

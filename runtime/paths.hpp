@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace fxfarm {
 
@@ -39,6 +40,10 @@ inline constexpr std::string_view default_environment_tag = "default";
 // a short hash of the Python prefix and fxfarm's version. Errors: bad_input for a tag that is no file name, too_large
 // when the path does not fit into a socket address.
 result<std::string> local_socket(const std::string& directory, std::string_view environment_tag);
+
+// Sockets of local farms in the directory, by name; a farm that was killed leaves its socket behind. Empty when the
+// directory cannot be read.
+std::vector<std::string> local_sockets(const std::string& directory);
 
 // The lock that decides who starts the local farm: beside the socket, ".lock" instead of ".sock".
 std::string lock_beside(std::string_view socket_file);

@@ -5,6 +5,8 @@
 
 #include <array>
 #include <cstdio>
+#include <fstream>
+#include <iterator>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -77,9 +79,15 @@ TEST(program, an_endpoint_where_nobody_answers_is_a_failed_operation_that_names_
   EXPECT_NE(got.text.find("ipc:///nonexistent/farm.sock"), std::string::npos) << got.text;
 }
 
+TEST(program, without_an_endpoint_it_looks_for_the_local_farm) {
+  auto got = run("status");
+  EXPECT_EQ(got.code, exit_failed);
+  EXPECT_NE(got.text.find("no local farm has a socket in /nonexistent/fxfarm"), std::string::npos) << got.text;
+}
+
 TEST(program, an_endpoint_that_leaves_the_host_is_refused) {
   auto got = run("coordinator --listen tcp://0.0.0.0:7070");
-  EXPECT_EQ(got.code, exit_failed);
+  EXPECT_EQ(got.code, exit_usage);
   EXPECT_NE(got.text.find("--insecure"), std::string::npos) << got.text;
 }
 
@@ -98,8 +106,11 @@ TEST(program, completion_offers_the_flags_of_a_command) {
   EXPECT_EQ(got.text, "--slots\n");
 }
 
-TEST(program, prints_the_reference_of_all_options) {
+TEST(program, prints_the_reference_of_all_options_which_is_the_one_in_the_docs) {
+  std::ifstream file(FXFARM_SOURCE_DIR "/docs/reference/options.md");
+  std::string written(std::istreambuf_iterator<char>(file), {});
   EXPECT_EQ(run("options-reference").text, options_reference());
+  EXPECT_EQ(written, options_reference()) << "run: fxfarm options-reference > docs/reference/options.md";
 }
 
 }  // namespace

@@ -165,7 +165,7 @@ TEST(config, reads_switches_from_every_source) {
 TEST(config, refuses_an_endpoint_that_leaves_the_host_unless_insecure_is_accepted) {
   EXPECT_EQ(
       message(parse_coordinator(inputs({"--listen", "tcp://127.0.0.1:1,tcp://10.0.0.1:7070"}))),
-      "refused: listen: tcp://10.0.0.1:7070 leaves this host and would not be encrypted; use ipc:// or a loopback "
+      "bad_config: listen: tcp://10.0.0.1:7070 leaves this host and would not be encrypted; use ipc:// or a loopback "
       "address, or accept that with --insecure (flag --listen)");
   EXPECT_FALSE(parse_worker(inputs({"--coordinators", "tcp://farm-0:7070"})));
   auto accepted = parse_worker(inputs({"--coordinators", "tcp://farm-0:7070", "--insecure"}));
@@ -213,9 +213,13 @@ TEST(config, defaults_follow_the_host) {
   EXPECT_EQ(local->config.slots, 1u);
   EXPECT_EQ(local->config.idle_timeout, limits::local_idle);
 
+  auto named = parse_local(inputs({"--socket", "ipc:///run/s.sock"}));
+  ASSERT_TRUE(named);
+  EXPECT_EQ(named->config.endpoint(), "ipc:///run/s.sock");
+
   auto client = parse_client(inputs({"--json"}));
   ASSERT_TRUE(client);
-  EXPECT_EQ(client->config.endpoint, "ipc:///run/user/7/fxfarm/local-default.sock");
+  EXPECT_EQ(client->config.endpoint, "");
   EXPECT_TRUE(client->config.json);
 }
 
@@ -259,7 +263,7 @@ TEST(config, every_default_is_a_value_that_the_option_itself_allows) {
     ASSERT_TRUE(got);
     std::vector<std::string> again;
     for (const auto& [name, value] : got->values) {
-      if (name == "config" || name == "salt") continue;  // empty by default
+      if (name == "config" || name == "salt" || name == "endpoint") continue;  // empty by default
       again.push_back(flag_name(name) + "=" + value.text);
     }
     auto second = parse(inputs(again));

@@ -3,6 +3,7 @@
 #include "runtime/limits.hpp"
 
 #include <filesystem>
+#include <fstream>
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -75,6 +76,12 @@ TEST(paths, a_socket_path_fits_into_a_socket_address) {
   auto longer = paths::local_socket(longest + "d", "t");
   ASSERT_FALSE(longer);
   EXPECT_EQ(longer.failure().code, errc::too_large);
+}
+
+TEST_F(private_directory, lists_the_sockets_of_local_farms) {
+  EXPECT_TRUE(paths::local_sockets(root_ / "missing").empty());
+  for (auto name : {"local-b.sock", "local-a.sock", "local-a.lock", "other.sock"}) std::ofstream(root_ / name) << "";
+  EXPECT_EQ(paths::local_sockets(root_), (std::vector<std::string>{root_ / "local-a.sock", root_ / "local-b.sock"}));
 }
 
 TEST_F(private_directory, is_made_with_its_parents_for_the_owner_only_and_may_exist) {
