@@ -431,6 +431,7 @@ TEST(engine_process, many_lives_leave_no_file_and_no_zombie) {
     if (i % 4 == 3) e.reset();
     l.exited();
   }
-  EXPECT_EQ(open_files(), before);
+  // Fewer when the detached thread of an earlier test closed its last one meanwhile.
+  EXPECT_LE(open_files(), before);
   EXPECT_FALSE(has_children());
 }
