@@ -310,7 +310,7 @@ bool refer(msgpack::type::object_type, std::size_t, void*) {
 }  // namespace
 
 bytes encode(const message& content, const attachment_info* attachment) {
-  constexpr std::size_t usual_bytes = 256;
+  constexpr std::size_t usual_bytes = 512;
   bytes out;
   out.reserve(usual_bytes);
   writer to(out);
