@@ -46,10 +46,15 @@ def _handed_over(
     eager: Callable[..., Any],
     mode: str | None,
     options: dict[str, Any],
-) -> _core.Slot:
+) -> Callable[..., Any]:
     farm = runtime.get()
-    wanted = options.pop("stages", None) or farm.options.stages or None
+    wanted = options.pop("stages", None)
+    if wanted is None and mode is None:
+        wanted = farm.options.stages or None
     plan = stages.resolve(wanted, mode, options)
+    if not plan:
+        # Eager alone was asked for.
+        return eager
     snapshot = _torch.snapshot(gm, example_inputs)
     if not _is_trained(example_inputs):
         slot = _core.Slot(eager)

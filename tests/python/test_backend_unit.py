@@ -83,12 +83,18 @@ def test_answers_at_once_and_switches_when_a_stage_arrives() -> None:
     [
         ({}, ["max-autotune"]),
         ({"options": {"stages": ["default", "max-autotune"]}}, ["default", "max-autotune"]),
+        ({"mode": "reduce-overhead"}, ["default", "reduce-overhead"]),
     ],
 )
 def test_stages_come_from_the_call_before_the_configuration(kwargs: dict[str, Any], plan: list[str]) -> None:
     fxfarm.configure(stages=["max-autotune"])
     compiled(doubled, **kwargs)(X)
     assert [s["name"] for s in client().graphs()[0]["stages"]] == plan
+
+
+def test_a_plan_of_eager_alone_asks_nobody() -> None:
+    assert compiled(doubled, options={"stages": ["eager"]})(X).tolist() == [2, 2, 2]
+    assert (fxfarm.graphs(), Client.made, fxfarm.wait(timeout=0)) == ([], [], True)
 
 
 def test_a_graph_that_cannot_be_serialized_stays_eager_and_says_why(
