@@ -57,7 +57,8 @@ wait_result board::wait(const std::string& stage, std::chrono::milliseconds time
                        [&](const auto& g) { return reached(*g.second, stage) || g.second->settled; });
   };
   if (!changed_.wait_for(lock, timeout, over)) return wait_result::timed_out;
-  const bool all = std::all_of(graphs_.begin(), graphs_.end(), [&](const auto& g) { return reached(*g.second, stage); });
+  const bool all =
+      std::all_of(graphs_.begin(), graphs_.end(), [&](const auto& g) { return reached(*g.second, stage); });
   return all ? wait_result::reached : wait_result::failed;
 }
 

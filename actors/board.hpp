@@ -1,6 +1,8 @@
 #pragma once
 // Where the client's actors write down what becomes of each graph, for threads that ask or wait.
 
+#include "runtime/client_types.hpp"
+
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -11,12 +13,10 @@
 #include <string>
 #include <vector>
 
-#include "runtime/client_types.hpp"
-
 namespace fxfarm::actors {
 
 class board {
- public:
+public:
   void put(graph_status status);
   void erase(std::uint64_t graph);
   std::vector<graph_status> graphs() const;
@@ -30,7 +30,7 @@ class board {
   std::map<std::string, std::uint64_t> stats() const;
   void reset_stats();
 
- private:
+private:
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   std::map<std::uint64_t, std::shared_ptr<const graph_status>> graphs_;

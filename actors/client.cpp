@@ -1,12 +1,12 @@
 #include "actors/client.hpp"
 
-#include <caf/send.hpp>
-
-#include <algorithm>
-
 #include "monitoring/log.hpp"
 #include "runtime/limits.hpp"
 #include "runtime/rendezvous.hpp"
+
+#include <algorithm>
+
+#include <caf/send.hpp>
 
 namespace fxfarm::actors {
 

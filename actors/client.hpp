@@ -1,15 +1,15 @@
 #pragma once
-// The client's link to its farms: routes every graph to the coordinator it belongs to, and what comes back to the output
-// actors. Starts the local farm when that is the one to use.
+// The client's link to its farms: routes every graph to the coordinator it belongs to, and what comes back to the
+// output actors. Starts the local farm when that is the one to use.
 
-#include <caf/stateful_actor.hpp>
-#include <caf/typed_actor.hpp>
-#include <caf/typed_event_based_actor.hpp>
+#include "actors/output.hpp"
 
 #include <set>
 #include <unordered_map>
 
-#include "actors/output.hpp"
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
 
 namespace fxfarm::actors {
 
@@ -27,7 +27,7 @@ using client_actor =
 
 // The part of net::dialer that the client needs, so that it can be tested without sockets.
 class farm_links : public net::outbound {
- public:
+public:
   // Keeps trying until `disconnect`; both are idempotent.
   virtual void connect(const std::string& endpoint) = 0;
   virtual void disconnect(const std::string& endpoint) = 0;
@@ -45,7 +45,7 @@ struct client_settings {
 };
 
 class client_state {
- public:
+public:
   using pointer = client_actor::stateful_pointer<client_state>;
   static inline const char* name = "client";
 
@@ -60,7 +60,7 @@ class client_state {
   void check_local();
   void end();
 
- private:
+private:
   struct graph {
     std::string key;
     std::string farm;  // endpoint; empty: none can be reached

@@ -64,8 +64,9 @@ void coordinator_state::read_store(const std::string& stage_key) {
 }
 
 void coordinator_state::write_store(const std::string& stage_key, stored what) {
-  self_->request(options_.artifacts, store_timeout,
-                 store_write{stage_key, std::make_shared<const stored>(std::move(what))})
+  self_
+      ->request(options_.artifacts, store_timeout,
+                store_write{stage_key, std::make_shared<const stored>(std::move(what))})
       .then(
           [this, stage_key](const store_written& answer) {
             core_->store_written(stage_key, *answer.outcome, options_.now());
@@ -98,9 +99,9 @@ void coordinator_state::settle() {
   if (now >= idle_until) return end();
   if (idle_check_armed_) return;
   idle_check_armed_ = true;
-  self_->delayed_send(self_, std::chrono::duration_cast<std::chrono::milliseconds>(idle_until - now) +
-                                 std::chrono::milliseconds(1),
-                      idle_check{});
+  self_->delayed_send(
+      self_, std::chrono::duration_cast<std::chrono::milliseconds>(idle_until - now) + std::chrono::milliseconds(1),
+      idle_check{});
 }
 
 void coordinator_state::end() {

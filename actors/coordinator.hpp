@@ -1,16 +1,16 @@
 #pragma once
 // The coordinator: a core that decides, and an actor that carries messages between it, the network and the store.
 
+#include "actors/coordinator_core.hpp"
+#include "actors/messages.hpp"
+#include "actors/store.hpp"
+
+#include <functional>
+
 #include <caf/replies_to.hpp>
 #include <caf/stateful_actor.hpp>
 #include <caf/typed_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
-
-#include <functional>
-
-#include "actors/coordinator_core.hpp"
-#include "actors/messages.hpp"
-#include "actors/store.hpp"
 
 namespace fxfarm::actors {
 
@@ -33,7 +33,7 @@ struct coordinator_options {
 };
 
 class coordinator_state : public coordinator_port {
- public:
+public:
   using pointer = coordinator_actor::stateful_pointer<coordinator_state>;
   static inline const char* name = "coordinator";
 
@@ -44,7 +44,7 @@ class coordinator_state : public coordinator_port {
   void check_idle();
   void begin_drain(bool at_once);
 
- private:
+private:
   void send(const net::peer_id& to, net::message what, blob attachment) override;
   void read_store(const std::string& stage_key) override;
   void write_store(const std::string& stage_key, stored what) override;

@@ -1,10 +1,10 @@
 #include "actors/coordinator_core.hpp"
 
-#include <algorithm>
-
 #include "monitoring/log.hpp"
 #include "runtime/digest.hpp"
 #include "runtime/keys.hpp"
+
+#include <algorithm>
 
 namespace fxfarm::actors {
 namespace {
@@ -168,9 +168,10 @@ void coordinator_core::admit(const net::peer_id& from, const job_request& reques
   const auto* job = jobs_.find(request.stage_key);
   if (!*admitted) {
     probe_.joined();
-    port_.send(from, net::stage_progress{request.graph_key, request.stage_key, std::string(to_string(job->state)),
-                                         job->worker},
-               nullptr);
+    port_.send(
+        from,
+        net::stage_progress{request.graph_key, request.stage_key, std::string(to_string(job->state)), job->worker},
+        nullptr);
     return;
   }
   entry.state = to_string(job->state);

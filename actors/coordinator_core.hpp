@@ -1,13 +1,6 @@
 #pragma once
-// What a coordinator decides, as a plain class: events and the time go in, messages and store requests come out through a
-// port. The actor around it only carries them.
-
-#include <chrono>
-#include <map>
-#include <set>
-#include <string>
-#include <unordered_map>
-#include <vector>
+// What a coordinator decides, as a plain class: events and the time go in, messages and store requests come out through
+// a port. The actor around it only carries them.
 
 #include "monitoring/metrics.hpp"
 #include "net/link.hpp"
@@ -15,6 +8,13 @@
 #include "runtime/job_table.hpp"
 #include "runtime/scheduler.hpp"
 #include "runtime/store.hpp"
+
+#include <chrono>
+#include <map>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
 
 namespace fxfarm::actors {
 
@@ -32,7 +32,7 @@ struct coordinator_settings {
 
 // What the core needs done. Store answers come back through store_read and store_written.
 class coordinator_port {
- public:
+public:
   virtual ~coordinator_port() = default;
   virtual void send(const net::peer_id& to, net::message what, blob attachment) = 0;
   virtual void read_store(const std::string& stage_key) = 0;
@@ -47,7 +47,7 @@ struct statistics_access {
 };
 
 class coordinator_core {
- public:
+public:
   coordinator_core(coordinator_settings settings, coordinator_port& port, monitoring::coordinator_probe& probe,
                    statistics_access statistics, time_point now);
 
@@ -67,7 +67,7 @@ class coordinator_core {
   // No new jobs are started; what runs is finished. Queued and new lookups are answered `shutdown`.
   void drain(time_point now);
 
- private:
+private:
   struct peer {
     net::hello who;
   };
@@ -122,11 +122,11 @@ class coordinator_core {
   job_table jobs_;
   scheduler scheduler_;
   graph_book book_;
-  std::unordered_map<std::string, std::vector<waiting_lookup>> reads_;     // by stage key
-  std::unordered_map<std::string, waiting_result> writes_;                 // by stage key
-  std::unordered_map<std::string, blob> graphs_;                           // by graph key, while a job uses it
+  std::unordered_map<std::string, std::vector<waiting_lookup>> reads_;  // by stage key
+  std::unordered_map<std::string, waiting_result> writes_;              // by stage key
+  std::unordered_map<std::string, blob> graphs_;                        // by graph key, while a job uses it
   std::size_t graph_bytes_ = 0;
-  std::unordered_map<std::string, std::set<net::peer_id>> graph_asked_;    // whom NeedGraph went to
+  std::unordered_map<std::string, std::set<net::peer_id>> graph_asked_;  // whom NeedGraph went to
 };
 
 }  // namespace fxfarm::actors

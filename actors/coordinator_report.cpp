@@ -1,8 +1,8 @@
 // The documents that a coordinator answers the command line with.
 
-#include <nlohmann/json.hpp>
-
 #include "actors/coordinator_core.hpp"
+
+#include <nlohmann/json.hpp>
 
 namespace fxfarm::actors {
 namespace {

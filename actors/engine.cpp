@@ -1,10 +1,10 @@
 #include "actors/engine.hpp"
 
-#include <caf/send.hpp>
+#include "monitoring/log.hpp"
 
 #include <algorithm>
 
-#include "monitoring/log.hpp"
+#include <caf/send.hpp>
 
 namespace fxfarm::actors {
 namespace {
@@ -60,9 +60,7 @@ void engine_slot::restart_later(const error& why) {
 }
 
 void engine_slot::run(engine_job& job) {
-  auto refuse = [&](error why) {
-    self_->send(owner_, engine_outcome{slot_, job.id, nullptr, {}, std::move(why)});
-  };
+  auto refuse = [&](error why) { self_->send(owner_, engine_outcome{slot_, job.id, nullptr, {}, std::move(why)}); };
   if (!ready_ || job_) return refuse({errc::engine_start, "the engine is not ready for a job"});
   if (auto sent = process_->send(encode_compile(job)); !sent) return refuse(sent.failure());
   process_->set_memory_watch(settings_.memory_bytes);
@@ -150,8 +148,7 @@ void engine_slot::end() {
 }
 
 engine_actor::behavior_type engine_behavior(engine_slot::pointer self, std::size_t slot, engine_owner owner,
-                                            engine_settings settings,
-                                            monitoring::worker_probe* probe) {
+                                            engine_settings settings, monitoring::worker_probe* probe) {
   self->state.start(self, slot, std::move(owner), std::move(settings), probe);
   return {
       [self](engine_job& m) { self->state.run(m); },

@@ -2,14 +2,14 @@
 // One engine slot of a worker: keeps an engine process warm, feeds it one job at a time, ends it past a deadline, and
 // starts another when it dies.
 
-#include <caf/stateful_actor.hpp>
-#include <caf/typed_actor.hpp>
-#include <caf/typed_event_based_actor.hpp>
-
 #include "actors/engine_frames.hpp"
 #include "actors/messages.hpp"
 #include "monitoring/metrics.hpp"
 #include "runtime/engine_process.hpp"
+
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
 
 namespace fxfarm::actors {
 
@@ -29,7 +29,7 @@ struct engine_settings {
 };
 
 class engine_slot {
- public:
+public:
   using pointer = engine_actor::stateful_pointer<engine_slot>;
   static inline const char* name = "engine";
 
@@ -44,7 +44,7 @@ class engine_slot {
   void pass_deadline(const engine_deadline& m);
   void end();
 
- private:
+private:
   void take_report(const engine_report& report);
   void say_hello(const engine_hello& hello);
   void settle_job(blob artifact, std::map<std::string, double> phases, std::optional<error> why);

@@ -1,8 +1,8 @@
 #include "actors/engine_frames.hpp"
 
-#include <msgpack.hpp>
-
 #include "runtime/limits.hpp"
+
+#include <msgpack.hpp>
 
 namespace fxfarm::actors {
 namespace {
@@ -35,7 +35,7 @@ bytes to_body(const msgpack::sbuffer& buffer) {
 
 // A map of an engine's, read field by field; the first thing that is wrong is kept.
 class reader {
- public:
+public:
   explicit reader(const msgpack::object& map, std::string where) : where_(std::move(where)) {
     if (map.type == msgpack::type::MAP) {
       map_ = &map.via.map;
@@ -94,7 +94,7 @@ class reader {
 
   const std::string& wrong() const { return wrong_; }
 
- private:
+private:
   const msgpack::object* find(std::string_view name, std::optional<msgpack::type::object_type> wanted) {
     if (!map_) return nullptr;
     for (const auto& [key, value] : std::span(map_->ptr, map_->size)) {

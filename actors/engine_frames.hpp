@@ -2,11 +2,11 @@
 // What a worker and an engine process say to each other: msgpack maps with a "type", one per frame.
 // docs/reference/engine-protocol.md describes the exchange for those who write another engine.
 
+#include "actors/messages.hpp"
+
 #include <map>
 #include <string>
 #include <variant>
-
-#include "actors/messages.hpp"
 
 namespace fxfarm::actors {
 

@@ -1,15 +1,15 @@
 #pragma once
 // What actors of one process say to each other. Payloads are shared and immutable, so a message is cheap to pass.
 
-#include <caf/allowed_unsafe_message_type.hpp>
+#include "net/link.hpp"
+#include "runtime/store.hpp"
 
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
-#include "net/link.hpp"
-#include "runtime/store.hpp"
+#include <caf/allowed_unsafe_message_type.hpp>
 
 namespace fxfarm::actors {
 

@@ -1,9 +1,9 @@
 #include "actors/output.hpp"
 
-#include <caf/send.hpp>
-
 #include "runtime/keys.hpp"
 #include "runtime/limits.hpp"
+
+#include <caf/send.hpp>
 
 namespace fxfarm::actors {
 namespace {
@@ -169,8 +169,7 @@ void output_state::finish_load(const load_result& m) {
     send(std::move(report));
     if (!useless.stage_keys.empty()) send(std::move(useless));
   } else {
-    const bool again =
-        outcome.failure().code == errc::corrupt && load_attempts_[m.stage] < limits::load_attempts_max;
+    const bool again = outcome.failure().code == errc::corrupt && load_attempts_[m.stage] < limits::load_attempts_max;
     report.error = to_string(outcome.failure().code);
     plan_.mark_load_failed(m.stage, again);
     s.state = again ? stage_state::waiting : stage_state::failed;

@@ -1,22 +1,22 @@
 #pragma once
-// One graph of a client: ranks its stages, hands the best that is ready to the loader, tells the board. It asks the farm
-// again after an outage, and for a fresh artifact when one cannot be loaded.
-
-#include <caf/stateful_actor.hpp>
-#include <caf/typed_actor.hpp>
-#include <caf/typed_event_based_actor.hpp>
+// One graph of a client: ranks its stages, hands the best that is ready to the loader, tells the board. It asks the
+// farm again after an outage, and for a fresh artifact when one cannot be loaded.
 
 #include "actors/board.hpp"
 #include "actors/messages.hpp"
 #include "runtime/stage_plan.hpp"
 
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
 namespace fxfarm::actors {
 
-using output_actor =
-    caf::typed_actor<caf::reacts_to<farm_message>, caf::reacts_to<resubscribe>, caf::reacts_to<farm_lost>,
-                     caf::reacts_to<load_result>, caf::reacts_to<tick>>;
+using output_actor = caf::typed_actor<caf::reacts_to<farm_message>, caf::reacts_to<resubscribe>,
+                                      caf::reacts_to<farm_lost>, caf::reacts_to<load_result>, caf::reacts_to<tick>>;
 // Whoever links output actors to farms, in practice the client actor.
-using output_owner = caf::typed_actor<caf::reacts_to<to_farm>, caf::reacts_to<fall_back>, caf::reacts_to<graph_settled>>;
+using output_owner =
+    caf::typed_actor<caf::reacts_to<to_farm>, caf::reacts_to<fall_back>, caf::reacts_to<graph_settled>>;
 
 struct output_options {
   std::uint64_t id = 0;
@@ -30,7 +30,7 @@ struct output_options {
 };
 
 class output_state {
- public:
+public:
   using pointer = output_actor::stateful_pointer<output_state>;
   static inline const char* name = "output";
 
@@ -42,7 +42,7 @@ class output_state {
   void finish_load(const load_result& m);
   void ask_again();
 
- private:
+private:
   void on(const net::need_graph& m);
   void on(const net::stage_progress& m);
   void on(const net::stage_ready& m, const blob& artifact);

@@ -1,19 +1,19 @@
 #pragma once
 // From a socket thread to an actor: one actor message for each batch.
 
-#include <caf/send.hpp>
+#include "actors/messages.hpp"
 
 #include <memory>
 #include <mutex>
 
-#include "actors/messages.hpp"
+#include <caf/send.hpp>
 
 namespace fxfarm::actors {
 
 // The socket may come to life before the actor that uses it; what arrives until `bind` is kept.
 template <class Handle>
 class relay {
- public:
+public:
   void bind(Handle target) {
     std::lock_guard lock(mutex_);
     target_ = std::move(target);
@@ -39,7 +39,7 @@ class relay {
     };
   }
 
- private:
+private:
   void pass(net::inbound_batch batch) {
     caf::anon_send(target_, link_events{std::make_shared<const net::inbound_batch>(std::move(batch))});
   }

@@ -1,11 +1,11 @@
 #pragma once
 // The store behind an actor, so that disk and remote tiers never hold up the coordinator.
 
+#include "actors/messages.hpp"
+
 #include <caf/replies_to.hpp>
 #include <caf/typed_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
-
-#include "actors/messages.hpp"
 
 namespace fxfarm::actors {
 

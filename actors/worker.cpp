@@ -1,8 +1,8 @@
 #include "actors/worker.hpp"
 
-#include <algorithm>
-
 #include "monitoring/log.hpp"
+
+#include <algorithm>
 
 namespace fxfarm::actors {
 namespace {
@@ -72,7 +72,7 @@ void worker_slots::start_waiting() {
     slot.job = std::move(waiting_.front());
     waiting_.pop_front();
     const auto& what = slot.job->what;
-        self_->send(slot.engine, engine_job{what.id, what.name, what.stage, what.target, slot.job->graph,
+    self_->send(slot.engine, engine_job{what.id, what.name, what.stage, what.target, slot.job->graph,
                                         std::chrono::milliseconds(what.deadline_ms)});
   }
 }

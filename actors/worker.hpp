@@ -1,15 +1,16 @@
 #pragma once
-// The worker: offers its slots to every coordinator, runs jobs in engines, keeps their leases alive, sends results back.
+// The worker: offers its slots to every coordinator, runs jobs in engines, keeps their leases alive, sends results
+// back.
 
-#include <caf/stateful_actor.hpp>
-#include <caf/typed_actor.hpp>
-#include <caf/typed_event_based_actor.hpp>
+#include "actors/engine.hpp"
 
 #include <deque>
 #include <functional>
 #include <set>
 
-#include "actors/engine.hpp"
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
 
 namespace fxfarm::actors {
 
@@ -23,11 +24,11 @@ struct worker_options {
   engine_settings engine;
   std::chrono::milliseconds lease_renewal = limits::job_lease / 3;
   monitoring::worker_probe* probe = nullptr;  // outlives the actor
-  std::function<void()> on_end;  // called once, on an actor thread, when it has drained
+  std::function<void()> on_end;               // called once, on an actor thread, when it has drained
 };
 
 class worker_slots {
- public:
+public:
   using pointer = worker_actor::stateful_pointer<worker_slots>;
   static inline const char* name = "worker";
 
@@ -39,7 +40,7 @@ class worker_slots {
   void renew_leases();
   void begin_drain(bool at_once);
 
- private:
+private:
   struct accepted_job {
     net::peer_id coordinator;
     net::job what;

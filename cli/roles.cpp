@@ -1,16 +1,16 @@
 #include "cli/roles.hpp"
 
-#include <fcntl.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include "cli/service.hpp"
+#include "monitoring/log.hpp"
+#include "runtime/process_lock.hpp"
 
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 
-#include "cli/service.hpp"
-#include "monitoring/log.hpp"
-#include "runtime/process_lock.hpp"
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace fxfarm::cli {
 namespace {
@@ -21,8 +21,8 @@ std::string joined(const std::vector<std::string>& texts) {
   return out;
 }
 
-// The caller's process goes on as the parent and ends; the child, in a session of its own, is the farm. Must come before
-// any thread.
+// The caller's process goes on as the parent and ends; the child, in a session of its own, is the farm. Must come
+// before any thread.
 result<void> detach(const std::string& log_file) {
   const int log_fd = ::open(log_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (log_fd < 0) return {errc::io, "log " + log_file + ": " + std::strerror(errno)};
@@ -41,7 +41,7 @@ result<void> detach(const std::string& log_file) {
 
 // What a local farm leaves in the file system while it runs.
 class socket_files {
- public:
+public:
   explicit socket_files(std::string socket, std::string log) : socket_(std::move(socket)), log_(std::move(log)) {}
   ~socket_files() {
     ::unlink(socket_.c_str());
@@ -49,7 +49,7 @@ class socket_files {
   }
   socket_files(const socket_files&) = delete;
 
- private:
+private:
   std::string socket_;
   std::string log_;
 };
@@ -73,8 +73,7 @@ result<void> run_worker(const worker_config& config) {
   if (!host) return host.failure();
   auto worker = worker_half::start(**host, {config, config.coordinators, config.name});
   if (!worker) return worker.failure();
-  log::info("worker ready",
-            {{"coordinators", joined(config.coordinators)}, {"metrics", (*host)->metrics_address()}});
+  log::info("worker ready", {{"coordinators", joined(config.coordinators)}, {"metrics", (*host)->metrics_address()}});
   log::info("stopping", {{"why", (*host)->stop().wait()}});
   (*worker)->drain();
   return {};

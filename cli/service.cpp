@@ -1,10 +1,10 @@
 #include "cli/service.hpp"
 
-#include <unistd.h>
-
 #include "fxfarm_version.hpp"
 #include "monitoring/log.hpp"
 #include "runtime/store.hpp"
+
+#include <unistd.h>
 
 namespace fxfarm::cli {
 namespace {

@@ -1,10 +1,6 @@
 #pragma once
 // What every role's process has: signals, log, metrics, actors. And the two halves that roles are made of.
 
-#include <future>
-#include <memory>
-#include <string>
-
 #include "actors/coordinator.hpp"
 #include "actors/relay.hpp"
 #include "actors/system.hpp"
@@ -15,11 +11,15 @@
 #include "net/router.hpp"
 #include "runtime/config.hpp"
 
+#include <future>
+#include <memory>
+#include <string>
+
 namespace fxfarm::cli {
 
 // Order matters: signals are taken over before any thread starts, actors end before what they use.
 class service {
- public:
+public:
   // Errors: bad_config for the log, io for a metrics address that cannot be had.
   static result<std::unique_ptr<service>> start(const std::string& role, const common_config& config,
                                                 const std::string& metrics_address);
@@ -29,7 +29,7 @@ class service {
   std::string metrics_address() const { return exposer_ ? exposer_->address() : "off"; }
   caf::actor_system& actors() { return *system_; }
 
- private:
+private:
   service() = default;
 
   std::unique_ptr<stop_order> stop_;
@@ -41,7 +41,7 @@ class service {
 
 // A coordinator with its store and its socket.
 class coordinator_half {
- public:
+public:
   struct options {
     farm_config farm;
     std::vector<std::string> endpoints;
@@ -56,7 +56,7 @@ class coordinator_half {
   // Finishes what runs, within limits::drain_max, and ends.
   void drain();
 
- private:
+private:
   coordinator_half() = default;
 
   service* host_ = nullptr;
@@ -69,7 +69,7 @@ class coordinator_half {
 
 // A worker with its engines and its links.
 class worker_half {
- public:
+public:
   struct options {
     engine_config engine;
     std::vector<std::string> coordinators;
@@ -81,7 +81,7 @@ class worker_half {
   void drain();
   const net::link_counters& counters() const { return dialer_->counters(); }
 
- private:
+private:
   worker_half() = default;
 
   std::shared_ptr<actors::relay<actors::worker_actor>> inbox_;

@@ -1,9 +1,5 @@
 #include "client/client.hpp"
 
-#include <unistd.h>
-
-#include <atomic>
-
 #include "actors/client.hpp"
 #include "actors/relay.hpp"
 #include "actors/system.hpp"
@@ -12,6 +8,10 @@
 #include "net/dialer.hpp"
 #include "runtime/digest.hpp"
 #include "runtime/limits.hpp"
+
+#include <atomic>
+
+#include <unistd.h>
 
 namespace fxfarm {
 namespace {
@@ -22,7 +22,7 @@ using actors::client_actor;
 constexpr std::size_t actor_threads = 1;
 
 class dialed_farms final : public actors::farm_links {
- public:
+public:
   explicit dialed_farms(std::unique_ptr<net::dialer> dialer) : dialer_(std::move(dialer)) {}
 
   void send(const net::peer_id& to, net::message what, blob attachment) override {
@@ -33,7 +33,7 @@ class dialed_farms final : public actors::farm_links {
   void disconnect(const std::string& endpoint) override { dialer_->disconnect(endpoint); }
   void stop() { dialer_->stop(); }
 
- private:
+private:
   std::unique_ptr<net::dialer> dialer_;
 };
 

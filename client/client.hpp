@@ -5,14 +5,14 @@
 // Threads: every function may be called from any thread. A client does not survive fork(): in the child, leak it
 // (`abandon`) and start a new one.
 
+#include "runtime/client_types.hpp"
+
 #include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "runtime/client_types.hpp"
 
 namespace fxfarm {
 
@@ -28,7 +28,7 @@ struct client_options {
 };
 
 class client {
- public:
+public:
   // `load` is called on an actor thread when an artifact is there; it must hand the task to a thread of its own.
   // Errors: bad_input for options that cannot be used. An unreachable farm is no error; it shows in graphs().
   static result<std::unique_ptr<client>> start(client_options options, std::function<void(load_task)> load);
@@ -43,8 +43,8 @@ class client {
   void release(std::uint64_t graph);
 
   // Waits until every graph submitted so far has reached the stage of that name (empty: the last of its plan) or failed
-  // for good. False when `timeout` passes first, or when a graph failed to reach it. Waits at most `timeout`; call it in slices to react
-  // to signals.
+  // for good. False when `timeout` passes first, or when a graph failed to reach it. Waits at most `timeout`; call it
+  // in slices to react to signals.
   using wait_result = fxfarm::wait_result;
   wait_result wait(const std::string& stage, std::chrono::milliseconds timeout);
 
@@ -56,7 +56,7 @@ class client {
   // In the child of a fork: forget everything without touching threads that are not there.
   void abandon();
 
- private:
+private:
   struct impl;
   explicit client(std::unique_ptr<impl> i);
   std::unique_ptr<impl> impl_;

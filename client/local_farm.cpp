@@ -1,5 +1,10 @@
 #include "client/local_farm.hpp"
 
+#include "runtime/limits.hpp"
+
+#include <cerrno>
+#include <cstring>
+
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -8,35 +13,30 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
-
-#include "runtime/limits.hpp"
-
 extern char** environ;
 
 namespace fxfarm {
 namespace {
 
 class file_actions {
- public:
+public:
   file_actions() { posix_spawn_file_actions_init(&actions_); }
   ~file_actions() { posix_spawn_file_actions_destroy(&actions_); }
   file_actions(const file_actions&) = delete;
   posix_spawn_file_actions_t* get() { return &actions_; }
 
- private:
+private:
   posix_spawn_file_actions_t actions_;
 };
 
 class spawn_attributes {
- public:
+public:
   spawn_attributes() { posix_spawnattr_init(&attributes_); }
   ~spawn_attributes() { posix_spawnattr_destroy(&attributes_); }
   spawn_attributes(const spawn_attributes&) = delete;
   posix_spawnattr_t* get() { return &attributes_; }
 
- private:
+private:
   posix_spawnattr_t attributes_;
 };
 
@@ -59,8 +59,7 @@ result<pid_t> spawn(const std::vector<std::string>& command) {
   sigfillset(&all);
   posix_spawnattr_setsigmask(attributes.get(), &none);
   posix_spawnattr_setsigdefault(attributes.get(), &all);
-  posix_spawnattr_setflags(attributes.get(),
-                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+  posix_spawnattr_setflags(attributes.get(), POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
 
   pid_t pid = -1;
   if (int failed = posix_spawnp(&pid, argv[0], files.get(), attributes.get(), argv.data(), environ)) {
@@ -94,9 +93,9 @@ result<void> start_local_farm(const std::vector<std::string>& command) {
     if (errno != EINTR) return {};
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
-  return {errc::io, command.front() + (WIFEXITED(status)
-                                           ? " exited with " + std::to_string(WEXITSTATUS(status))
-                                           : " was killed by signal " + std::to_string(WTERMSIG(status)))};
+  return {errc::io,
+          command.front() + (WIFEXITED(status) ? " exited with " + std::to_string(WEXITSTATUS(status))
+                                               : " was killed by signal " + std::to_string(WTERMSIG(status)))};
 }
 
 }  // namespace fxfarm

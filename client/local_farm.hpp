@@ -1,16 +1,17 @@
 #pragma once
 // Starting the local farm of this user and host.
 
+#include "runtime/error.hpp"
+
 #include <string>
 #include <vector>
 
-#include "runtime/error.hpp"
-
 namespace fxfarm {
 
-// Runs `command`, which detaches itself from us (`fxfarm local --detach`) and ends at once when another local farm already
-// serves the socket; so any number of processes may call this at any time. Returns when the command's first process has
-// ended, at most limits::local_start_max later. Errors: engine_start-like failures as `io` (it cannot be run) or `timeout`.
+// Runs `command`, which detaches itself from us (`fxfarm local --detach`) and ends at once when another local farm
+// already serves the socket; so any number of processes may call this at any time. Returns when the command's first
+// process has ended, at most limits::local_start_max later. Errors: engine_start-like failures as `io` (it cannot be
+// run) or `timeout`.
 result<void> start_local_farm(const std::vector<std::string>& command);
 
 }  // namespace fxfarm

@@ -74,11 +74,12 @@ struct coordinator_probe::impl {
       {"fxfarm_load_failures_total", "Artifacts that clients could not load.", {"code"}, "load_failures"},
       {{"load_failed"}}};
   histograms artifacts{book, {"fxfarm_artifact_bytes", "Size of the artifacts made.", {}, "artifact_bytes"}};
-  gauges jobs{book, {"fxfarm_jobs", "Jobs by state.", {"state"}, "jobs_now", 0},
+  gauges jobs{book,
+              {"fxfarm_jobs", "Jobs by state.", {"state"}, "jobs_now", 0},
               {{"wants_graph"}, {"queued"}, {"running"}, {"storing"}}};
-  gauges workers{
-      book, {"fxfarm_workers", "Workers by state.", {"state"}, "workers_now", 0},
-      {{"starting"}, {"idle"}, {"busy"}, {"draining"}, {"unavailable"}}};
+  gauges workers{book,
+                 {"fxfarm_workers", "Workers by state.", {"state"}, "workers_now", 0},
+                 {{"starting"}, {"idle"}, {"busy"}, {"draining"}, {"unavailable"}}};
 };
 
 coordinator_probe::coordinator_probe(family_book& book) : impl_(std::make_unique<impl>(book)) {}

@@ -30,12 +30,12 @@ public:
   ~coordinator_probe();
 
   void lookup_received();
-  void joined();                             // a lookup found its job in flight
-  void stage_served(std::string_view source);  // "memory", "disk", or "job" when it has just been made
-  void stage_refused(std::string_view code);   // a client was told that a stage will not come; errc by name
+  void joined();                                // a lookup found its job in flight
+  void stage_served(std::string_view source);   // "memory", "disk", or "job" when it has just been made
+  void stage_refused(std::string_view code);    // a client was told that a stage will not come; errc by name
   void message_refused(std::string_view role);  // a peer of that role may not send such a message, or it was malformed
-  void artifact_refused();                     // a client could not use a stored artifact and asked for another
-  void result_refused();                       // a worker's result for a job it held no lease on
+  void artifact_refused();                      // a client could not use a stored artifact and asked for another
+  void result_refused();                        // a worker's result for a job it held no lease on
   void graph_received(double bytes);
   void job_queued();
   void job_started();

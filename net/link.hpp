@@ -1,21 +1,22 @@
 #pragma once
 // What actors see of the network: events that come in, and an interface to send with. No sockets here.
 
+#include "net/messages.hpp"
+#include "runtime/bytes.hpp"
+#include "runtime/error.hpp"
+
 #include <functional>
 #include <string>
 #include <variant>
 #include <vector>
-
-#include "net/messages.hpp"
-#include "runtime/bytes.hpp"
-#include "runtime/error.hpp"
 
 namespace fxfarm::net {
 
 // A coordinator's peer, by an id that is never used again; a client's or worker's peer, by its endpoint.
 using peer_id = std::string;
 
-// The handshake with a peer is complete. `who` is its hello (at a coordinator), or holds the coordinator's id and build.
+// The handshake with a peer is complete. `who` is its hello (at a coordinator), or holds the coordinator's id and
+// build.
 struct peer_up {
   hello who;
 };
@@ -36,10 +37,10 @@ using inbound_batch = std::vector<inbound>;
 // Called on the socket thread; must be quick and must not throw. Actors' composition roots send themselves a message.
 using inbound_sink = std::function<void(inbound_batch)>;
 
-// Sends to peers. Thread-safe, never blocks. What is sent to a peer that is not up is dropped: peer_down tells, and whoever
-// needs an answer has a deadline. A peer that is too slow for its bounds is dropped with `too_large`.
+// Sends to peers. Thread-safe, never blocks. What is sent to a peer that is not up is dropped: peer_down tells, and
+// whoever needs an answer has a deadline. A peer that is too slow for its bounds is dropped with `too_large`.
 class outbound {
- public:
+public:
   virtual ~outbound() = default;
   // Messages to one peer keep their order among themselves; one with an attachment arrives when its last byte has.
   virtual void send(const peer_id& to, message what, blob attachment = nullptr) = 0;

@@ -1,20 +1,20 @@
 #pragma once
-// Every message of the wire, declared once. A message is a struct with a tag and one function that names its fields; the
-// codec does the rest. On the wire: {"type": tag, "body": {field: value, ...}} and, when bytes follow in a stream,
-// "attachment": {"stream": id, "size": bytes, "digest": hex}. Unknown fields are ignored, missing ones keep the defaults
-// that stand here.
+// Every message of the wire, declared once. A message is a struct with a tag and one function that names its fields;
+// the codec does the rest. On the wire: {"type": tag, "body": {field: value, ...}} and, when bytes follow in a stream,
+// "attachment": {"stream": id, "size": bytes, "digest": hex}. Unknown fields are ignored, missing ones keep the
+// defaults that stand here.
 //
 // docs/reference/wire.md tells the order in which they are exchanged.
+
+#include "runtime/bytes.hpp"
+#include "runtime/platform.hpp"
+#include "runtime/stage.hpp"
 
 #include <cstdint>
 #include <map>
 #include <string>
 #include <variant>
 #include <vector>
-
-#include "runtime/bytes.hpp"
-#include "runtime/platform.hpp"
-#include "runtime/stage.hpp"
 
 namespace fxfarm::net {
 
@@ -28,11 +28,11 @@ struct hello {
   static constexpr std::string_view tag = "hello";
   std::string magic{wire_magic};
   unsigned version = wire_version;
-  std::string role;      // "client", "worker" or "operator"
-  std::string id;        // unique for the life of the process
-  std::string host;      // for people
+  std::string role;       // "client", "worker" or "operator"
+  std::string id;         // unique for the life of the process
+  std::string host;       // for people
   std::uint64_t pid = 0;  // for people
-  std::string build;     // fxfarm's version, for people
+  std::string build;      // fxfarm's version, for people
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -143,8 +143,8 @@ struct lookup {
   std::string name;   // for people, such as "GPT2Model.forward/0"
   stage_list stages;  // worst to best
   platform target;
-  std::string space;           // namespace of the client, for fairness and access
-  std::uint64_t graph_bytes = 0;  // what NeedGraph would bring
+  std::string space;                 // namespace of the client, for fairness and access
+  std::uint64_t graph_bytes = 0;     // what NeedGraph would bring
   std::vector<std::string> refused;  // stage keys whose stored artifact this client found corrupt: compile them again
 
   template <class Self, class F>
@@ -251,10 +251,10 @@ struct switched {
   static constexpr std::string_view tag = "switched";
   std::string graph_key;
   std::string stage_key;
-  std::string stage;                 // name
+  std::string stage;  // name
   double request_to_switch_seconds = 0;
   double load_seconds = 0;
-  std::string error;                 // empty: it was switched in
+  std::string error;  // empty: it was switched in
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -272,12 +272,13 @@ struct switched {
 // What the worker can do. Sent after the handshake and when anything of it changes.
 struct worker_offer {
   static constexpr std::string_view tag = "worker_offer";
-  std::string name;              // for people
-  platform runs_on;              // what its engines reported; torch is empty until one has
-  unsigned slots = 0;            // engines that can take a job, in all
-  std::vector<std::string> running;  // job ids under this worker's leases, so that a restarted coordinator learns of them
-  bool draining = false;         // finishes what it has, takes no more
-  std::string problem;           // why there are no slots, when that is a fault ("engine_start: no module named torch")
+  std::string name;    // for people
+  platform runs_on;    // what its engines reported; torch is empty until one has
+  unsigned slots = 0;  // engines that can take a job, in all
+  std::vector<std::string>
+      running;            // job ids under this worker's leases, so that a restarted coordinator learns of them
+  bool draining = false;  // finishes what it has, takes no more
+  std::string problem;    // why there are no slots, when that is a fault ("engine_start: no module named torch")
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {

@@ -1,17 +1,17 @@
 #pragma once
 // What a client tells about its graphs, and what it is told. See client/client.hpp.
 
+#include "runtime/bytes.hpp"
+#include "runtime/error.hpp"
+#include "runtime/platform.hpp"
+#include "runtime/stage.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "runtime/bytes.hpp"
-#include "runtime/error.hpp"
-#include "runtime/platform.hpp"
-#include "runtime/stage.hpp"
 
 namespace fxfarm {
 

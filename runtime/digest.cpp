@@ -1,9 +1,9 @@
 #include "runtime/digest.hpp"
 
-#include <sodium.h>
-
 #include <algorithm>
 #include <array>
+
+#include <sodium.h>
 
 namespace fxfarm {
 namespace {
@@ -31,9 +31,8 @@ std::string digest_hex(byte_view data) {
 }
 
 bool is_digest(std::string_view text) {
-  return text.size() == digest_hex_chars && std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
+  return text.size() == digest_hex_chars &&
+         std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 struct digest_builder::state {

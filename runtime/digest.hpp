@@ -2,11 +2,11 @@
 // Content digests: BLAKE2b with 32 bytes of output (RFC 7693), as libsodium computes it; written as 64 hex digits.
 // Python computes the same as hashlib.blake2b(data, digest_size=32).
 
+#include "runtime/bytes.hpp"
+
 #include <memory>
 #include <string>
 #include <string_view>
-
-#include "runtime/bytes.hpp"
 
 namespace fxfarm {
 
@@ -21,7 +21,7 @@ bool is_digest(std::string_view text);
 // Digest of a stream or of several fields. Each field is hashed with its length before it, so that ("ab", "c") and
 // ("a", "bc") differ.
 class digest_builder {
- public:
+public:
   digest_builder();
   ~digest_builder();
   digest_builder(const digest_builder&) = delete;
@@ -31,7 +31,7 @@ class digest_builder {
   digest_builder& field(std::string_view content);  // length (8 bytes, little endian), then content
   std::string finish();                             // call once
 
- private:
+private:
   struct state;
   std::unique_ptr<state> state_;
 };

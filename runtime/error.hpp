@@ -56,7 +56,7 @@ std::string to_string(const error& e);
 // A value or the error that stood in its way. Reading the wrong side is a bug of the caller's.
 template <class T>
 class [[nodiscard]] result {
- public:
+public:
   result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
   result(error e) : state_(std::in_place_index<1>, std::move(e)) {}
   result(errc code, std::string message) : result(fxfarm::error{code, std::move(message)}) {}
@@ -75,14 +75,14 @@ class [[nodiscard]] result {
 
   const fxfarm::error& failure() const { return std::get<1>(state_); }
 
- private:
+private:
   std::variant<T, fxfarm::error> state_;
 };
 
 // Success without a value, or an error.
 template <>
 class [[nodiscard]] result<void> {
- public:
+public:
   result() = default;
   result(error e) : error_(std::move(e)), ok_(false) {}
   result(errc code, std::string message) : result(fxfarm::error{code, std::move(message)}) {}
@@ -91,7 +91,7 @@ class [[nodiscard]] result<void> {
   explicit operator bool() const { return ok_; }
   const fxfarm::error& failure() const { return error_; }
 
- private:
+private:
   fxfarm::error error_{errc::none, {}};
   bool ok_ = true;
 };

@@ -1,12 +1,12 @@
 #pragma once
 // What people may ask about graphs: the last known state of each stage, bounded in number, oldest forgotten first.
 
+#include "runtime/limits.hpp"
+
 #include <list>
 #include <string>
 #include <unordered_map>
 #include <vector>
-
-#include "runtime/limits.hpp"
 
 namespace fxfarm {
 
@@ -27,7 +27,7 @@ struct graph_entry {
 };
 
 class graph_book {
- public:
+public:
   explicit graph_book(std::size_t graphs_max = limits::graphs_remembered_max) : graphs_max_(graphs_max) {}
 
   // The entry of a stage, made when it is new; its graph becomes the youngest.
@@ -39,7 +39,7 @@ class graph_book {
   // Youngest first.
   const std::list<graph_entry>& graphs() const { return order_; }
 
- private:
+private:
   std::size_t graphs_max_;
   std::list<graph_entry> order_;
   std::unordered_map<std::string, std::list<graph_entry>::iterator> index_;

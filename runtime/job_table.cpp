@@ -194,8 +194,8 @@ job_setback job_table::set_back(job_record& job, error why, time_point now) {
   const std::string stage_key = job.request.stage_key;
   if (job.subscribers.empty() || !worth_retrying(why.code)) return give_up(stage_key, std::move(why), now);
   if (job.attempts >= bounds_.attempts_max) {
-    error last{errc::quarantined, "given up after " + std::to_string(job.attempts) + " attempts, the last: " +
-                                      to_string(why)};
+    error last{errc::quarantined,
+               "given up after " + std::to_string(job.attempts) + " attempts, the last: " + to_string(why)};
     return give_up(stage_key, std::move(last), now);
   }
   job_setback out{stage_key, job.worker, job.attempt, std::move(why), true, job.request.graph_key, {}};
@@ -209,8 +209,12 @@ job_setback job_table::set_back(job_record& job, error why, time_point now) {
 
 job_setback job_table::give_up(const std::string& stage_key, error why, time_point now) {
   const auto& job = jobs_.at(stage_key);
-  job_setback out{stage_key, job.worker,           job.attempt,
-                  why,       false,                job.request.graph_key,
+  job_setback out{stage_key,
+                  job.worker,
+                  job.attempt,
+                  why,
+                  false,
+                  job.request.graph_key,
                   {job.subscribers.begin(), job.subscribers.end()}};
   if (worth_remembering(why.code)) remember_failure(stage_key, why, now);
   erase(stage_key);

@@ -6,8 +6,13 @@
 //        │                           ▲                 │
 //        └── expire: failed          └── retried ◄─────┴── failed, lease lost, deadline ──► failed
 //
-// A failed job leaves the table; its reason is remembered for a while, so that a graph that cannot be compiled, or kills
-// every engine, is answered at once and not tried by the next rank.
+// A failed job leaves the table; its reason is remembered for a while, so that a graph that cannot be compiled, or
+// kills every engine, is answered at once and not tried by the next rank.
+
+#include "runtime/error.hpp"
+#include "runtime/limits.hpp"
+#include "runtime/platform.hpp"
+#include "runtime/stage.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -18,11 +23,6 @@
 #include <string>
 #include <unordered_map>
 #include <vector>
-
-#include "runtime/error.hpp"
-#include "runtime/limits.hpp"
-#include "runtime/platform.hpp"
-#include "runtime/stage.hpp"
 
 namespace fxfarm {
 
@@ -45,9 +45,9 @@ struct job_record {
   job_request request;
   job_state state = job_state::wants_graph;
   std::set<std::string> subscribers;
-  unsigned attempts = 0;   // started so far
-  std::string worker;      // while running or storing
-  std::string attempt;     // id of the running attempt
+  unsigned attempts = 0;  // started so far
+  std::string worker;     // while running or storing
+  std::string attempt;    // id of the running attempt
   time_point created;
   time_point queued_at;
   time_point started_at;
@@ -73,18 +73,18 @@ struct job_setback {
   std::string worker;   // that had it, empty if none
   std::string attempt;  // that ended, empty if none
   error why;
-  bool retried = false;                  // queued again; otherwise it failed for good and left the table
+  bool retried = false;  // queued again; otherwise it failed for good and left the table
   std::string graph_key;
   std::vector<std::string> subscribers;  // to be told, when it failed for good
 };
 
 class job_table {
- public:
+public:
   // `attempt_prefix` makes attempt ids unique among coordinators and restarts.
   explicit job_table(std::string attempt_prefix, job_limits bounds = {});
 
-  // Asks for a job on behalf of `peer`. Returns true when the job is new (it wants its graph), false when it was joined.
-  // Errors: the remembered reason of a failure; `busy` when a bound is reached.
+  // Asks for a job on behalf of `peer`. Returns true when the job is new (it wants its graph), false when it was
+  // joined. Errors: the remembered reason of a failure; `busy` when a bound is reached.
   result<bool> admit(const job_request& request, const std::string& peer, time_point now);
 
   // The graph is here: returns the jobs that are thereby queued.
@@ -130,7 +130,7 @@ class job_table {
   std::map<job_state, std::size_t> count_by_state() const { return counts_; }
   bool empty() const { return jobs_.empty(); }
 
- private:
+private:
   job_record* held(const std::string& worker, const std::string& attempt);
   job_setback set_back(job_record& job, error why, time_point now);
   job_setback give_up(const std::string& stage_key, error why, time_point now);
@@ -149,10 +149,10 @@ class job_table {
   std::uint64_t attempts_made_ = 0;
   std::map<job_state, std::size_t> counts_{
       {job_state::wants_graph, 0}, {job_state::queued, 0}, {job_state::running, 0}, {job_state::storing, 0}};
-  std::unordered_map<std::string, job_record> jobs_;                            // by stage key
-  std::unordered_map<std::string, std::set<std::string>> by_graph_;             // graph key -> stage keys
-  std::unordered_map<std::string, std::string> by_attempt_;                     // attempt -> stage key
-  std::unordered_map<std::string, std::set<std::string>> by_peer_;              // peer -> stage keys it waits for
+  std::unordered_map<std::string, job_record> jobs_;                 // by stage key
+  std::unordered_map<std::string, std::set<std::string>> by_graph_;  // graph key -> stage keys
+  std::unordered_map<std::string, std::string> by_attempt_;          // attempt -> stage key
+  std::unordered_map<std::string, std::set<std::string>> by_peer_;   // peer -> stage keys it waits for
   std::unordered_map<std::string, failure> failures_;
   std::deque<std::string> failure_order_;  // oldest first
 };

@@ -14,53 +14,53 @@ inline constexpr std::size_t KiB = 1024;
 inline constexpr std::size_t MiB = 1024 * KiB;
 
 // The wire.
-inline constexpr std::size_t frame_bytes_max = 1 * MiB;          // one ZeroMQ message
-inline constexpr std::size_t chunk_bytes = 256 * KiB;            // payload of one chunk
-inline constexpr std::size_t credit_bytes_window = 4 * MiB;      // unacknowledged bytes of one stream
-inline constexpr std::size_t attachment_bytes_max = 1024 * MiB;  // one graph or artifact
-inline constexpr std::size_t streams_per_peer_max = 64;          // open streams in each direction; more wait in line
+inline constexpr std::size_t frame_bytes_max = 1 * MiB;            // one ZeroMQ message
+inline constexpr std::size_t chunk_bytes = 256 * KiB;              // payload of one chunk
+inline constexpr std::size_t credit_bytes_window = 4 * MiB;        // unacknowledged bytes of one stream
+inline constexpr std::size_t attachment_bytes_max = 1024 * MiB;    // one graph or artifact
+inline constexpr std::size_t streams_per_peer_max = 64;            // open streams in each direction; more wait in line
 inline constexpr std::size_t peer_backlog_bytes_max = 2048 * MiB;  // attachments that wait to be sent to one peer
-inline constexpr std::size_t peer_messages_max = 10'000;         // messages that wait to be sent to one peer
-inline constexpr std::size_t peers_max = 100'000;                // connections of one coordinator
-inline constexpr std::size_t inbound_batch_max = 256;            // messages drained before the actor is told
-inline constexpr std::size_t socket_messages_max = 64;           // messages of one peer inside ZeroMQ, in each direction
-inline constexpr std::size_t list_items_max = 10'000;            // a list or map in a message
-inline constexpr std::size_t message_depth_max = 8;              // maps and lists inside each other
+inline constexpr std::size_t peer_messages_max = 10'000;           // messages that wait to be sent to one peer
+inline constexpr std::size_t peers_max = 100'000;                  // connections of one coordinator
+inline constexpr std::size_t inbound_batch_max = 256;              // messages drained before the actor is told
+inline constexpr std::size_t socket_messages_max = 64;  // messages of one peer inside ZeroMQ, in each direction
+inline constexpr std::size_t list_items_max = 10'000;   // a list or map in a message
+inline constexpr std::size_t message_depth_max = 8;     // maps and lists inside each other
 inline constexpr auto heartbeat_period = 2s;
 inline constexpr auto peer_silence_max = 10s;       // silence after which a peer counts as gone
 inline constexpr auto handshake_timeout = 5s;       // from a connection's first byte to its hello
 inline constexpr auto stream_silence_max = 20s;     // a stream that makes no progress for so long is given up
 inline constexpr auto reconnect_delay_min = 100ms;  // doubles with jitter up to the next
 inline constexpr auto reconnect_delay_max = 10s;
-inline constexpr auto goodbye_linger = 100ms;       // how long a closing socket may take to send what it holds
+inline constexpr auto goodbye_linger = 100ms;  // how long a closing socket may take to send what it holds
 
 // Requests.
 inline constexpr std::size_t stages_per_graph_max = 16;
-inline constexpr std::size_t text_bytes_max = 4 * KiB;    // a name, a reason, an option value
-inline constexpr std::size_t socket_path_bytes_max = 107;  // what sockaddr_un::sun_path holds, less its terminator
-inline constexpr std::size_t config_bytes_max = 1 * MiB;  // a configuration file
+inline constexpr std::size_t text_bytes_max = 4 * KiB;      // a name, a reason, an option value
+inline constexpr std::size_t socket_path_bytes_max = 107;   // what sockaddr_un::sun_path holds, less its terminator
+inline constexpr std::size_t config_bytes_max = 1 * MiB;    // a configuration file
 inline constexpr std::size_t report_bytes_max = 512 * KiB;  // a status or statistics document
 inline constexpr std::size_t subscribers_per_job_max = 100'000;
 inline constexpr std::size_t jobs_queued_max = 100'000;
 inline constexpr std::size_t jobs_queued_per_client_max = 10'000;
 inline constexpr std::size_t graph_bytes_held_max = 2048 * MiB;  // graphs that a coordinator keeps for its jobs
-inline constexpr auto graph_wait_max = 30s;     // from NeedGraph to the graph
-inline constexpr auto drain_max = 30s;  // what runs may finish within it after SIGTERM
-inline constexpr auto operator_reply_max = 5s;  // a command line's question
+inline constexpr auto graph_wait_max = 30s;                      // from NeedGraph to the graph
+inline constexpr auto drain_max = 30s;                           // what runs may finish within it after SIGTERM
+inline constexpr auto operator_reply_max = 5s;                   // a command line's question
 
 // Jobs.
-inline constexpr unsigned job_attempts_max = 3;   // then the graph is quarantined for this stage
-inline constexpr auto job_deadline = 1800s;       // wall clock of one compile
-inline constexpr auto job_lease = 15s;            // a worker renews it by heartbeats
-inline constexpr auto no_worker_grace = 2s;       // how long a job waits for the first worker that fits
-inline constexpr auto failure_memory = 600s;      // how long a failed stage is answered from memory
+inline constexpr unsigned job_attempts_max = 3;  // then the graph is quarantined for this stage
+inline constexpr auto job_deadline = 1800s;      // wall clock of one compile
+inline constexpr auto job_lease = 15s;           // a worker renews it by heartbeats
+inline constexpr auto no_worker_grace = 2s;      // how long a job waits for the first worker that fits
+inline constexpr auto failure_memory = 600s;     // how long a failed stage is answered from memory
 inline constexpr std::size_t failures_kept_max = 10'000;
 inline constexpr std::size_t graphs_remembered_max = 1'000;  // finished graphs that `fxfarm graphs` can show
-inline constexpr std::size_t stages_remembered_max = 64;      // of one such graph
+inline constexpr std::size_t stages_remembered_max = 64;     // of one such graph
 
 // Engines.
 inline constexpr std::size_t engine_frame_bytes_max = 1024 * MiB;
-inline constexpr std::size_t engine_frames_queued_max = 64;    // frames that wait for an engine to read them
+inline constexpr std::size_t engine_frames_queued_max = 64;  // frames that wait for an engine to read them
 inline constexpr std::size_t engine_queue_bytes_max = 2048 * MiB;
 inline constexpr std::size_t engine_log_bytes_max = 64 * KiB;  // tail of an engine's stderr that is kept
 inline constexpr auto engine_start_max = 120s;                 // from spawn to ready
@@ -78,9 +78,9 @@ inline constexpr std::size_t store_entries_max = 1'000'000;          // files th
 inline constexpr auto store_temp_age_max = 3600s;                    // an unfinished write this old has no writer
 
 // Client.
-inline constexpr auto local_idle = 300s;         // a local farm leaves after so long without clients and jobs
-inline constexpr auto local_start_max = 15s;     // from spawn to its socket answering
-inline constexpr auto lookup_refresh = 60s;    // a lookup without an end is repeated so often
+inline constexpr auto local_idle = 300s;          // a local farm leaves after so long without clients and jobs
+inline constexpr auto local_start_max = 15s;      // from spawn to its socket answering
+inline constexpr auto lookup_refresh = 60s;       // a lookup without an end is repeated so often
 inline constexpr unsigned load_attempts_max = 2;  // a corrupt artifact is asked for again so often
 
 }  // namespace fxfarm::limits

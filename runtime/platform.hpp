@@ -1,9 +1,9 @@
 #pragma once
 // What an artifact needs to run, and what a worker can compile for.
 
-#include <string>
-
 #include "runtime/error.hpp"
+
+#include <string>
 
 namespace fxfarm {
 

@@ -1,12 +1,12 @@
 #include "runtime/process_lock.hpp"
 
+#include <cerrno>
+#include <cstring>
+
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 
 namespace fxfarm {
 
@@ -24,7 +24,8 @@ result<std::unique_ptr<process_lock>> process_lock::try_take(const std::string& 
       if (held) return std::unique_ptr<process_lock>();
       return why;
     }
-    // The holder before us may have removed the file between our open and our lock: then we hold nothing that others see.
+    // The holder before us may have removed the file between our open and our lock: then we hold nothing that others
+    // see.
     struct stat ours {};
     struct stat there {};
     if (::fstat(fd, &ours) == 0 && ::stat(file.c_str(), &there) == 0 && ours.st_ino == there.st_ino &&

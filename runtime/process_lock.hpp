@@ -1,16 +1,16 @@
 #pragma once
 // A lock among processes, held by whoever serves a socket. It goes with the process, however that ends.
 
+#include "runtime/error.hpp"
+
 #include <memory>
 #include <optional>
 #include <string>
 
-#include "runtime/error.hpp"
-
 namespace fxfarm {
 
 class process_lock {
- public:
+public:
   // Null when another process holds it. Errors: `io` naming the file.
   static result<std::unique_ptr<process_lock>> try_take(const std::string& file);
   // Releases it and removes the file.
@@ -18,7 +18,7 @@ class process_lock {
   process_lock(const process_lock&) = delete;
   process_lock& operator=(const process_lock&) = delete;
 
- private:
+private:
   process_lock(std::string file, int fd) : file_(std::move(file)), fd_(fd) {}
 
   std::string file_;

@@ -1,6 +1,6 @@
 #pragma once
-// Highest random weight hashing (Thaler and Ravishankar, 1998): every client picks the same node for a key without talking
-// to anyone, and when a node leaves only its own keys move.
+// Highest random weight hashing (Thaler and Ravishankar, 1998): every client picks the same node for a key without
+// talking to anyone, and when a node leaves only its own keys move.
 
 #include <string>
 #include <string_view>

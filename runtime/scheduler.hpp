@@ -1,8 +1,11 @@
 #pragma once
-// Decides which queued job goes to which worker. A plain class: no clock, no socket; `order` is what the caller counts up.
+// Decides which queued job goes to which worker. A plain class: no clock, no socket; `order` is what the caller counts
+// up.
 //
 // Jobs are ordered by stage rank (a first stage before anyone's second), then by age. A job goes to the fitting worker
 // with the most free slots.
+
+#include "runtime/platform.hpp"
 
 #include <cstdint>
 #include <map>
@@ -13,12 +16,10 @@
 #include <unordered_map>
 #include <vector>
 
-#include "runtime/platform.hpp"
-
 namespace fxfarm {
 
 class scheduler {
- public:
+public:
   struct worker_offer {
     platform runs_on;
     unsigned slots = 0;
@@ -29,9 +30,9 @@ class scheduler {
     bool starting() const { return runs_on.torch.empty() && problem.empty() && !draining; }
   };
   struct request {
-    std::string job;     // unique
+    std::string job;  // unique
     platform target;
-    unsigned rank = 0;   // 0: a graph's first stage
+    unsigned rank = 0;  // 0: a graph's first stage
   };
   struct assignment {
     std::string job;
@@ -48,8 +49,8 @@ class scheduler {
   // Its slots are gone; the caller deals with the jobs it ran.
   void remove_worker(const std::string& id);
 
-  // Success when some worker that takes jobs could compile for `target`, busy or not, or one is still starting. Otherwise
-  // `no_worker` with what was missing.
+  // Success when some worker that takes jobs could compile for `target`, busy or not, or one is still starting.
+  // Otherwise `no_worker` with what was missing.
   result<void> check_fit(const platform& target) const;
 
   void enqueue(request r);
@@ -66,7 +67,7 @@ class scheduler {
   unsigned free_slots() const;
   std::vector<worker_view> workers() const;
 
- private:
+private:
   // Jobs for equal targets share a class, so that fitting is decided once for all of them.
   using queue_position = std::pair<unsigned, std::uint64_t>;  // rank, arrival
   struct job_class {

@@ -51,9 +51,8 @@ void stage_plan::mark_load_failed(std::size_t stage, bool again) {
 }
 
 bool stage_plan::settled() const {
-  return std::all_of(states_.begin(), states_.end(), [](state s) {
-    return s == state::loaded || s == state::failed || s == state::superseded;
-  });
+  return std::all_of(states_.begin(), states_.end(),
+                     [](state s) { return s == state::loaded || s == state::failed || s == state::superseded; });
 }
 
 }  // namespace fxfarm

@@ -9,7 +9,7 @@
 namespace fxfarm {
 
 class stage_plan {
- public:
+public:
   enum class state { waiting, ready, loading, loaded, failed, superseded };
 
   // `count` stages, worst to best.
@@ -23,8 +23,8 @@ class stage_plan {
   // The stage will never come. False when that no longer matters.
   bool mark_failed(std::size_t stage);
 
-  // The stage to load now, which is thereby `loading`: the best one that is ready and better than what is loaded. One at a
-  // time, so that loads do not compete for the interpreter.
+  // The stage to load now, which is thereby `loading`: the best one that is ready and better than what is loaded. One
+  // at a time, so that loads do not compete for the interpreter.
   std::optional<std::size_t> take_next();
 
   // The load of the `loading` stage ended well. Returns the stages that became useless: all worse ones not yet settled.
@@ -37,7 +37,7 @@ class stage_plan {
   // Whether nothing will change any more.
   bool settled() const;
 
- private:
+private:
   bool pending(std::size_t stage) const;
 
   std::vector<state> states_;
