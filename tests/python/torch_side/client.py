@@ -15,7 +15,16 @@ import torch
 
 from fxfarm import _torch
 
-COMPILER = ("compile_fx", "select_algorithm", "graph", "lowering", "scheduler", "ir", "debug", "async_compile")
+COMPILER = (
+    "compile_fx",
+    "select_algorithm",
+    "graph",
+    "lowering",
+    "scheduler",
+    "ir",
+    "debug",
+    "async_compile",
+)
 started: list[Any] = []
 
 
@@ -31,7 +40,11 @@ def watch_programs() -> None:
 
 def compiler_modules() -> list[str]:
     names = [f"torch._inductor.{n}" for n in COMPILER]
-    heavy = ("torch._inductor.codegen.cpp", "torch._inductor.codegen.triton", "torch._inductor.codegen.wrapper")
+    heavy = (
+        "torch._inductor.codegen.cpp",
+        "torch._inductor.codegen.triton",
+        "torch._inductor.codegen.wrapper",
+    )
     return sorted(m for m in sys.modules if m in names or m.startswith(heavy))
 
 

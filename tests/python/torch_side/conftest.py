@@ -1,4 +1,6 @@
-"""Fixtures of the tests of the torch side: one private Inductor cache for the whole run, small compiled stages."""
+"""Fixtures of the tests of the torch side: one private Inductor cache for the whole run, small compiled
+stages.
+"""
 
 from __future__ import annotations
 

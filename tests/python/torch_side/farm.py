@@ -1,4 +1,6 @@
-"""A farm without processes: every graph that Dynamo hands over takes the whole way and is run from its artifact."""
+"""A farm without processes: every graph that Dynamo hands over takes the whole way and is run from its
+artifact.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,7 @@ def key_of(fn: Any, *args: Any, dynamic: bool | None = None) -> str:
 
 
 def run_client(*args: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> dict[str, Any]:
-    """Runs client.py in a process of its own and returns what it reports; `env` adds to a plain environment."""
+    """Runs client.py in a process of its own and returns its report; `env` adds to a plain environment."""
     plain = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PYTHON), "HOME": os.environ.get("HOME", "/")}
     done = subprocess.run(
         [sys.executable, str(HERE / "client.py"), *args],

@@ -46,7 +46,9 @@ class Talk:
 
 @pytest.fixture(scope="module")
 def talk() -> Iterator[Talk]:
-    """A warm engine that all tests of this file share; it says hello and ready, and leaves when its input ends."""
+    """A warm engine that all tests of this file share; it says hello and ready, and leaves when its input
+    ends.
+    """
     made = Talk()
     hello, ready = made.channel.receive(), made.channel.receive()
     assert hello is not None

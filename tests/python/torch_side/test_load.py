@@ -39,16 +39,24 @@ NO_COMPILER = {"CXX": "/bin/false", "PATH": "/nonexistent"}
 
 
 @pytest.mark.parametrize("model", ["gpt2", "classifier"])
-def test_a_client_without_compiler_loads_and_runs(model: str, artifacts: dict[str, Path], tmp_path: Path) -> None:
+def test_a_client_without_compiler_loads_and_runs(
+    model: str, artifacts: dict[str, Path], tmp_path: Path
+) -> None:
     report = run_client("run", model, str(artifacts[model]), str(tmp_path / "kernels"), env=NO_COMPILER)
     assert report["error"] <= 1e-5 * max(1.0, report["scale"])
-    assert report["compiler_modules"] == [], "neither the load nor forward and backward may import the compiler"
+    assert report["compiler_modules"] == [], (
+        "neither the load nor forward and backward may import the compiler"
+    )
     assert report["programs"] == []
 
 
-def test_another_directory_user_and_home_run_the_same_artifact(artifacts: dict[str, Path], tmp_path: Path) -> None:
+def test_another_directory_user_and_home_run_the_same_artifact(
+    artifacts: dict[str, Path], tmp_path: Path
+) -> None:
     env = {**NO_COMPILER, "USER": "someone-else", "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
-    report = run_client("run", "row_sum", str(artifacts["row_sum"]), str(tmp_path / "k"), env=env, cwd=tmp_path)
+    report = run_client(
+        "run", "row_sum", str(artifacts["row_sum"]), str(tmp_path / "k"), env=env, cwd=tmp_path
+    )
     assert report["error"] <= 1e-5 * report["scale"]
 
 

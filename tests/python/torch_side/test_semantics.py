@@ -194,7 +194,16 @@ class _Doubled(torch.autograd.Function):
         lambda x: torch.func.vmap(torch.func.grad(lambda y: (y**2).sum()))(x),
         lambda x: torch.nn.functional.scaled_dot_product_attention(x[None], x[None], x[None], is_causal=True),
     ],
-    ids=["autocast", "no_grad", "cond", "checkpoint", "autograd.Function", "constant", "vmap of grad", "attention"],
+    ids=[
+        "autocast",
+        "no_grad",
+        "cond",
+        "checkpoint",
+        "autograd.Function",
+        "constant",
+        "vmap of grad",
+        "attention",
+    ],
 )
 def test_what_models_are_made_of_agrees_with_eager(fn: Any, through_farm: Any) -> None:
     compiled, _ = through_farm(fn)
@@ -217,7 +226,9 @@ def test_a_float_that_changes_between_calls_needs_no_new_graph(through_farm: Any
 
 @pytest.mark.skipif(platform.isa_rank(platform.cpu_isa()) < 3, reason="needs a CPU of level v3")
 @pytest.mark.parametrize("isa", ["x86-64-v2", "x86-64-v3"])
-def test_kernels_for_a_lower_level_hold_no_wider_registers(isa: str, through_farm: Any, tmp_path: Path) -> None:
+def test_kernels_for_a_lower_level_hold_no_wider_registers(
+    isa: str, through_farm: Any, tmp_path: Path
+) -> None:
     compiled, done = through_farm(lambda x: torch.softmax(x * 2, -1).sum(0), target={"isa": isa})
     x = torch.randn(64, 64)
     close(compiled(x), torch.softmax(x * 2, -1).sum(0))

@@ -20,7 +20,9 @@ def test_named_stages_are_those_of_torch_compile() -> None:
     from torch._inductor import list_mode_options
 
     modes = list_mode_options()
-    assert {name: dict(options) for name, options in stages.NAMED.items()} == {n: modes[n] for n in stages.NAMED}
+    assert {name: dict(options) for name, options in stages.NAMED.items()} == {
+        n: modes[n] for n in stages.NAMED
+    }
 
 
 def test_option_values_are_json_texts_in_order() -> None:
@@ -29,7 +31,9 @@ def test_option_values_are_json_texts_in_order() -> None:
 
 
 def test_shared_options_reach_every_stage_and_lose_to_its_own() -> None:
-    found = stages.resolve(["default", {"name": "x", "options": {"fallback_random": False}}], options={"fallback_random": True})
+    found = stages.resolve(
+        ["default", {"name": "x", "options": {"fallback_random": False}}], options={"fallback_random": True}
+    )
     assert [s["options"]["fallback_random"] for s in found] == ["true", "false"]
 
 
