@@ -276,6 +276,9 @@ def _pack(
             if hasattr(result, text):
                 setattr(result, text, "")
         result.cache_linemap = None
+        # The decomposition table's function alone would make unpickling import half a second of modules.
+        if getattr(result, "fx_kwargs", None):
+            result.fx_kwargs = {k: v for k, v in result.fx_kwargs.items() if k != "get_decomp_fn"}
     files = []
     for name in dict.fromkeys(names):
         data = kernels.paths[name].read_bytes()

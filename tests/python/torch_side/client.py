@@ -24,6 +24,7 @@ COMPILER = (
     "ir",
     "debug",
     "async_compile",
+    "decomposition",
 )
 started: list[Any] = []
 
