@@ -8,7 +8,7 @@
 | `max-autotune` | both of these |
 
 A user's own stage is a mapping `{"name": ..., "options": {...}}` whose options are Inductor settings by their
-dotted names (`torch._inductor.config`), such as `{"name": "exact-random", "options": {"fallback_random": True}}`.
+dotted names (`torch._inductor.config`): `{"name": "exact-random", "options": {"fallback_random": True}}`.
 """
 
 from __future__ import annotations
