@@ -1,7 +1,7 @@
 """`python -m fxfarm.engine`: a warm process that compiles graphs for the worker that started it.
 
-Frames go over stdin and stdout: a big-endian 32-bit length, then one msgpack map with "type". One job at a time; the end
-of stdin ends the engine. Deadlines, memory limits and restarts are the worker's.
+Frames go over stdin and stdout: a big-endian 32-bit length, then one msgpack map with "type". One job at a
+time; the end of stdin ends the engine. Deadlines, memory limits and restarts are the worker's.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def _take_standard_streams() -> Channel:
 
 @contextmanager
 def _cache_directory() -> Iterator[Path]:
-    """Where Inductor keeps compiled kernels and its precompiled header: the worker's choice, or one of our own."""
+    """Where Inductor keeps compiled kernels and its precompiled header: the worker's choice, or one of our
+    own.
+    """
     given = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
     if given:
         yield Path(given)

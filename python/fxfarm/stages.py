@@ -7,8 +7,8 @@
 | `max-autotune-no-cudagraphs` | kernels chosen by measuring them on the worker |
 | `max-autotune` | both of these |
 
-A user's own stage is a mapping `{"name": ..., "options": {...}}` whose options are Inductor settings by their dotted names
-(`torch._inductor.config`), such as `{"name": "exact-random", "options": {"fallback_random": True}}`.
+A user's own stage is a mapping `{"name": ..., "options": {...}}` whose options are Inductor settings by their
+dotted names (`torch._inductor.config`): `{"name": "exact-random", "options": {"fallback_random": True}}`.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def resolve(
 ) -> list[Stage]:
     """The stages wanted, worst to best, as they go to the farm.
 
-    `stages` wins; without it `mode` is the last stage after `default`, as users of `torch.compile(mode=...)` expect of the
-    code that they end up with; with neither, there is `default` alone. `options` are Inductor settings for every stage;
-    a stage's own options win over them. Raises ValueError naming what is allowed.
+    `stages` wins; without it `mode` is the last stage after `default`, as users of `torch.compile(mode=...)`
+    expect of the code that they end up with; with neither, there is `default` alone. `options` are Inductor
+    settings for every stage; a stage's own options win over them. Raises ValueError naming what is allowed.
     """
     if stages is not None and mode is not None:
         raise ValueError("give either stages or mode, not both")

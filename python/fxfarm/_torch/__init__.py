@@ -1,4 +1,6 @@
-"""Everything that touches torch's private API, behind five functions; importing this imports nothing of torch."""
+"""Everything that touches torch's private API, behind five functions; importing this imports nothing of
+torch.
+"""
 
 from __future__ import annotations
 

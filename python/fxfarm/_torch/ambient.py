@@ -13,11 +13,14 @@ from .values import is_plain
 
 # Settings that describe a machine, its tools or its logs, or that fxfarm sets for the target itself.
 _NOT_SENT = frozenset(
-    "TYPE_CHECKING compile_threads worker_start_method worker_log_path worker_suppress_logging quiesce_async_compile_pool "
+    "TYPE_CHECKING compile_threads worker_start_method worker_log_path worker_suppress_logging "
+    "quiesce_async_compile_pool "
     "torchinductor_worker_logpath disable_progress verbose_progress debug debug_fusion debug_ir_traceback "
-    "cpp.cxx cpp.threads cpp.dynamic_threads cpp.march cpp.simdlen cpp.vec_isa_ok cpp_cache_precompile_headers "
+    "cpp.cxx cpp.threads cpp.dynamic_threads cpp.march cpp.simdlen cpp.vec_isa_ok "
+    "cpp_cache_precompile_headers "
     "precompilation_timeout_seconds file_lock_timeout compile_worker_wait_timeout enabled_metric_tables "
-    "autoheuristic_log_path benchmark_harness memory_budget_pareto_dir debug_partitioner torch_compile_graph_format "
+    "autoheuristic_log_path benchmark_harness memory_budget_pareto_dir debug_partitioner "
+    "torch_compile_graph_format "
     "donated_buffer bundled_autograd_cache force_non_lazy_backward_lowering enable_autograd_cache "
     "enable_remote_autograd_cache bypass_autograd_cache_key strict_autograd_cache force_autograd_cache "
     "autograd_cache_allow_custom_autograd_functions autograd_cache_normalize_inputs fx_graph_cache "
@@ -89,7 +92,8 @@ def capture() -> dict[str, Any]:
             torch.is_deterministic_algorithms_warn_only_enabled(),
         ],
         "switches": {name: get() for name, (get, _) in _switches().items()},
-        # ConfigModule.save_config_portable (torch 2.11-2.13) leaves out private and cache-irrelevant settings.
+        # ConfigModule.save_config_portable (torch 2.11-2.13) leaves out private and cache-irrelevant
+        # settings.
         "config": {name: module.save_config_portable() for name, module in _config_modules().items()},
     }
 

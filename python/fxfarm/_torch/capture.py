@@ -1,7 +1,9 @@
-"""What a graph is, taken on the caller's thread while Dynamo waits: cheap, and nothing in it changes afterwards.
+"""What a graph is, taken on the caller's thread while Dynamo waits: cheap, and nothing in it changes
+afterwards.
 
-Dynamo hands a backend the user's real tensors as example inputs (torch 2.11-2.13). They are not looked at: each
-placeholder carries a fake tensor with the same metadata in `meta["example_value"]`, and of that only plain facts are kept.
+Dynamo hands a backend the user's real tensors as example inputs (torch 2.11-2.13). They are not looked at:
+each placeholder carries a fake tensor with the same metadata in `meta["example_value"]`, and of that only
+plain facts are kept.
 """
 
 from __future__ import annotations
@@ -71,7 +73,9 @@ class ModuleFacts:
 
 @dataclasses.dataclass(frozen=True)
 class Constant:
-    """A tensor that is part of the graph, with the version it had: its contents are read later, on another thread."""
+    """A tensor that is part of the graph, with the version it had: its contents are read later, on another
+    thread.
+    """
 
     tensor: torch.Tensor
     version: int
@@ -178,11 +182,13 @@ class _Reader:
             is_leaf=value.is_leaf,
             is_parameter=isinstance(value, torch.nn.Parameter),
             is_view=value._is_view(),
-            # torch 2.11-2.13: set by Dynamo on inputs whose address stays the same (parameters, marked static).
+            # torch 2.11-2.13: set by Dynamo on inputs whose address stays the same (parameters, marked
+            # static).
             is_static=bool(tensor_dict.get("_dynamo_static_input_type")),
             is_conj=value.is_conj(),
             is_neg=value.is_neg(),
-            # FakeTensor.item_memo (torch 2.11-2.13): the symbol of a Python float that Dynamo wrapped in a tensor.
+            # FakeTensor.item_memo (torch 2.11-2.13): the symbol of a Python float that Dynamo wrapped in a
+            # tensor.
             item=self._number(value.item_memo)
             if isinstance(value.item_memo, torch.SymFloat | torch.SymInt)
             else None,

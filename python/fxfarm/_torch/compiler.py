@@ -125,7 +125,8 @@ def _inductor_settings(target: dict[str, Any], options: dict[str, Any]) -> dict[
         "benchmark_harness": False,
         "fx_graph_cache": True,
         "fx_graph_remote_cache": False,
-        "cpp.dynamic_threads": True,  # a wrapper sized for the worker's threads overruns its arrays on a client's
+        # A kernel sized for the worker's threads overruns its arrays on a client that has more.
+        "cpp.dynamic_threads": True,
         **options,
     }
     if target["isa"]:
@@ -161,8 +162,9 @@ def _compile(
 def _unique_cache_keys() -> Iterator[None]:
     """Gives each compile an AOTAutograd cache key of its own, so that no earlier entry is ever taken for it.
 
-    The stock key (torch 2.11-2.13, autograd_cache.autograd_cache_key) refuses graphs that fxfarm can send, such as those
-    with custom operators, and its fallback draws from `random`, which compiles rewind: two graphs may get one key.
+    The stock key (torch 2.11-2.13, autograd_cache.autograd_cache_key) refuses graphs that fxfarm can send,
+    such as those with custom operators, and its fallback draws from `random`, which compiles rewind: two
+    graphs may get one key.
     """
     from torch._functorch._aot_autograd import autograd_cache
 
@@ -179,7 +181,7 @@ def _unique_cache_keys() -> Iterator[None]:
 
 
 class _KernelRecorder:
-    """Compiles C++ kernels in a bounded number of threads and notes which shared object each source became."""
+    """Compiles C++ kernels in a bounded number of threads and notes which file each source became."""
 
     def __init__(self) -> None:
         self.paths: dict[str, Path] = {}
@@ -187,9 +189,9 @@ class _KernelRecorder:
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
-        # torch 2.11-2.13: a wrapper calls AsyncCompile.cpp_pybinding once per kernel, then AsyncCompile.wait with its
-        # globals. CppPythonBindingsCodeCache.load_pybinding_async reads all settings in the calling thread and hands
-        # `submit_fn` no more than the run of the C++ compiler.
+        # torch 2.11-2.13: a wrapper calls AsyncCompile.cpp_pybinding once per kernel, then AsyncCompile.wait
+        # with its globals. CppPythonBindingsCodeCache.load_pybinding_async reads all settings in the calling
+        # thread and hands `submit_fn` no more than the run of the C++ compiler.
         from torch._inductor.async_compile import AsyncCompile
         from torch._inductor.codecache import CppPythonBindingsCodeCache
 
@@ -252,7 +254,8 @@ def _pack(
     ):
         setattr(entry, name, None)
     entry.serialized_bw_module = None
-    # ViewAndMutationMeta.input_info (torch 2.11-2.13): one per input less duplicates; constants are the last and unique.
+    # ViewAndMutationMeta.input_info (torch 2.11-2.13): one per input less duplicates; constants are the last
+    # and unique.
     changes = [i.mutates_data or i.mutates_metadata or i.mutates_storage_metadata for i in meta.input_info]
     if graph.constants and any(changes[-len(graph.constants) :]):
         raise CompileError("unserializable", "the graph writes to one of its constants")
@@ -273,6 +276,9 @@ def _pack(
             if hasattr(result, text):
                 setattr(result, text, "")
         result.cache_linemap = None
+        # The decomposition table's function alone would make unpickling import half a second of modules.
+        if getattr(result, "fx_kwargs", None):
+            result.fx_kwargs = {k: v for k, v in result.fx_kwargs.items() if k != "get_decomp_fn"}
     files = []
     for name in dict.fromkeys(names):
         data = kernels.paths[name].read_bytes()

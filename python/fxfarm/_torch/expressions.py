@@ -35,7 +35,9 @@ _ATOMS: dict[str, Any] = {
 
 
 def encode(expr: Any, symbols: Mapping[Any, int]) -> Any:
-    """`expr` with its symbols replaced by their numbers; operands of commutative functions in one fixed order."""
+    """`expr` with its symbols replaced by their numbers; operands of commutative functions in one fixed
+    order.
+    """
     if isinstance(expr, bool):
         return expr
     if isinstance(expr, int):

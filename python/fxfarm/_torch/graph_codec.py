@@ -1,7 +1,7 @@
 """The canonical bytes of a graph: what the key hashes and what a worker rebuilds the graph from.
 
-Not pickle: plain msgpack data, so a worker that reads a graph runs no code that the sender chose, and the bytes do not
-depend on names, paths, memo order or hash seeds.
+Not pickle: plain msgpack data, so a worker that reads a graph runs no code that the sender chose, and the
+bytes do not depend on names, paths, memo order or hash seeds.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def tensor_bytes(tensor: torch.Tensor) -> bytes:
 
 
 def tensor_from(data: dict[str, Any]) -> torch.Tensor:
-    """A tensor from the description and bytes that a graph or an artifact carries, with the strides it had."""
+    """A tensor from what a graph or an artifact carries of it, with the strides it had."""
     dtype = getattr(torch, data["dtype"])
     dense = torch.empty(data["size"], dtype=dtype)
     if dense.numel():

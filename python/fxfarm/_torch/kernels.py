@@ -1,4 +1,4 @@
-"""Shared objects of an artifact on the client: written once by content, loaded without the interpreter lock."""
+"""An artifact's shared objects on the client: written once by content, loaded without the lock."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ensure_directory(directory: Path) -> None:
 
 
 def place(directory: Path, data: bytes, name: str) -> Path:
-    """The file for content `name`: an existing one whose bytes are right, or a new one put there in one step."""
+    """The file for content `name`: one whose bytes are right, or a new one put there in one step."""
     path = directory / f"{name}.so"
     try:
         if digest(path.read_bytes()) == name:
@@ -54,7 +54,8 @@ def load(path: Path, name: str) -> Callable[..., Any]:
         if name in _loaded:
             return _loaded[name]
     _preload(path)
-    # Kernels read the address of this accessor when they initialize (torch 2.11-2.13, CppPythonBindingsCodeCache).
+    # Kernels read the address of this accessor when they initialize (torch 2.11-2.13,
+    # CppPythonBindingsCodeCache).
     guards: Any = torch._C._dynamo.guards
     address = guards._torchinductor_pyobject_tensor_data_ptr
     os.environ["_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"] = str(address)
@@ -72,7 +73,9 @@ def load(path: Path, name: str) -> Callable[..., Any]:
 
 
 def _preload(path: Path) -> None:
-    """dlopen as a C function, which drops the interpreter lock; the import below then finds the library loaded."""
+    """dlopen as a C function, which drops the interpreter lock; the import below then finds the library
+    loaded.
+    """
     libc = ctypes.CDLL(None)
     libc.dlopen.restype = ctypes.c_void_p
     libc.dlopen.argtypes = (ctypes.c_char_p, ctypes.c_int)

@@ -21,7 +21,7 @@ from .pack import Artifact, unpack
 
 @dataclasses.dataclass(frozen=True)
 class LoadedStage:
-    """A stage ready to run. `call` takes one list of arguments and empties it; `guard` takes them one by one."""
+    """A stage ready to run. `call` takes a list of arguments and empties it; `guard` takes them singly."""
 
     call: Callable[[list[Any]], Any]
     boxed: bool
@@ -84,7 +84,7 @@ def _restore(artifact: Artifact) -> Callable[[list[Any]], Any]:
 
 
 def _post_compile(entry: Any) -> Callable[[list[Any]], Any]:
-    """AOTAutograd's own runtime wrappers around the two halves (BundledAOTAutogradResult, torch 2.11-2.13)."""
+    """AOTAutograd's runtime wrappers around the two halves (BundledAOTAutogradResult, torch 2.11-2.13)."""
     from torch._inductor.cudagraph_utils import BoxedDeviceIndex
     from torch._inductor.utils import BoxedBool
     from torch._subclasses import FakeTensorMode
@@ -113,6 +113,11 @@ class _Wrapper:
         # CompiledFxGraphConstants and CompiledFxGraph.post_compile (torch 2.11-2.13).
         from torch._inductor.output_code import CompiledFxGraphConstants
 
+        # CompiledFxGraph._triton_bundle (torch 2.11-2.13): cubins, put where Triton looks for them.
+        if getattr(result, "_triton_bundle", None):
+            from torch._inductor.triton_bundler import TritonBundler
+
+            TritonBundler.read_and_emit(result._triton_bundle)
         constants = CompiledFxGraphConstants()
         module = types.ModuleType("fxfarm_artifact")
         module.__dict__.update(constants.unwrap(result))
@@ -147,7 +152,7 @@ class _BackwardWrapper(_Wrapper):
 
 
 def _guard(expression: str | None, positions: list[int]) -> Callable[..., bool] | None:
-    """The assumptions of a compile as one function of the arguments; sizes are the arguments at `positions`."""
+    """The assumptions of a compile as a function of the arguments; sizes are those at `positions`."""
     if not expression:
         return None
     # The names that ShapeEnv.produce_guards_expression uses (torch 2.11-2.13).

@@ -16,7 +16,7 @@ FORMAT = 1
 
 @dataclasses.dataclass(frozen=True)
 class Artifact:
-    """`entry`: the pickled AOTAutograd result; `codes`: its wrappers; `files`: kernel key -> shared object."""
+    """`entry`: the pickled AOTAutograd result; `codes`: its wrappers; `files`: its shared objects."""
 
     manifest: dict[str, Any]
     entry: bytes

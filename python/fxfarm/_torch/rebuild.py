@@ -20,7 +20,9 @@ _OPS = {"f": "call_function", "m": "call_method"}
 
 @dataclasses.dataclass
 class RebuiltGraph:
-    """What a compile takes. Constants of the graph are its last inputs, so that an artifact carries them once."""
+    """What a compile takes. Constants of the graph are its last inputs, so that an artifact carries them
+    once.
+    """
 
     module: torch.fx.GraphModule
     fake_mode: Any
@@ -77,7 +79,8 @@ class _Symbols:
             self._symbols.append(self._symbol(i, float(hint) if is_float else hint, lower, upper, positive))
         for guard in self._data["guards"]:
             expr = self._decode(msgpack.unpackb(guard, strict_map_key=False))
-            # ShapeEnv.evaluate_expr (torch 2.11-2.13) records the expression as a guard when it holds for the hints.
+            # ShapeEnv.evaluate_expr (torch 2.11-2.13) records the expression as a guard when it holds for the
+            # hints.
             if not self._env.evaluate_expr(expr):
                 raise CompileError("bad_input", f"assumption {expr} contradicts the graph's own sizes")
         return FakeTensorMode(shape_env=self._env), self.number
@@ -193,8 +196,8 @@ class _Builder:
 
     def top(self, data: dict[str, Any], inputs: list[dict[str, Any]]) -> Any:
         module: Any = self._module(data, top=True)
-        # torch 2.11-2.13, frontend_utils._try_get_metadata_from_dynamo: these fields tell AOTAutograd which inputs are
-        # static (parameters), as they do for a graph straight from Dynamo.
+        # torch 2.11-2.13, frontend_utils._try_get_metadata_from_dynamo: these fields tell AOTAutograd which
+        # inputs are static (parameters), as they do for a graph straight from Dynamo.
         module.meta["dynamo_compile_id"] = None
         module._param_name_to_source = {}
         flags = [i["flags"][4] if i["kind"] == "tensor" else False for i in inputs] + [True] * len(

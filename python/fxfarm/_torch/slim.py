@@ -1,7 +1,7 @@
 """What a farm-made wrapper imports in place of Inductor's compiler: about a second of imports less.
 
-Names match those that Inductor's generated wrappers use (torch 2.11-2.13). Kernels of one artifact are bound by `bound`
-for the thread that runs its wrapper, so that compiles and loads on other threads are not affected.
+Names match those that Inductor's generated wrappers use (torch 2.11-2.13). Kernels of one artifact are bound
+by `bound` for the thread that runs its wrapper, so that compiles and loads on other threads are not affected.
 """
 
 from __future__ import annotations

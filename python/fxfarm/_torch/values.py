@@ -1,7 +1,7 @@
 """Arguments and targets of graph nodes as plain msgpack data, and back.
 
-msgpack lists are used only for tagged values, so the encoding is unambiguous; it holds no node names, paths or
-addresses, so equal graphs encode to equal bytes in every process.
+msgpack lists are used only for tagged values, so the encoding is unambiguous; it holds no node names, paths
+or addresses, so equal graphs encode to equal bytes in every process.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ _INT64 = range(-(2**63), 2**63)
 _FUNCTION_ROOTS = frozenset(("torch", "operator", "_operator", "math", "builtins"))
 # Builtins that compute on values; nothing that reaches files, code or imports may be named by a graph.
 _BUILTINS = frozenset(
-    "abs all any bool complex dict divmod enumerate float frozenset getattr hash int isinstance len list max min "
-    "pow range reversed round set setattr slice sorted str sum tuple type zip".split()
+    "abs all any bool complex dict divmod enumerate float frozenset getattr hash int isinstance len list max "
+    "min pow range reversed round set setattr slice sorted str sum tuple type zip".split()
 )
 
 Encoder = Callable[[Any], Any]
 
 
 def encode(value: Any, special: Encoder) -> Any:
-    """`value` as plain data. `special` encodes what depends on the graph (nodes, symbolic sizes) or returns None."""
+    """`value` as plain data. `special` encodes what depends on the graph (nodes, symbolic sizes) or returns
+    None.
+    """
     if value is None or type(value) in (bool, float, str, bytes):
         return value
     if type(value) is int:

@@ -21,7 +21,9 @@ def device() -> str:
 
 
 def warm() -> None:
-    """Compiles a tiny graph: imports the compiler, probes the CPU, builds the precompiled header, proves that it works."""
+    """Compiles a tiny graph: imports the compiler, probes the CPU, builds the precompiled header, proves that
+    it works.
+    """
     check_version()
     graph = torch.fx.Graph()
     x = graph.placeholder("x")

@@ -1,0 +1,91 @@
+"""A farm without processes: every graph that Dynamo hands over takes the whole way and is run from its
+artifact.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fxfarm import _torch
+
+PYTHON = Path(__file__).parents[3] / "python"
+HERE = Path(__file__).parent
+
+
+@dataclasses.dataclass
+class Farmed:
+    """What became of one graph."""
+
+    graph: _torch.SerializedGraph
+    artifact: bytes
+    stage: _torch.LoadedStage
+
+
+def stage_of(options: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"name": "test", "options": {k: json.dumps(v) for k, v in (options or {}).items()}}
+
+
+def farm(
+    fn: Any,
+    directory: Path,
+    *,
+    dynamic: bool | None = None,
+    options: dict[str, Any] | None = None,
+    target: dict[str, Any] | None = None,
+) -> tuple[Callable[..., Any], list[Farmed]]:
+    """`fn` compiled by way of fxfarm, and the list that its graphs are added to."""
+    done: list[Farmed] = []
+
+    def backend(gm: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
+        graph = _torch.serialize(_torch.snapshot(gm, inputs))
+        platform = {**_torch.client_platform(), **(target or {})}
+        made = _torch.compile_graph(graph.payload, stage_of(options), platform)
+        stage = _torch.load_artifact(made.data, directory)
+        done.append(Farmed(graph, made.data, stage))
+        return lambda *args: stage.call(list(args))
+
+    return torch.compile(fn, backend=backend, dynamic=dynamic), done
+
+
+def graphs_of(fn: Any, *args: Any, dynamic: bool | None = None) -> list[_torch.SerializedGraph]:
+    """The graphs that one call gives, run eagerly."""
+    found: list[_torch.SerializedGraph] = []
+
+    def backend(gm: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
+        found.append(_torch.serialize(_torch.snapshot(gm, inputs)))
+        return gm.forward
+
+    torch._dynamo.reset()
+    torch.compile(fn, backend=backend, dynamic=dynamic)(*args)
+    return found
+
+
+def key_of(fn: Any, *args: Any, dynamic: bool | None = None) -> str:
+    (graph,) = graphs_of(fn, *args, dynamic=dynamic)
+    return graph.key
+
+
+def run_client(*args: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> dict[str, Any]:
+    """Runs client.py in a process of its own and returns its report; `env` adds to a plain environment."""
+    plain = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PYTHON), "HOME": os.environ.get("HOME", "/")}
+    done = subprocess.run(
+        [sys.executable, str(HERE / "client.py"), *args],
+        env={**plain, **(env or {})},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr[-3000:]}"
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+import torch
+from farm import PYTHON, graphs_of, stage_of
+
+from fxfarm import _torch, engine
+
+
+class Talk:
+    """The worker's side of an engine's pipes."""
+
+    def __init__(self, **env: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "fxfarm.engine"],
+            env={**os.environ, "PYTHONPATH": str(PYTHON), **env},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.channel = engine.Channel(self.process.stdout, self.process.stdin)  # type: ignore[arg-type]
+
+    def job(self, graph: bytes, stage: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+        """The phases told, and the answer."""
+        target = _torch.client_platform()
+        self.channel.send(type="compile", id="job-1", stage=stage, target=target, graph=graph)
+        phases = []
+        while (frame := self.channel.receive()) is not None:
+            assert frame["id"] == "job-1"
+            if frame["type"] != "progress":
+                return phases, frame
+            phases.append(frame["phase"])
+        raise AssertionError("the engine left in the middle of a job")
+
+
+@pytest.fixture(scope="module")
+def talk() -> Iterator[Talk]:
+    """A warm engine that all tests of this file share; it says hello and ready, and leaves when its input
+    ends.
+    """
+    made = Talk()
+    hello, ready = made.channel.receive(), made.channel.receive()
+    assert hello is not None
+    assert ready is not None
+    assert (hello["type"], hello["protocol"], hello["pid"]) == ("hello", 1, made.process.pid)
+    assert ready["type"] == "ready"
+    assert ready["platform"]["torch"] == torch.__version__
+    assert ready["warm_seconds"] > 0
+    yield made
+    assert made.process.stdin is not None
+    made.process.stdin.close()
+    assert made.process.wait(60) == 0
+
+
+def _graph() -> bytes:
+    return graphs_of(lambda x: torch.sin(x) + 1, torch.ones(8))[0].payload
+
+
+def test_a_job_gives_progress_and_an_artifact_that_loads(talk: Talk, tmp_path: Path) -> None:
+    phases, done = talk.job(_graph(), stage_of())
+    assert phases == ["deserialize", "compile", "pack"]
+    assert done["type"] == "done"
+    assert set(phases) <= set(done["phases"])
+    stage = _torch.load_artifact(done["artifact"], tmp_path / "kernels")
+    torch.testing.assert_close(stage.call([torch.ones(8)])[0], torch.sin(torch.ones(8)) + 1)
+
+
+@pytest.mark.parametrize(
+    ("graph", "options", "code", "reason"),
+    [
+        (b"garbage", {}, "bad_input", "not a graph"),
+        (None, {"no_such_option": 1}, "bad_input", "unknown option no_such_option"),
+        (None, {"max_autotune": 3}, "bad_input", "takes bool"),
+    ],
+)
+def test_a_job_that_cannot_be_done_is_answered_and_the_engine_lives_on(
+    graph: bytes | None, options: dict[str, Any], code: str, reason: str, talk: Talk
+) -> None:
+    _, failed = talk.job(graph or _graph(), stage_of(options))
+    assert failed["type"] == "failed"
+    assert failed["code"] == code
+    assert reason in failed["reason"]
+    _, done = talk.job(_graph(), stage_of())
+    assert done["type"] == "done"
+
+
+def test_without_torch_the_engine_says_so_and_leaves(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch on this machine')")
+    broken = Talk(PYTHONPATH=f"{tmp_path}:{PYTHON}")
+    frames = [broken.channel.receive(), broken.channel.receive()]
+    assert frames[0] is not None
+    assert frames[1] is not None
+    assert frames[0]["type"] == "hello"
+    assert frames[1]["type"] == "fatal"
+    assert frames[1]["code"] == "engine_start"
+    assert "no torch on this machine" in frames[1]["reason"]
+    assert broken.process.wait(30) == 1
+
+
+@pytest.mark.parametrize("data", [b"\0\0\0", struct.pack(">I", 5) + b"ab", struct.pack(">I", 1) + b"\xc1"])
+def test_a_broken_stream_is_a_protocol_error(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "stream"
+    path.write_bytes(data)
+    with path.open("rb") as source, pytest.raises(engine.ProtocolError):
+        engine.Channel(source, source).receive()
+
+
+def test_a_frame_above_the_bound_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "stream"
+    path.write_bytes(struct.pack(">I", engine.FRAME_BYTES_MAX + 1))
+    with path.open("rb") as source, pytest.raises(engine.ProtocolError, match="at most"):
+        engine.Channel(source, source).receive()
+
+
+def test_frames_come_back_as_they_were_sent(tmp_path: Path) -> None:
+    path = tmp_path / "stream"
+    with path.open("wb") as sink:
+        channel = engine.Channel(sink, sink)
+        channel.send(type="done", id="1", artifact=b"\0\1")
+        channel.send(type="shutdown")
+    raw = path.read_bytes()
+    assert msgpack.unpackb(raw[4 : 4 + struct.unpack(">I", raw[:4])[0]])["artifact"] == b"\0\1"
+    with path.open("rb") as source:
+        channel = engine.Channel(source, source)
+        assert [f and f["type"] for f in (channel.receive(), channel.receive(), channel.receive())] == [
+            "done",
+            "shutdown",
+            None,
+        ]

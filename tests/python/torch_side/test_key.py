@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from farm import graphs_of, key_of, run_client
+
+from fxfarm import _torch
+
+
+def test_two_processes_give_one_model_the_same_key(tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    one = run_client("capture", "gpt2", env={"PYTHONHASHSEED": "1"})
+    two = run_client(
+        *("capture", "gpt2"),
+        env={
+            "PYTHONHASHSEED": "77",
+            "HOME": str(other),
+            "USER": "someone",
+            "RANK": "3",
+            "OMP_NUM_THREADS": "1",
+        },
+        cwd=other,
+    )
+    assert one["key"] == two["key"]
+    assert len(one["key"]) == 64
+    assert one["compiler_modules"] == [], "hashing must not import Inductor's compiler"
+
+
+def test_names_in_the_source_are_no_part_of_the_key() -> None:
+    def one(x: torch.Tensor) -> torch.Tensor:
+        first = x * 2
+        return first + 1
+
+    def two(renamed: torch.Tensor) -> torch.Tensor:
+        other = renamed * 2
+        return other + 1
+
+    assert key_of(one, torch.ones(3)) == key_of(two, torch.ones(3))
+
+
+def test_parameter_values_are_no_part_of_the_key() -> None:
+    assert key_of(torch.nn.Linear(4, 4), torch.ones(2, 4)) == key_of(torch.nn.Linear(4, 4), torch.zeros(2, 4))
+
+
+def _f(x: torch.Tensor) -> Any:
+    return x * 2
+
+
+X = torch.ones(4, 6)
+CONSTANT = torch.nn.Parameter(torch.tensor([1.0]))
+GRAPHS: dict[str, Callable[[], str]] = {
+    "as it is": lambda: key_of(_f, X),
+    "operator": lambda: key_of(lambda x: x / 2, X),
+    "argument": lambda: key_of(lambda x: x * 3, X),
+    "argument's type": lambda: key_of(lambda x: x * 2.0, X),
+    "keyword": lambda: key_of(lambda x: torch.sum(x, dim=0), X),
+    "keyword's value": lambda: key_of(lambda x: torch.sum(x, dim=1), X),
+    "dtype": lambda: key_of(_f, X.double()),
+    "shape": lambda: key_of(_f, torch.ones(6, 4)),
+    "strides": lambda: key_of(_f, torch.ones(6, 4).t()),
+    "requires grad": lambda: key_of(_f, X.clone().requires_grad_()),
+    "dynamic shape": lambda: key_of(_f, X, dynamic=True),
+    "one size for two dimensions": lambda: key_of(_f, torch.ones(4, 4), dynamic=True),
+    "another output": lambda: key_of(lambda x: (x * 2, x * 5), X),
+    "output order": lambda: key_of(lambda x: (x * 2, x * 5)[::-1], X),
+    "aliased inputs": lambda: key_of(lambda a, b: a * b, X, X[:2, :3].repeat(2, 2)),
+}
+
+
+def test_whatever_changes_the_graph_changes_the_key() -> None:
+    keys = {name: make() for name, make in GRAPHS.items()}
+    assert len(set(keys.values())) == len(keys), keys
+
+
+@contextlib.contextmanager
+def _set(get: Any, put: Any, value: Any) -> Any:
+    before = get()
+    put(value)
+    try:
+        yield
+    finally:
+        put(before)
+
+
+def _ambient() -> dict[str, Any]:
+    import torch._functorch.config
+    import torch._inductor.config
+
+    return {
+        "no grad": torch.no_grad(),
+        "autocast": torch.autocast("cpu", torch.bfloat16),
+        "autocast dtype": torch.autocast("cpu", torch.float16),
+        "default dtype": _set(torch.get_default_dtype, torch.set_default_dtype, torch.float64),
+        "matmul precision": _set(
+            torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "high"
+        ),
+        "deterministic": _set(
+            torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms, True
+        ),
+        "inductor config": torch._inductor.config.patch({"epilogue_fusion": False}),
+        "functorch config": torch._functorch.config.patch({"cse": False}),
+    }
+
+
+def test_the_state_around_the_graph_is_part_of_the_key() -> None:
+    keys = {"plain": key_of(_f, X)}
+    for name, context in _ambient().items():
+        with context:
+            keys[name] = key_of(_f, X)
+    assert len(set(keys.values())) == len(keys), keys
+    assert key_of(_f, X) == keys["plain"]
+
+
+def test_settings_of_one_machine_are_no_part_of_the_key() -> None:
+    import torch._inductor.config as config
+
+    plain = key_of(_f, X)
+    with config.patch(
+        {"compile_threads": 7, "cpp.threads": 3, "cpp.cxx": ("other-g++",), "cpp.simdlen": 128}
+    ):
+        assert key_of(_f, X) == plain
+
+
+def test_contents_of_a_constant_are_part_of_the_key() -> None:
+    def keyed(value: float) -> str:
+        gm, x = _module_with_constant(value)
+        return _torch.serialize(_torch.snapshot(gm, [x])).key
+
+    assert keyed(1.0) == keyed(1.0)
+    assert keyed(1.0) != keyed(2.0)
+
+
+def _module_with_constant(value: float) -> tuple[torch.fx.GraphModule, Any]:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    with FakeTensorMode():
+        x.meta["example_value"] = torch.empty(2)
+    graph.output([graph.call_function(torch.add, (x, graph.get_attr("k")))])
+    root = torch.nn.Module()
+    root.register_buffer("k", torch.full((2,), value))
+    return torch.fx.GraphModule(root, graph), x.meta["example_value"]
+
+
+def test_a_constant_that_changes_on_the_way_is_noticed() -> None:
+    gm, x = _module_with_constant(1.0)
+    snap = _torch.snapshot(gm, [x])
+    gm.k.add_(1)
+    with pytest.raises(_torch.Unserializable, match="changed"):
+        _torch.serialize(snap)
+
+
+def test_serializing_after_the_graph_was_altered_gives_the_graph_as_it_was() -> None:
+    keys = []
+
+    def backend(gm: torch.fx.GraphModule, inputs: list[Any]) -> Any:
+        snap = _torch.snapshot(gm, inputs)
+        keys.append(_torch.serialize(snap).key)
+        for node in gm.graph.nodes:
+            if node.op == "call_function":
+                node.args = (*node.args[:1], 99)
+        keys.append(_torch.serialize(snap).key)
+        return lambda *a: (a[0],)
+
+    torch._dynamo.reset()
+    torch.compile(_f, backend=backend)(X)
+    assert keys[0] == keys[1]
+
+
+def test_a_snapshot_keeps_no_tensor_of_the_user_alive() -> None:
+    import gc
+    import weakref
+
+    taken = []
+
+    def backend(gm: torch.fx.GraphModule, inputs: list[Any]) -> Any:
+        taken.append(_torch.snapshot(gm, inputs))
+        return gm.forward
+
+    torch._dynamo.reset()
+    x = torch.ones(5)
+    torch.compile(_f, backend=backend)(x)
+    alive = weakref.ref(x)
+    del x
+    torch._dynamo.reset()
+    gc.collect()
+    assert alive() is None
+    assert _torch.serialize(taken[0]).key
+
+
+@torch._dynamo.allow_in_graph
+def _user_function(x: torch.Tensor) -> torch.Tensor:
+    return x + 1
+
+
+def test_a_function_that_no_worker_has_is_refused_by_name() -> None:
+    with pytest.raises(Exception, match="_user_function, which a worker cannot import"):
+        graphs_of(lambda x: _user_function(x), X)
+
+
+def test_a_config_value_that_cannot_travel_is_refused_by_name() -> None:
+    import torch._inductor.config as config
+
+    with (
+        config.patch({"custom_partitioner_fn": print}),
+        pytest.raises(Exception, match="custom_partitioner_fn"),
+    ):
+        graphs_of(_f, X)
