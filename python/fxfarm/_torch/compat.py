@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,6 +18,35 @@ def check_version(version: str = torch.__version__) -> None:
     if not SUPPORTED[0] <= parts <= SUPPORTED[1]:
         low, high = (".".join(map(str, v)) for v in SUPPORTED)
         raise RuntimeError(f"fxfarm supports torch {low} to {high}, this is {version}")
+
+
+@contextlib.contextmanager
+def compiled_for(march: str) -> Iterator[None]:
+    """Compiles C++ kernels for that architecture level instead of the machine's own.
+
+    torch 2.13 has config.cpp.march; before, cpp_builder._get_optimization_cflags (2.11) names `native`.
+    """
+    import torch._inductor.config as config
+
+    if hasattr(config.cpp, "march"):
+        with config.patch({"cpp.march": march}):
+            yield
+        return
+    from torch._inductor import cpp_builder
+
+    original = cpp_builder._get_optimization_cflags
+
+    def flags(*args: Any, **kwargs: Any) -> tuple[list[str], list[str]]:
+        compiler, linker = original(*args, **kwargs)
+        if "march=native" not in compiler:
+            raise RuntimeError(f"torch {torch.__version__}: no -march where fxfarm knows it")
+        return [f"march={march}" if flag == "march=native" else flag for flag in compiler], linker
+
+    cpp_builder._get_optimization_cflags = flags
+    try:
+        yield
+    finally:
+        cpp_builder._get_optimization_cflags = original
 
 
 def symbol_hints(shape_env: Any) -> dict[Any, Any]:

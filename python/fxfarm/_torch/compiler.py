@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from . import ambient, platform, wrapper
-from .compat import check_version
+from .compat import check_version, compiled_for
 from .errors import CompileError, describe
 from .pack import Artifact, digest, pack
 from .rebuild import RebuiltGraph, rebuild
@@ -132,7 +132,6 @@ def _inductor_settings(target: dict[str, Any], options: dict[str, Any]) -> dict[
         **options,
     }
     if target["isa"]:
-        settings["cpp.march"] = platform.MARCH[target["isa"]]
         settings["cpp.simdlen"] = platform.VECTOR_BITS[target["isa"]]
     return settings
 
@@ -148,6 +147,7 @@ def _compile(
         ambient.applied(graph.ambient),
         inductor_config.patch(_inductor_settings(target, options)),
         functorch_config.patch(_AUTOGRAD_SETTINGS),
+        compiled_for(platform.MARCH[target["isa"]]) if target["isa"] else contextlib.nullcontext(),
         kernels.recording(),
         _unique_cache_keys(),
         # from_tracing_context makes standalone_compile use the graph's own shape environment.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import importlib.util
 import os
 import platform
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,7 @@ def isa_rank(isa: str) -> int:
 def host_platform() -> dict[str, Any]:
     """What can be said of the platform before torch is imported."""
     return {
-        "torch": _installed("torch"),
+        "torch": _torch_version(),
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "triton": _installed("triton"),
         "arch": platform.machine(),
@@ -78,6 +80,17 @@ def client_platform(device: str = "cpu") -> dict[str, Any]:
         found["gpu"] = f"{properties.name} sm_{properties.major}{properties.minor}"
         found["gpu_driver"] = f"cuda {torch.version.cuda}"
     return found
+
+
+@functools.cache
+def _torch_version() -> str:
+    """torch.__version__ without importing torch; its distribution's version may lack the part behind `+`."""
+    found = importlib.util.find_spec("torch")
+    if found is None or not found.origin:
+        return ""
+    text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
+    said = re.search(r"^__version__ = '([^']+)'", text, re.MULTILINE)
+    return said.group(1) if said else ""
 
 
 @functools.cache
