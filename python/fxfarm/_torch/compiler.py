@@ -22,8 +22,14 @@ from .errors import CompileError, describe
 from .pack import Artifact, digest, pack
 from .rebuild import RebuiltGraph, rebuild
 
-# torch 2.11-2.13: `strict` makes a failure to serialize raise instead of being logged.
-_AUTOGRAD_SETTINGS = {"donated_buffer": False, "enable_autograd_cache": True, "strict_autograd_cache": True}
+# torch 2.11-2.13: `strict` makes a failure to serialize raise instead of being logged; 2.11 would put the backward off
+# until it is called.
+_AUTOGRAD_SETTINGS = {
+    "donated_buffer": False,
+    "enable_autograd_cache": True,
+    "strict_autograd_cache": True,
+    "force_non_lazy_backward_lowering": True,
+}
 
 Progress = Callable[[str], None]
 _THREADS_MAX = 32
