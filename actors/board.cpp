@@ -19,11 +19,19 @@ bool reached(const graph_status& graph, const std::string& stage) {
 
 }  // namespace
 
-void board::put(graph_status status) {
+void board::add(graph_status status) {
+  auto shared = std::make_shared<const graph_status>(std::move(status));
+  std::lock_guard lock(mutex_);
+  graphs_[shared->id] = shared;
+}
+
+void board::update(graph_status status) {
   auto shared = std::make_shared<const graph_status>(std::move(status));
   {
     std::lock_guard lock(mutex_);
-    graphs_[shared->id] = shared;
+    auto it = graphs_.find(shared->id);
+    if (it == graphs_.end()) return;
+    it->second = std::move(shared);
   }
   changed_.notify_all();
 }
@@ -52,14 +60,15 @@ std::shared_ptr<const graph_status> board::find(std::uint64_t graph) const {
 
 wait_result board::wait(const std::string& stage, std::chrono::milliseconds timeout) const {
   std::unique_lock lock(mutex_);
-  auto over = [&] {
-    return std::all_of(graphs_.begin(), graphs_.end(),
-                       [&](const auto& g) { return reached(*g.second, stage) || g.second->settled; });
+  // Ids grow, so what is submitted meanwhile comes behind these and is not waited for.
+  const auto last = graphs_.empty() ? 0 : graphs_.rbegin()->first;
+  auto all_of_them = [&](auto&& is_so) {
+    return std::all_of(graphs_.begin(), graphs_.upper_bound(last), [&](const auto& g) { return is_so(*g.second); });
   };
-  if (!changed_.wait_for(lock, timeout, over)) return wait_result::timed_out;
-  const bool all =
-      std::all_of(graphs_.begin(), graphs_.end(), [&](const auto& g) { return reached(*g.second, stage); });
-  return all ? wait_result::reached : wait_result::failed;
+  auto is_there = [&](const graph_status& g) { return reached(g, stage); };
+  auto is_over = [&](const graph_status& g) { return g.settled || is_there(g); };
+  if (!changed_.wait_for(lock, timeout, [&] { return all_of_them(is_over); })) return wait_result::timed_out;
+  return all_of_them(is_there) ? wait_result::reached : wait_result::failed;
 }
 
 void board::count(const std::string& name, std::uint64_t by) {

@@ -17,7 +17,10 @@ namespace fxfarm::actors {
 
 class board {
 public:
-  void put(graph_status status);
+  // A new graph.
+  void add(graph_status status);
+  // What has become of it. To no effect when it was erased: an actor may have news of a graph that is gone.
+  void update(graph_status status);
   void erase(std::uint64_t graph);
   std::vector<graph_status> graphs() const;
   // Null when it is not known (any longer).

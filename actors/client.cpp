@@ -37,7 +37,7 @@ void client_state::submit(const submit_graph& m) {
   options.request = std::move(*m.request);
   options.salt = settings_.salt;
   options.space = settings_.space;
-  options.has_fallback = !settings_.endpoints.empty() && !settings_.local_endpoint.empty();
+  options.fallback = settings_.local_endpoint;
   options.log = settings_.log;
   options.load = settings_.load;
   graph g;
@@ -47,18 +47,16 @@ void client_state::submit(const submit_graph& m) {
   by_key_[g.key].insert(m.id);
   auto [it, fresh] = graphs_.emplace(m.id, std::move(g));
   settings_.log->count("graphs");
-  assign(it->second, route(it->second.key));
+  assign(it->second, route(it->second));
 }
 
 void client_state::release(std::uint64_t id) {
   auto it = graphs_.find(id);
   if (it == graphs_.end()) return;
-  auto& mine = by_key_[it->second.key];
-  mine.erase(id);
-  if (mine.empty()) {
-    by_key_.erase(it->second.key);
-    release_stages(it->second, id);
-  }
+  release_stages(it->second, id);
+  auto mine = by_key_.find(it->second.key);
+  mine->second.erase(id);
+  if (mine->second.empty()) by_key_.erase(mine);
   self_->send_exit(it->second.output, caf::exit_reason::user_shutdown);
   graphs_.erase(it);
   settings_.log->erase(id);
@@ -66,10 +64,18 @@ void client_state::release(std::uint64_t id) {
 
 void client_state::release_stages(const graph& g, std::uint64_t id) {
   auto status = settings_.log->find(id);
-  if (!status || g.settled || !up_.contains(g.farm)) return;
+  if (!status || g.settled || !up_.contains(g.farm) || another_waits(g, id)) return;
   net::release m;
   for (const auto& stage : status->stages) m.stage_keys.push_back(stage.stage_key);
   settings_.links->send(g.farm, std::move(m), nullptr);
+}
+
+bool client_state::another_waits(const graph& g, std::uint64_t id) const {
+  const auto& same_key = by_key_.at(g.key);
+  return std::any_of(same_key.begin(), same_key.end(), [&](std::uint64_t other) {
+    const auto& o = graphs_.at(other);
+    return other != id && !o.settled && o.farm == g.farm;
+  });
 }
 
 void client_state::settle(std::uint64_t id) {
@@ -81,8 +87,7 @@ void client_state::forward(const to_farm& m) {
   auto it = graphs_.find(m.graph);
   if (it == graphs_.end() || !up_.contains(it->second.farm)) return;  // resubscribe follows when the farm is back
   if (const auto* release = std::get_if<net::release>(m.what.get())) {
-    // Another graph of this process may have the same key and still wait.
-    if (by_key_[it->second.key].size() > 1) return;
+    if (another_waits(it->second, m.graph)) return;
     settings_.log->count("stages_released", release->stage_keys.size());
   }
   settings_.links->send(it->second.farm, *m.what, m.attachment);
@@ -113,12 +118,13 @@ void client_state::deliver(const net::inbound& in) {
 
 // --- farms -----------------------------------------------------------------------------------------------------------
 
-std::string client_state::route(const std::string& graph_key) const {
+std::string client_state::route(const graph& g) const {
+  if (g.local_only) return settings_.local_endpoint;
   std::vector<std::string> candidates;
   for (const auto& endpoint : settings_.endpoints) {
     if (!down_.contains(endpoint)) candidates.push_back(endpoint);
   }
-  return candidates.empty() ? settings_.local_endpoint : rendezvous_pick(graph_key, candidates);
+  return candidates.empty() ? settings_.local_endpoint : rendezvous_pick(g.key, candidates);
 }
 
 void client_state::assign(graph& g, std::string farm) {
@@ -135,7 +141,9 @@ void client_state::farm_came(const net::peer_id& farm) {
   down_.erase(farm);
   if (farm == settings_.local_endpoint) local_delay_ = limits::reconnect_delay_min;
   for (auto& [id, g] : graphs_) {
-    if (!g.settled && g.farm == farm) self_->send(g.output, resubscribe{});
+    if (g.settled || (g.farm != farm && up_.contains(g.farm))) continue;
+    // Also for graphs whose farm cannot be reached: they may find another one now.
+    if (auto next = route(g); next == farm) assign(g, std::move(next));
   }
 }
 
@@ -157,7 +165,7 @@ void client_state::farm_went(const net::peer_id& farm, const error& why) {
   for (auto& [id, g] : graphs_) {
     if (g.settled || g.farm != farm) continue;
     self_->send(g.output, farm_lost{why});
-    if (auto next = route(g.key); next != farm) assign(g, std::move(next));
+    if (auto next = route(g); next != farm) assign(g, std::move(next));
   }
 }
 
@@ -166,7 +174,11 @@ void client_state::fall_back_to_local(const fall_back& m) {
   if (it == graphs_.end()) return;
   settings_.log->count("fallbacks");
   log::warning("the farm cannot serve a graph (" + to_string(m.why) + "), the local farm will");
-  assign(it->second, settings_.local_endpoint);
+  auto& g = it->second;
+  // What else was asked for there would be compiled for nobody.
+  release_stages(g, m.graph);
+  g.local_only = true;
+  assign(g, settings_.local_endpoint);
 }
 
 bool client_state::someone_waits_for(const std::string& farm) const {
@@ -178,7 +190,7 @@ void client_state::need_local() {
   if (local_check_armed_ || up_.contains(settings_.local_endpoint)) return;
   if (settings_.start_local) {
     auto started = settings_.start_local();
-    settings_.log->count("local_farm_starts");
+    settings_.log->count("local_farms_started");
     if (!started) log::warning("the local farm could not be started: " + to_string(started.failure()));
   }
   settings_.links->connect(settings_.local_endpoint);

@@ -66,6 +66,7 @@ private:
     std::string farm;  // endpoint; empty: none can be reached
     output_actor output;
     bool settled = false;
+    bool local_only = false;  // its farm could not serve it
   };
 
   void farm_came(const net::peer_id& farm);
@@ -73,11 +74,12 @@ private:
   void deliver(const net::inbound& in);
   // The farm that a graph belongs to now: rendezvous hashing over the endpoints that are not known to be down, else the
   // local farm, else none.
-  std::string route(const std::string& graph_key) const;
+  std::string route(const graph& g) const;
   void assign(graph& g, std::string farm);
   void need_local();
   // Nobody in this process waits for the graph any longer.
   void release_stages(const graph& g, std::uint64_t id);
+  bool another_waits(const graph& g, std::uint64_t id) const;  // a graph with the same key, at the same farm
   bool someone_waits_for(const std::string& farm) const;
 
   client_actor::pointer self_ = nullptr;

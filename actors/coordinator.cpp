@@ -94,7 +94,9 @@ void coordinator_state::settle() {
     return;
   }
   if (draining_) return end();
+  if (!core_->idle()) active_ = now;
   if (options_.idle_timeout.count() == 0) return;
+  if (!core_->idle()) return;  // the last client's leaving brings us here again
   const auto idle_until = active_ + options_.idle_timeout;
   if (now >= idle_until) return end();
   if (idle_check_armed_) return;

@@ -60,7 +60,7 @@ void coordinator_core::handle_message(const net::peer_id& from, const net::messa
                                       time_point now) {
   if (const auto* m = std::get_if<net::lookup>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::submit>(&what)) return on(from, *m, attachment, now);
-  if (const auto* m = std::get_if<net::release>(&what)) return on(from, *m);
+  if (const auto* m = std::get_if<net::release>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::switched>(&what)) return on(from, *m);
   if (const auto* m = std::get_if<net::worker_offer>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::job_alive>(&what)) return on(from, *m, now);
@@ -76,20 +76,10 @@ void coordinator_core::peer_left(const net::peer_id& id, const error& why, time_
   peers_.erase(it);
   if (role == "client") {
     --clients_;
-    for (auto& [key, waiting] : reads_) std::erase_if(waiting, [&](const waiting_lookup& w) { return w.peer == id; });
-    for (const auto& dropped : jobs_.unsubscribe_all(id)) {
-      scheduler_.cancel(dropped.stage_key);
-      probe_.cancelled();
-      forget_graph_unless_used(dropped.graph_key);
-    }
-    // A graph that this client was asked for must come from another one.
-    for (auto& [graph_key, asked] : graph_asked_) {
-      if (asked.erase(id) == 0 || !jobs_.wants(graph_key)) continue;
-      for (const auto& [key, job] : jobs_.jobs()) {
-        if (job.request.graph_key != graph_key || job.subscribers.empty()) continue;
-        ask_for_graph(*job.subscribers.begin(), graph_key, now);
-        break;
-      }
+    for (auto& [key, waiting] : reads_) reading_ -= waiting.erase(id);
+    forget_dropped(jobs_.unsubscribe_all(id));
+    for (auto& [graph_key, question] : graph_asked_) {
+      if (question.asked.erase(id) > 0) expect_no_graph(id, graph_key, now);
     }
   } else if (role == "worker") {
     scheduler_.remove_worker(id);
@@ -124,25 +114,53 @@ void coordinator_core::on(const net::peer_id& from, const net::lookup& m, time_p
 
 void coordinator_core::ask_for_stage(const net::peer_id& from, job_request request, bool refused, time_point now) {
   book_.touch(request.graph_key, request.name, request.stage.name, request.stage_key);
-  if (jobs_.find(request.stage_key) || jobs_.failure_of(request.stage_key)) return admit(from, request, now);
+  if (jobs_.find(request.stage_key) || jobs_.failure_of(request.stage_key, now)) return admit(from, request, now);
   if (refused && !reads_.contains(request.stage_key)) {
     probe_.artifact_refused();
     port_.remove_stored(request.stage_key);
     return admit(from, request, now);
   }
-  auto [it, first] = reads_.try_emplace(request.stage_key);
-  it->second.push_back({from, request});
-  if (first) port_.read_store(request.stage_key);
+  auto& reader = peers_.at(from);
+  auto it = reads_.find(request.stage_key);
+  if (it != reads_.end() && it->second.contains(from)) return;  // asked again while the store is at it
+  if (reading_ >= limits::lookups_reading_max || reader.reading >= limits::lookups_reading_per_client_max) {
+    return tell_failure(from, request.graph_key, request.stage_key,
+                        {errc::busy, "as many lookups as may wait for the store"});
+  }
+  const bool first = it == reads_.end();
+  const auto stage_key = request.stage_key;
+  reads_[stage_key].emplace(from, waiting_lookup{std::move(request), refused});
+  ++reader.reading;
+  ++reading_;
+  if (first) port_.read_store(stage_key);
+}
+
+void coordinator_core::forget_read(const net::peer_id& from, const std::string& stage_key) {
+  auto it = reads_.find(stage_key);
+  if (it == reads_.end() || it->second.erase(from) == 0) return;
+  --peers_.at(from).reading;
+  --reading_;
 }
 
 void coordinator_core::store_read(const std::string& stage_key, result<std::optional<stored>> found, time_point now) {
   auto waiting = reads_.extract(stage_key);
   if (waiting.empty()) return;
-  for (const auto& [peer, request] : waiting.mapped()) {
-    if (found && *found) {
+  const bool here = found && found.value().has_value();
+  bool removed = false;
+  for (const auto& [peer, lookup] : waiting.mapped()) {
+    const auto& request = lookup.request;
+    --peers_.at(peer).reading;
+    --reading_;
+    if (here && lookup.refused && !removed) {
+      removed = true;
+      probe_.artifact_refused();
+      port_.remove_stored(stage_key);
+    }
+    if (here && !lookup.refused) {
       const auto& artifact = **found;
       auto& entry = book_.touch(request.graph_key, request.name, request.stage.name, stage_key);
       entry.state = "ready";
+      entry.error.clear();
       entry.source = artifact.tier;
       entry.compile_seconds = total(artifact.phases);
       probe_.stage_served(artifact.tier);
@@ -168,29 +186,42 @@ void coordinator_core::admit(const net::peer_id& from, const job_request& reques
   const auto* job = jobs_.find(request.stage_key);
   if (!*admitted) {
     probe_.joined();
-    port_.send(
-        from,
-        net::stage_progress{request.graph_key, request.stage_key, std::string(to_string(job->state)), job->worker},
-        nullptr);
+    const bool started = job->state == job_state::running || job->state == job_state::storing;
+    port_.send(from,
+               net::stage_progress{request.graph_key, request.stage_key, started ? "running" : "queued", job->worker},
+               nullptr);
     return;
   }
   entry.state = to_string(job->state);
+  entry.error.clear();
   if (graphs_.contains(request.graph_key)) {
     queue_jobs(jobs_.graph_arrived(request.graph_key, now));
-  } else if (graph_asked_[request.graph_key].empty()) {
-    ask_for_graph(from, request.graph_key, now);
+  } else if (!graph_asked_.contains(request.graph_key)) {
+    ask_for_graph(request.graph_key, now);
   }
 }
 
-void coordinator_core::ask_for_graph(const net::peer_id& from, const std::string& graph_key, time_point now) {
-  graph_asked_[graph_key].insert(from);
-  jobs_.graph_asked(graph_key, now);
-  port_.send(from, net::need_graph{graph_key}, nullptr);
+void coordinator_core::ask_for_graph(const std::string& graph_key, time_point now) {
+  auto& question = graph_asked_[graph_key];
+  if (question.asked.size() >= limits::graph_asks_max) return;
+  for (const auto& peer : jobs_.graph_sources(graph_key)) {
+    if (!question.asked.insert(peer).second) continue;
+    question.last = peer;
+    question.until = now + limits::graph_wait_max;
+    jobs_.graph_asked(graph_key, now);
+    port_.send(peer, net::need_graph{graph_key}, nullptr);
+    return;
+  }
+}
+
+void coordinator_core::expect_no_graph(const net::peer_id& from, const std::string& graph_key, time_point now) {
+  auto it = graph_asked_.find(graph_key);
+  if (it != graph_asked_.end() && it->second.last == from) ask_for_graph(graph_key, now);
 }
 
 void coordinator_core::on(const net::peer_id& from, const net::submit& m, const blob& graph, time_point now) {
   auto asked = graph_asked_.find(m.graph_key);
-  if (!graph || asked == graph_asked_.end() || !asked->second.contains(from)) return;  // late, or never asked for
+  if (!graph || asked == graph_asked_.end() || !asked->second.asked.contains(from)) return;  // late, or never asked for
   graph_asked_.erase(asked);
   if (!jobs_.wants(m.graph_key)) return;
   if (graph_bytes_ + graph->size() > settings_.graph_bytes_max) {
@@ -211,17 +242,24 @@ void coordinator_core::on(const net::peer_id& from, const net::submit& m, const 
   start_jobs(now);
 }
 
-void coordinator_core::on(const net::peer_id& from, const net::release& m) {
+void coordinator_core::on(const net::peer_id& from, const net::release& m, time_point now) {
+  std::set<std::string> graphs;
   for (const auto& key : m.stage_keys) {
-    if (auto it = reads_.find(key); it != reads_.end()) {
-      std::erase_if(it->second, [&](const waiting_lookup& w) { return w.peer == from; });
-    }
+    forget_read(from, key);
+    if (const auto* job = jobs_.find(key)) graphs.insert(job->request.graph_key);
   }
-  for (const auto& dropped : jobs_.unsubscribe(from, m.stage_keys)) {
-    scheduler_.cancel(dropped.stage_key);
+  forget_dropped(jobs_.unsubscribe(from, m.stage_keys));
+  for (const auto& graph_key : graphs) {
+    if (!jobs_.graph_sources(graph_key).contains(from)) expect_no_graph(from, graph_key, now);
+  }
+}
+
+void coordinator_core::forget_dropped(const std::vector<job_table::dropped_job>& dropped) {
+  for (const auto& [stage_key, graph_key] : dropped) {
+    scheduler_.cancel(stage_key);
     probe_.cancelled();
-    if (auto* entry = book_.find(dropped.graph_key, dropped.stage_key)) entry->state = "released";
-    forget_graph_unless_used(dropped.graph_key);
+    if (auto* entry = book_.find(graph_key, stage_key)) entry->state = "released";
+    forget_graph_unless_used(graph_key);
   }
 }
 
@@ -276,6 +314,12 @@ void coordinator_core::settle(const std::vector<job_setback>& setbacks, time_poi
     if (!setback.attempt.empty()) {
       scheduler_.release(setback.worker);
       port_.send(setback.worker, net::cancel_job{setback.attempt, to_string(setback.why)}, nullptr);
+    }
+    if (setback.retried && draining_) {
+      // Nothing is started any more, so it would wait for ever.
+      auto last = jobs_.fail_queued(setback.stage_key, {errc::shutdown, "the coordinator is draining"}, now);
+      settle({*last}, now);
+      continue;
     }
     auto* entry = book_.find(setback.graph_key, setback.stage_key);
     if (setback.retried) {
@@ -373,6 +417,7 @@ void coordinator_core::store_written(const std::string& stage_key, const result<
   const auto& artifact = done.mapped().artifact;
   if (auto* entry = book_.find(job->request.graph_key, stage_key)) {
     entry->state = "ready";
+    entry->error.clear();
     entry->source = artifact.made_by;
   }
   for (const auto& peer : job->subscribers) {
@@ -382,7 +427,9 @@ void coordinator_core::store_written(const std::string& stage_key, const result<
 }
 
 void coordinator_core::on(const net::peer_id& from, const net::job_failed& m, time_point now) {
-  auto setback = jobs_.fail(from, m.id, {errc_from_string(m.code), m.reason}, now);
+  auto code = errc_from_string(m.code);
+  if (code == errc::none) code = errc::protocol;
+  auto setback = jobs_.fail(from, m.id, {code, m.reason}, now);
   if (!setback) {
     probe_.result_refused();
     return;
@@ -396,12 +443,27 @@ void coordinator_core::on(const net::peer_id& from, const net::job_failed& m, ti
 // --- time ------------------------------------------------------------------------------------------------------------
 
 void coordinator_core::tick(time_point now) {
-  settle(jobs_.expire(now), now);
-  for (const auto& [key, why] : scheduler_.unplaceable()) {
-    const auto* job = jobs_.find(key);
-    if (!job || now < job->queued_at + limits::no_worker_grace) continue;
-    if (auto setback = jobs_.fail_queued(key, why, now)) settle({*setback}, now);
+  for (const auto& [graph_key, question] : graph_asked_) {
+    if (now >= question.until) ask_for_graph(graph_key, now);
   }
+  settle(jobs_.expire(now), now);
+  fail_unplaceable(now);
+}
+
+// A worker that leaves is often back in a moment, so the grace starts when the last one that fits has gone.
+void coordinator_core::fail_unplaceable(time_point now) {
+  std::unordered_map<std::string, time_point> since;
+  for (const auto& [key, why] : scheduler_.unplaceable()) {
+    auto known = unplaceable_since_.find(key);
+    const auto first = known == unplaceable_since_.end() ? std::max(jobs_.find(key)->queued_at, ticked_) : known->second;
+    if (now < first + limits::no_worker_grace) {
+      since.emplace(key, first);
+    } else if (auto setback = jobs_.fail_queued(key, why, now)) {
+      settle({*setback}, now);
+    }
+  }
+  unplaceable_since_ = std::move(since);
+  ticked_ = now;
 }
 
 void coordinator_core::drain(time_point now) {

@@ -70,11 +70,18 @@ public:
 private:
   struct peer {
     net::hello who;
+    std::size_t reading = 0;  // its lookups that wait for the store
   };
   // A lookup that waits for the store; several for one stage key share one read.
   struct waiting_lookup {
-    net::peer_id peer;
     job_request request;
+    bool refused = false;  // what the store has is of no use to this client
+  };
+  // Who was asked for a graph. Whoever stays silent is followed by another subscriber.
+  struct graph_question {
+    std::set<net::peer_id> asked;
+    net::peer_id last;
+    time_point until;
   };
   struct waiting_result {
     stored artifact;
@@ -86,7 +93,7 @@ private:
 
   void on(const net::peer_id& from, const net::lookup& m, time_point now);
   void on(const net::peer_id& from, const net::submit& m, const blob& graph, time_point now);
-  void on(const net::peer_id& from, const net::release& m);
+  void on(const net::peer_id& from, const net::release& m, time_point now);
   void on(const net::peer_id& from, const net::switched& m);
   void on(const net::peer_id& from, const net::worker_offer& m, time_point now);
   void on(const net::peer_id& from, const net::job_alive& m, time_point now);
@@ -96,7 +103,13 @@ private:
 
   void ask_for_stage(const net::peer_id& from, job_request request, bool refused, time_point now);
   void admit(const net::peer_id& from, const job_request& request, time_point now);
-  void ask_for_graph(const net::peer_id& from, const std::string& graph_key, time_point now);
+  // Asks a subscriber that has not been asked yet, if there is one.
+  void ask_for_graph(const std::string& graph_key, time_point now);
+  // That subscriber will not send the graph.
+  void expect_no_graph(const net::peer_id& from, const std::string& graph_key, time_point now);
+  void forget_dropped(const std::vector<job_table::dropped_job>& dropped);
+  void forget_read(const net::peer_id& from, const std::string& stage_key);
+  void fail_unplaceable(time_point now);
   void queue_jobs(const std::vector<std::string>& stage_keys);
   void start_jobs(time_point now);
   void settle(const std::vector<job_setback>& setbacks, time_point now);
@@ -115,6 +128,7 @@ private:
   monitoring::coordinator_probe& probe_;
   statistics_access statistics_;
   time_point started_;
+  time_point ticked_;  // last
 
   std::unordered_map<net::peer_id, peer> peers_;
   std::size_t clients_ = 0;
@@ -122,11 +136,13 @@ private:
   job_table jobs_;
   scheduler scheduler_;
   graph_book book_;
-  std::unordered_map<std::string, std::vector<waiting_lookup>> reads_;  // by stage key
-  std::unordered_map<std::string, waiting_result> writes_;              // by stage key
-  std::unordered_map<std::string, blob> graphs_;                        // by graph key, while a job uses it
+  std::unordered_map<std::string, std::map<net::peer_id, waiting_lookup>> reads_;  // by stage key
+  std::size_t reading_ = 0;                                                        // lookups in reads_
+  std::unordered_map<std::string, waiting_result> writes_;                         // by stage key
+  std::unordered_map<std::string, time_point> unplaceable_since_;                  // by stage key
+  std::unordered_map<std::string, blob> graphs_;                                   // by graph key, while a job uses it
   std::size_t graph_bytes_ = 0;
-  std::unordered_map<std::string, std::set<net::peer_id>> graph_asked_;  // whom NeedGraph went to
+  std::unordered_map<std::string, graph_question> graph_asked_;  // by graph key, while a job wants it
 };
 
 }  // namespace fxfarm::actors

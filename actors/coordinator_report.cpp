@@ -9,6 +9,11 @@ namespace {
 
 using nlohmann::json;
 
+// Names come from peers and need not be UTF-8, which JSON must be.
+std::string text_of(const json& document) {
+  return document.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
 json to_json(const platform& p) {
   json out = json::object();
   platform::fields(p, [&](std::string_view name, const auto& value) { out[std::string(name)] = value; });
@@ -29,7 +34,7 @@ void coordinator_core::on(const net::peer_id& from, const net::ask& m, time_poin
     reply.document = statistics_document();
   } else if (m.what == "reset-stats") {
     statistics_.reset();
-    reply.document = json{{"resets", statistics_.snapshot()["resets"]}}.dump();
+    reply.document = text_of(json{{"resets", statistics_.snapshot()["resets"]}});
   } else {
     reply.code = to_string(errc::bad_input);
     reply.reason = "unknown question '" + m.what + "'; known are status, stats, reset-stats, graphs";
@@ -64,7 +69,7 @@ std::string coordinator_core::status_document(time_point now) const {
            {"workers", workers},
            {"jobs", jobs},
            {"graph_bytes", graph_bytes_}};
-  return doc.dump();
+  return text_of(doc);
 }
 
 std::string coordinator_core::graphs_document(const std::map<std::string, std::string>& arguments) const {
@@ -89,24 +94,23 @@ std::string coordinator_core::graphs_document(const std::map<std::string, std::s
     }
     json entry{{"graph_key", graph.graph_key}, {"name", graph.name}, {"stages", stages}};
     // The answer is one frame: the youngest graphs that fit, and a word that there are more.
-    bytes += entry.dump().size() + 1;
+    bytes += text_of(entry).size() + 1;
     if (bytes > limits::report_bytes_max) {
       truncated = true;
       break;
     }
     graphs.push_back(std::move(entry));
   }
-  return json{{"graphs", graphs}, {"truncated", truncated}}.dump();
+  return text_of(json{{"graphs", graphs}, {"truncated", truncated}});
 }
 
 std::string coordinator_core::statistics_document() const {
   auto values = statistics_.snapshot();
   const auto resets = values.extract("resets");
   const auto since = values.extract("last_reset_timestamp_seconds");
-  return json{{"since", since.empty() ? 0.0 : since.mapped()},
-              {"resets", resets.empty() ? 0.0 : resets.mapped()},
-              {"values", values}}
-      .dump();
+  return text_of(json{{"since", since.empty() ? 0.0 : since.mapped()},
+                      {"resets", resets.empty() ? 0.0 : resets.mapped()},
+                      {"values", values}});
 }
 
 }  // namespace fxfarm::actors

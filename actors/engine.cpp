@@ -32,6 +32,7 @@ void engine_slot::start(pointer self, std::size_t slot, engine_owner owner, engi
 void engine_slot::launch() {
   if (ending_) return;
   ++generation_;
+  greeted_ = false;
   ready_ = false;
   fatal_.reset();
   auto me = caf::actor_cast<engine_actor>(self_);
@@ -82,6 +83,9 @@ void engine_slot::take_frame(const engine_frame& m) {
 
 void engine_slot::take_report(const engine_report& report) {
   if (const auto* hello = std::get_if<engine_hello>(&report)) return say_hello(*hello);
+  if (std::holds_alternative<engine_ready>(report) && !greeted_) {
+    return process_->kill({errc::protocol, "the engine is ready without having said hello"});
+  }
   if (const auto* ready = std::get_if<engine_ready>(&report)) {
     ready_ = true;
     probe_->engine_warmed(ready->warm_seconds);
@@ -103,6 +107,7 @@ void engine_slot::say_hello(const engine_hello& hello) {
                                         std::to_string(engine_protocol)});
     return;
   }
+  greeted_ = true;
   self_->send(owner_, engine_state{slot_, hello.runs_on, false, std::nullopt});
 }
 
@@ -116,9 +121,13 @@ void engine_slot::settle_job(blob artifact, std::map<std::string, double> phases
 void engine_slot::take_exit(const engine_exited& m) {
   if (m.generation != generation_ || !process_) return;
   process_.reset();
+  error why = fatal_.value_or(m.why);
+  // Whatever the cause, this engine never got as far as taking jobs.
+  if (!ready_) why.code = errc::engine_start;
   ready_ = false;
-  const error why = fatal_.value_or(m.why);
   if (job_) {
+    // The job is to blame, or was cancelled; the engine itself starts well.
+    restart_delay_ = settings_.restart_delay_min;
     auto id = *std::exchange(job_, std::nullopt);
     self_->send(owner_, engine_outcome{slot_, std::move(id), nullptr, {}, why});
   }

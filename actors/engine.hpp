@@ -58,6 +58,7 @@ private:
 
   std::unique_ptr<engine_process> process_;
   std::uint64_t generation_ = 0;
+  bool greeted_ = false;  // said hello in a protocol that we speak
   bool ready_ = false;
   bool ending_ = false;
   std::optional<std::string> job_;  // id

@@ -99,6 +99,8 @@ struct farm_message {
 };
 // The link is (again) there, or the graph was moved to another farm: ask for what is missing.
 struct resubscribe {};
+// A farm was busy: ask it again now.
+struct retry_lookup {};
 // No farm can be reached at the moment.
 struct farm_lost {
   error why;
@@ -147,6 +149,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_state)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_outcome)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::farm_message)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::resubscribe)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::retry_lookup)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::farm_lost)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::load_result)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::to_farm)

@@ -3,6 +3,9 @@
 #include "runtime/keys.hpp"
 #include "runtime/limits.hpp"
 
+#include <algorithm>
+#include <utility>
+
 #include <caf/send.hpp>
 
 namespace fxfarm::actors {
@@ -72,6 +75,11 @@ void output_state::ask_again() {
   if (!plan_.settled()) subscribe();
 }
 
+void output_state::retry() {
+  retry_armed_ = false;
+  subscribe();
+}
+
 void output_state::on(const net::need_graph&) {
   if (!options_.request.graph) return;
   options_.log->count("graphs_sent");
@@ -80,46 +88,61 @@ void output_state::on(const net::need_graph&) {
 }
 
 void output_state::on(const net::stage_progress& m) {
-  auto stage = index_of(m.stage_key);
-  if (!stage || plan_.at(*stage) != stage_plan::state::waiting) return;
-  status_.stages[*stage].state = m.state == "running" ? stage_state::running : stage_state::queued;
+  for (auto stage : stages_of(m.stage_key)) {
+    if (plan_.at(stage) != stage_plan::state::waiting) continue;
+    status_.stages[stage].state = m.state == "running" ? stage_state::running : stage_state::queued;
+    status_.stages[stage].error.clear();
+  }
   publish();
 }
 
 void output_state::on(const net::stage_ready& m, const blob& artifact) {
-  auto stage = index_of(m.stage_key);
-  if (!stage || !artifact || !plan_.mark_ready(*stage)) return;
+  if (!artifact) return;
+  bool wanted = false;
+  for (auto stage : stages_of(m.stage_key)) {
+    if (!plan_.mark_ready(stage)) continue;
+    wanted = true;
+    auto& s = status_.stages[stage];
+    s.state = stage_state::fetched;
+    s.error.clear();
+    s.source = m.source;
+    s.phases = m.phases;
+    s.seconds_queued = m.queue_seconds;
+    s.seconds_to_ready = seconds();
+    artifacts_[stage] = artifact;
+  }
+  if (!wanted) return;
   options_.log->count("artifacts");
   options_.log->count("artifact_bytes", artifact->size());
-  auto& s = status_.stages[*stage];
-  s.state = stage_state::fetched;
-  s.source = m.source;
-  s.phases = m.phases;
-  s.seconds_queued = m.queue_seconds;
-  s.seconds_to_ready = seconds();
-  artifacts_[*stage] = artifact;
   load_next();
   publish();
 }
 
 void output_state::on(const net::stage_failed& m) {
-  auto stage = index_of(m.stage_key);
-  if (!stage || plan_.at(*stage) != stage_plan::state::waiting) return;
+  auto stages = stages_of(m.stage_key);
+  std::erase_if(stages, [&](std::size_t stage) { return plan_.at(stage) != stage_plan::state::waiting; });
+  if (stages.empty()) return;
   const auto code = errc_from_string(m.code);
   if (m.retry_ms > 0) {
-    self_->delayed_send(self_, std::chrono::milliseconds(m.retry_ms), resubscribe{});
+    // One lookup asks for all stages again, however many the farm was too busy for.
+    if (std::exchange(retry_armed_, true)) return;
+    const std::chrono::milliseconds latest = limits::lookup_refresh;
+    const auto delay = std::min<std::uint64_t>(m.retry_ms, static_cast<std::uint64_t>(latest.count()));
+    self_->delayed_send(self_, std::chrono::milliseconds(delay), retry_lookup{});
     return;
   }
-  if (options_.has_fallback && abandoned_farm_.empty() && another_farm_may_serve(code)) {
+  const bool has_fallback = !options_.fallback.empty() && options_.fallback != status_.farm;
+  if (has_fallback && abandoned_farm_.empty() && another_farm_may_serve(code)) {
     abandoned_farm_ = status_.farm;
     self_->send(owner_, fall_back{options_.id, {code, m.reason}});
     return;
   }
-  plan_.mark_failed(*stage);
-  auto& s = status_.stages[*stage];
-  s.state = stage_state::failed;
-  s.error = to_string(error{code, m.reason});
-  options_.log->count("stages_failed");
+  for (auto stage : stages) {
+    plan_.mark_failed(stage);
+    status_.stages[stage].state = stage_state::failed;
+    status_.stages[stage].error = to_string(error{code, m.reason});
+    options_.log->count("stages_failed");
+  }
   publish();
 }
 
@@ -185,11 +208,12 @@ void output_state::finish_load(const load_result& m) {
   publish();
 }
 
-std::optional<std::size_t> output_state::index_of(const std::string& stage_key) const {
+std::vector<std::size_t> output_state::stages_of(const std::string& stage_key) const {
+  std::vector<std::size_t> out;
   for (std::size_t i = 0; i < status_.stages.size(); ++i) {
-    if (status_.stages[i].stage_key == stage_key) return i;
+    if (status_.stages[i].stage_key == stage_key) out.push_back(i);
   }
-  return std::nullopt;
+  return out;
 }
 
 double output_state::seconds() const {
@@ -208,7 +232,7 @@ void output_state::publish() {
     options_.request.graph.reset();
     self_->send(owner_, graph_settled{options_.id});
   }
-  options_.log->put(status_);
+  options_.log->update(status_);
 }
 
 output_actor::behavior_type output_behavior(output_state::pointer self, output_owner owner, output_options options) {
@@ -216,6 +240,7 @@ output_actor::behavior_type output_behavior(output_state::pointer self, output_o
   return {
       [self](const farm_message& m) { self->state.handle(m); },
       [self](const resubscribe&) { self->state.subscribe(); },
+      [self](const retry_lookup&) { self->state.retry(); },
       [self](const farm_lost& m) { self->state.lose_farm(m.why); },
       [self](const load_result& m) { self->state.finish_load(m); },
       [self](const tick&) { self->state.ask_again(); },

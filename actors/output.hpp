@@ -12,8 +12,9 @@
 
 namespace fxfarm::actors {
 
-using output_actor = caf::typed_actor<caf::reacts_to<farm_message>, caf::reacts_to<resubscribe>,
-                                      caf::reacts_to<farm_lost>, caf::reacts_to<load_result>, caf::reacts_to<tick>>;
+using output_actor =
+    caf::typed_actor<caf::reacts_to<farm_message>, caf::reacts_to<resubscribe>, caf::reacts_to<retry_lookup>,
+                     caf::reacts_to<farm_lost>, caf::reacts_to<load_result>, caf::reacts_to<tick>>;
 // Whoever links output actors to farms, in practice the client actor.
 using output_owner =
     caf::typed_actor<caf::reacts_to<to_farm>, caf::reacts_to<fall_back>, caf::reacts_to<graph_settled>>;
@@ -23,7 +24,7 @@ struct output_options {
   graph_request request;
   std::string salt;
   std::string space;
-  bool has_fallback = false;  // another farm can be asked when the first cannot serve the graph
+  std::string fallback;  // the farm that is asked when another cannot serve the graph; empty: none
   std::shared_ptr<board> log;
   std::function<void(load_task)> load;
   std::function<std::chrono::steady_clock::time_point()> now = [] { return std::chrono::steady_clock::now(); };
@@ -41,13 +42,15 @@ public:
   void lose_farm(const error& why);
   void finish_load(const load_result& m);
   void ask_again();
+  void retry();
 
 private:
   void on(const net::need_graph& m);
   void on(const net::stage_progress& m);
   void on(const net::stage_ready& m, const blob& artifact);
   void on(const net::stage_failed& m);
-  std::optional<std::size_t> index_of(const std::string& stage_key) const;
+  // Stages with equal options share a key.
+  std::vector<std::size_t> stages_of(const std::string& stage_key) const;
   double seconds() const;  // since the graph was submitted
   void load_next();
   void send(net::message what, blob attachment = nullptr);
@@ -65,6 +68,7 @@ private:
   std::chrono::steady_clock::time_point load_started_;
   std::string abandoned_farm_;  // that could not serve the graph; what it still says is void
   bool tick_armed_ = false;
+  bool retry_armed_ = false;
 };
 
 output_actor::behavior_type output_behavior(output_state::pointer self, output_owner owner, output_options options);

@@ -21,9 +21,11 @@ public:
     early_.clear();
   }
   void unbind() {
+    // Whatever goes with the last reference goes outside of the lock: it may wait for the socket thread.
+    Handle last;
     std::lock_guard lock(mutex_);
     closed_ = true;
-    target_ = Handle();
+    std::swap(last, target_);
     early_.clear();
   }
   // The sink to give to the socket; it keeps the relay alive.

@@ -3,6 +3,7 @@
 #include "monitoring/log.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace fxfarm::actors {
 namespace {
@@ -41,7 +42,9 @@ void worker_slots::handle(const link_events& events) {
       coordinators_.insert(in.peer);
       offer(in.peer);
     } else if (const auto* down = std::get_if<net::peer_down>(&in.event)) {
-      if (coordinators_.erase(in.peer)) log::warning("coordinator " + in.peer + ": " + to_string(down->why));
+      if (coordinators_.erase(in.peer) == 0) continue;
+      log::warning("coordinator " + in.peer + ": " + to_string(down->why));
+      abandon_jobs_of(in.peer);
     } else if (const auto& m = std::get<net::message>(in.event); const auto* job = std::get_if<net::job>(&m)) {
       take_job(in.peer, *job, in.attachment);
     } else if (const auto* cancel = std::get_if<net::cancel_job>(&m)) {
@@ -65,6 +68,29 @@ void worker_slots::take_job(const net::peer_id& from, const net::job& m, const b
   start_waiting();
 }
 
+void worker_slots::abandon_jobs_of(const net::peer_id& coordinator) {
+  std::erase_if(waiting_, [&](const accepted_job& j) { return j.coordinator == coordinator; });
+  for (auto& slot : slots_) {
+    if (slot.job && slot.job->coordinator == coordinator) {
+      self_->send(slot.engine, engine_cancel{slot.job->what.id, "its coordinator is gone"});
+    }
+  }
+}
+
+void worker_slots::refuse_waiting() {
+  if (waiting_.empty() || std::any_of(slots_.begin(), slots_.end(), usable)) return;
+  error why{errc::engine_start, "no engine is up"};
+  for (const auto& slot : slots_) {
+    if (slot.problem) why = *slot.problem;
+  }
+  for (const auto& job : std::exchange(waiting_, {})) fail(job, why);
+}
+
+// An engine that died is back in a moment; its slot counts unless it has never worked or cannot start.
+bool worker_slots::usable(const slot& s) {
+  return s.runs_on && (!s.problem || s.problem->code != errc::engine_start);
+}
+
 void worker_slots::start_waiting() {
   for (std::size_t i = 0; i < slots_.size() && !waiting_.empty(); ++i) {
     auto& slot = slots_[i];
@@ -72,8 +98,11 @@ void worker_slots::start_waiting() {
     slot.job = std::move(waiting_.front());
     waiting_.pop_front();
     const auto& what = slot.job->what;
+    // Compared as numbers: a coordinator's may overflow a duration.
+    const std::chrono::milliseconds latest = limits::job_deadline_max;
+    const auto deadline = std::min<std::uint64_t>(what.deadline_ms, static_cast<std::uint64_t>(latest.count()));
     self_->send(slot.engine, engine_job{what.id, what.name, what.stage, what.target, slot.job->graph,
-                                        std::chrono::milliseconds(what.deadline_ms)});
+                                        std::chrono::milliseconds(deadline)});
   }
 }
 
@@ -97,6 +126,7 @@ void worker_slots::take_state(const engine_state& m) {
     if (m.ready) slot.problem.reset();
   }
   start_waiting();
+  refuse_waiting();
   offer_to_all();
   settle();
 }
@@ -130,9 +160,7 @@ net::worker_offer worker_slots::make_offer(const net::peer_id& to) const {
   out.name = options_.name;
   out.draining = draining_;
   for (const auto& slot : slots_) {
-    // An engine that died is back in a moment; its slot counts unless it has never worked or cannot start.
-    const bool usable = slot.runs_on && (!slot.problem || slot.problem->code != errc::engine_start);
-    if (usable) {
+    if (usable(slot)) {
       ++out.slots;
       out.runs_on = *slot.runs_on;
     } else if (slot.problem) {

@@ -57,6 +57,11 @@ private:
   void take_job(const net::peer_id& from, const net::job& m, const blob& graph);
   void cancel_job(const net::peer_id& from, const net::cancel_job& m);
   void start_waiting();
+  // Jobs under leases that nobody keeps any longer.
+  void abandon_jobs_of(const net::peer_id& coordinator);
+  // When no engine will take them: elsewhere they may do better.
+  void refuse_waiting();
+  static bool usable(const slot& s);
   void offer(const net::peer_id& to);
   void offer_to_all();
   net::worker_offer make_offer(const net::peer_id& to) const;

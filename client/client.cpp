@@ -140,7 +140,7 @@ result<std::uint64_t> client::submit(graph_request request) {
     s.name = stage.name;
     status.stages.push_back(std::move(s));
   }
-  impl_->log->put(std::move(status));
+  impl_->log->add(std::move(status));
   caf::anon_send(impl_->self, actors::submit_graph{id, std::make_shared<graph_request>(std::move(request))});
   return id;
 }

@@ -26,7 +26,17 @@ bool worth_retrying(errc code) {
 
 // Failures of the moment are not held against the next one who asks.
 bool worth_remembering(errc code) {
-  return code != errc::no_worker && code != errc::timeout && code != errc::unreachable && code != errc::shutdown;
+  switch (code) {
+    case errc::no_worker:
+    case errc::timeout:
+    case errc::unreachable:
+    case errc::shutdown:
+    case errc::busy:
+    case errc::cancelled:
+      return false;
+    default:
+      return true;
+  }
 }
 
 }  // namespace
@@ -55,10 +65,11 @@ result<bool> job_table::admit(const job_request& request, const std::string& pee
   }
   auto found = jobs_.find(request.stage_key);
   if (found != jobs_.end()) {
-    if (found->second.subscribers.size() >= limits::subscribers_per_job_max) {
+    auto& subscribers = found->second.subscribers;
+    if (subscribers.size() >= bounds_.subscribers_max && !subscribers.contains(peer)) {
       return {errc::busy, "the job has as many subscribers as it may"};
     }
-    found->second.subscribers.insert(peer);
+    subscribers.insert(peer);
     by_peer_[peer].insert(request.stage_key);
     return false;
   }
@@ -192,11 +203,15 @@ std::vector<job_setback> job_table::expire(time_point now) {
 
 job_setback job_table::set_back(job_record& job, error why, time_point now) {
   const std::string stage_key = job.request.stage_key;
-  if (job.subscribers.empty() || !worth_retrying(why.code)) return give_up(stage_key, std::move(why), now);
+  if (!worth_retrying(why.code)) return give_up(stage_key, std::move(why), now);
   if (job.attempts >= bounds_.attempts_max) {
     error last{errc::quarantined,
                "given up after " + std::to_string(job.attempts) + " attempts, the last: " + to_string(why)};
     return give_up(stage_key, std::move(last), now);
+  }
+  if (job.subscribers.empty()) {
+    // Another attempt might have gone well: the next one who asks is not told otherwise.
+    return give_up(stage_key, {errc::cancelled, "nobody waits for another attempt, the last: " + to_string(why)}, now);
   }
   job_setback out{stage_key, job.worker, job.attempt, std::move(why), true, job.request.graph_key, {}};
   by_attempt_.erase(job.attempt);
@@ -233,9 +248,9 @@ bool job_table::forgive(const std::string& stage_key) {
   return true;
 }
 
-const error* job_table::failure_of(const std::string& stage_key) const {
+const error* job_table::failure_of(const std::string& stage_key, time_point now) const {
   auto it = failures_.find(stage_key);
-  return it == failures_.end() ? nullptr : &it->second.why;
+  return it == failures_.end() || now >= it->second.until ? nullptr : &it->second.why;
 }
 
 std::optional<job_table::dropped_job> job_table::leave(const std::string& peer, const std::string& stage_key) {
@@ -307,6 +322,17 @@ bool job_table::wants(const std::string& graph_key) const {
   return it != by_graph_.end() && std::any_of(it->second.begin(), it->second.end(), [&](const std::string& key) {
            return jobs_.at(key).state == job_state::wants_graph;
          });
+}
+
+std::set<std::string> job_table::graph_sources(const std::string& graph_key) const {
+  std::set<std::string> out;
+  auto it = by_graph_.find(graph_key);
+  if (it == by_graph_.end()) return out;
+  for (const auto& stage_key : it->second) {
+    const auto& job = jobs_.at(stage_key);
+    if (job.state == job_state::wants_graph) out.insert(job.subscribers.begin(), job.subscribers.end());
+  }
+  return out;
 }
 
 bool job_table::uses(const std::string& graph_key) const {

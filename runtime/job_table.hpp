@@ -63,6 +63,7 @@ struct job_limits {
   unsigned attempts_max = limits::job_attempts_max;
   std::size_t jobs_max = limits::jobs_queued_max;
   std::size_t jobs_per_client_max = limits::jobs_queued_per_client_max;
+  std::size_t subscribers_max = limits::subscribers_per_job_max;  // of one job
   std::chrono::milliseconds failure_memory = limits::failure_memory;
   std::size_t failures_max = limits::failures_kept_max;
 };
@@ -121,10 +122,11 @@ public:
 
   // Forgets a remembered failure. False when there was none.
   bool forgive(const std::string& stage_key);
-  const error* failure_of(const std::string& stage_key) const;
+  const error* failure_of(const std::string& stage_key, time_point now) const;
 
   const job_record* find(const std::string& stage_key) const;
   bool wants(const std::string& graph_key) const;  // some job waits for this graph
+  std::set<std::string> graph_sources(const std::string& graph_key) const;  // who waits for these jobs, and may have it
   bool uses(const std::string& graph_key) const;   // some job has yet to end with this graph
   const std::unordered_map<std::string, job_record>& jobs() const { return jobs_; }
   std::map<job_state, std::size_t> count_by_state() const { return counts_; }

@@ -1,0 +1,216 @@
+#include "actors/client.hpp"
+
+#include "doubles.hpp"
+#include "runtime/rendezvous.hpp"
+
+using namespace fxfarm;
+using namespace fxfarm::actors;
+using namespace std::chrono_literals;
+
+namespace {
+
+const std::string local = "ipc://local";
+
+class client_test : public actors_test {
+protected:
+  void start(std::vector<std::string> endpoints, std::string local_endpoint = local) {
+    farms = endpoints;
+    client_settings s;
+    s.endpoints = std::move(endpoints);
+    s.local_endpoint = std::move(local_endpoint);
+    s.start_local = [this]() -> result<void> {
+      ++starts;
+      return {};
+    };
+    s.links = links;
+    s.log = log;
+    s.load = [this](load_task t) { loads.push_back(std::move(t)); };
+    client = system.spawn(client_behavior, std::move(s));
+    run();
+  }
+  void submit(std::uint64_t id, char key = 'a') {
+    auto request = std::make_shared<graph_request>();
+    request->graph_key = hex64(key);
+    request->graph = some_bytes("graph");
+    request->stages = stages({"default", "max-autotune"});
+    request->target = machine();
+    graph_status known;
+    known.id = id;
+    log->add(known);
+    tell(client, submit_graph{id, request});
+  }
+  void up(const std::string& farm) { deliver(client, came(farm)); }
+  void down(const std::string& farm) { deliver(client, went(farm)); }
+  void TearDown() override {
+    loads.clear();
+    tell(client, drain{});
+    client = nullptr;
+    actors_test::TearDown();
+  }
+  std::string stage_key(std::uint64_t id, std::size_t stage) { return log->find(id)->stages.at(stage).stage_key; }
+  void no_worker(const std::string& farm, std::uint64_t id, std::size_t stage) {
+    deliver(client, said(farm, net::stage_failed{hex64('a'), stage_key(id, stage), "no_worker", "why", 0}));
+  }
+
+  std::vector<std::string> farms;
+  std::shared_ptr<outbox> links = std::make_shared<outbox>();
+  std::shared_ptr<board> log = std::make_shared<board>();
+  std::vector<load_task> loads;
+  int starts = 0;
+  client_actor client;
+};
+
+}  // namespace
+
+TEST_F(client_test, a_graph_goes_to_the_farm_it_belongs_to_once_that_is_up) {
+  start({"tcp://a", "tcp://b"});
+  const auto mine = rendezvous_pick(hex64('a'), farms);
+  const auto other = mine == "tcp://a" ? "tcp://b" : "tcp://a";
+  submit(1);
+  up(other);
+  EXPECT_EQ(links->count<net::lookup>(), 0u);
+  up(mine);
+  EXPECT_EQ(links->count<net::lookup>(mine), 1u);
+  EXPECT_EQ(starts, 0);
+}
+
+TEST_F(client_test, a_farm_that_goes_is_replaced_by_the_next_and_then_by_the_local_one) {
+  start({"tcp://a", "tcp://b"});
+  const auto mine = rendezvous_pick(hex64('a'), farms);
+  const auto other = mine == "tcp://a" ? "tcp://b" : "tcp://a";
+  up(mine);
+  up(other);
+  submit(1);
+  links->sent.clear();
+  down(mine);
+  EXPECT_EQ(links->count<net::lookup>(other), 1u);
+  EXPECT_EQ(starts, 0);
+  down(other);
+  EXPECT_EQ(starts, 1);
+  EXPECT_TRUE(links->connected.contains(local));
+  up(local);
+  EXPECT_EQ(links->count<net::lookup>(local), 1u);
+}
+
+TEST_F(client_test, a_graph_without_any_farm_is_asked_for_when_one_is_back) {
+  start({"tcp://a"}, "");
+  submit(1);
+  down("tcp://a");
+  EXPECT_EQ(log->find(1)->stages.at(0).error, "unreachable: silent");
+  up("tcp://a");
+  EXPECT_EQ(links->count<net::lookup>("tcp://a"), 1u);
+}
+
+TEST_F(client_test, a_graph_that_waits_for_the_local_farm_takes_a_better_one_that_is_back) {
+  start({"tcp://a"});
+  submit(1);
+  down("tcp://a");
+  EXPECT_EQ(links->count<net::lookup>(), 0u);
+  up("tcp://a");
+  EXPECT_EQ(links->count<net::lookup>("tcp://a"), 1u);
+}
+
+TEST_F(client_test, the_local_farm_is_started_once_and_again_after_it_died) {
+  start({});
+  EXPECT_EQ(starts, 0) << "nobody needs it yet";
+  submit(1);
+  submit(2, 'b');
+  EXPECT_EQ(starts, 1);
+  up(local);
+  pass(limits::reconnect_delay_max);
+  EXPECT_EQ(starts, 1);
+  EXPECT_EQ(links->count<net::lookup>(local), 2u);
+  down(local);
+  EXPECT_EQ(starts, 2);
+  up(local);
+  EXPECT_EQ(links->count<net::lookup>(local), 2u);
+}
+
+TEST_F(client_test, an_idle_local_farm_that_leaves_is_let_go) {
+  start({});
+  submit(1);
+  up(local);
+  pass(limits::reconnect_delay_min);
+  tell(client, release_graph{1});
+  down(local);
+  EXPECT_EQ(starts, 1);
+  EXPECT_FALSE(links->connected.contains(local));
+  submit(2);
+  EXPECT_TRUE(links->connected.contains(local));
+}
+
+TEST_F(client_test, what_a_farm_cannot_serve_stays_with_the_local_one) {
+  start({"tcp://a"});
+  up("tcp://a");
+  submit(1);
+  links->sent.clear();
+  no_worker("tcp://a", 1, 0);
+  EXPECT_EQ(starts, 1);
+  EXPECT_EQ(links->take<net::release>("tcp://a").at(0).stage_keys.size(), 2u) << "nobody waits there any more";
+  up(local);
+  EXPECT_EQ(links->count<net::lookup>(local), 1u);
+  pass(limits::reconnect_delay_min);
+  down(local);
+  EXPECT_EQ(links->count<net::lookup>("tcp://a"), 0u) << "it was abandoned";
+  EXPECT_EQ(starts, 2);
+  up(local);
+  EXPECT_EQ(links->count<net::lookup>(local), 1u);
+}
+
+TEST_F(client_test, a_graph_of_the_local_farm_has_nowhere_to_fall_back_to) {
+  start({"tcp://a"});
+  down("tcp://a");
+  submit(1);
+  up(local);
+  no_worker(local, 1, 0);
+  no_worker(local, 1, 1);
+  EXPECT_TRUE(log->find(1)->settled);
+  EXPECT_EQ(log->find(1)->stages.at(0).state, stage_state::failed);
+}
+
+TEST_F(client_test, releasing_the_last_graph_of_a_key_tells_the_farm) {
+  start({"tcp://a"});
+  up("tcp://a");
+  submit(1);
+  submit(2);
+  tell(client, release_graph{1});
+  EXPECT_EQ(links->count<net::release>(), 0u) << "the other one waits";
+  EXPECT_EQ(log->graphs().size(), 1u);
+  const auto keys = std::vector{stage_key(2, 0), stage_key(2, 1)};
+  tell(client, release_graph{2});
+  auto released = links->take<net::release>("tcp://a");
+  ASSERT_EQ(released.size(), 1u);
+  EXPECT_EQ(released[0].stage_keys, keys);
+  EXPECT_TRUE(log->graphs().empty());
+  tell(client, release_graph{2});
+}
+
+TEST_F(client_test, one_graph_of_a_key_answers_for_all) {
+  start({"tcp://a"});
+  up("tcp://a");
+  submit(1);
+  submit(2);
+  links->sent.clear();
+  deliver(client, said("tcp://a", net::need_graph{hex64('a')}));
+  EXPECT_EQ(links->count<net::submit>(), 1u);
+  deliver(client, said("tcp://a", net::stage_ready{hex64('a'), stage_key(1, 0), "memory", 0, {}}, some_bytes()));
+  EXPECT_EQ(loads.size(), 2u);
+}
+
+TEST_F(client_test, what_no_farm_may_say_is_counted) {
+  start({"tcp://a"});
+  up("tcp://a");
+  deliver(client, said("tcp://a", net::job{}));
+  EXPECT_EQ(log->stats()["messages_refused"], 1u);
+}
+
+TEST_F(client_test, ends_while_a_load_is_pending) {
+  start({"tcp://a"});
+  up("tcp://a");
+  submit(1);
+  deliver(client, said("tcp://a", net::stage_ready{hex64('a'), stage_key(1, 0), "memory", 0, {}}, some_bytes()));
+  ASSERT_EQ(loads.size(), 1u);
+  tell(client, drain{});
+  loads[0].done({});
+  run();
+}

@@ -1,0 +1,524 @@
+#include "actors/coordinator_core.hpp"
+
+#include "doubles.hpp"
+#include "runtime/keys.hpp"
+
+#include <nlohmann/json.hpp>
+
+using namespace fxfarm;
+using namespace fxfarm::actors;
+using namespace std::chrono_literals;
+using nlohmann::json;
+
+namespace {
+
+class coordinator_core_test : public ::testing::Test, public coordinator_port {
+protected:
+  void send(const net::peer_id& to, net::message what, blob attachment) override {
+    out.send(to, std::move(what), std::move(attachment));
+  }
+  void read_store(const std::string& key) override { reads.push_back(key); }
+  void write_store(const std::string& key, stored what) override { writes.emplace_back(key, std::move(what)); }
+  void remove_stored(const std::string& key) override { removed.push_back(key); }
+
+  void tell(net::inbound in) { core.handle(in, now); }
+  void client(const net::peer_id& id) { tell(came(id, "client")); }
+  void worker(const net::peer_id& id, unsigned slots = 1, platform runs_on = machine()) {
+    tell(came(id, "worker"));
+    net::worker_offer offer;
+    offer.runs_on = std::move(runs_on);
+    offer.slots = slots;
+    tell(said(id, offer));
+  }
+  net::lookup ask_for(stage_list wanted = stages({"default"})) {
+    net::lookup m;
+    m.graph_key = graph;
+    m.name = "model";
+    m.stages = std::move(wanted);
+    m.target = machine();
+    return m;
+  }
+  std::string key_of(const char* stage = "default") {
+    return make_stage_key(graph, machine(), stages({stage}).front(), "salt");
+  }
+  void answer_reads(result<std::optional<stored>> found = std::optional<stored>()) {
+    for (const auto& key : std::exchange(reads, {})) core.store_read(key, found, now);
+  }
+  void answer_writes(const result<void>& outcome = {}) {
+    for (const auto& [key, what] : std::exchange(writes, {})) core.store_written(key, outcome, now);
+  }
+  void lookup_misses(const net::peer_id& id, stage_list wanted = stages({"default"})) {
+    tell(said(id, ask_for(std::move(wanted))));
+    answer_reads();
+  }
+  void submit(const net::peer_id& id) { tell(said(id, net::submit{graph}, some_bytes("graph"))); }
+  // Ticks as an actor would while there is something to wait for.
+  void pass(std::chrono::milliseconds time) {
+    for (const auto end = now + time; now < end;) {
+      now += std::min<std::chrono::milliseconds>(1s, std::chrono::ceil<std::chrono::milliseconds>(end - now));
+      core.tick(now);
+    }
+  }
+  json ask(const std::string& what, std::map<std::string, std::string> arguments = {}) {
+    tell(came("operator", "operator"));
+    tell(said("operator", net::ask{7, what, std::move(arguments)}));
+    auto answers = out.take<net::answer>("operator");
+    EXPECT_EQ(answers.size(), 1u);
+    EXPECT_EQ(answers.at(0).request, 7u);
+    return json::parse(answers.at(0).document, nullptr, false);
+  }
+
+  static coordinator_settings settings() {
+    coordinator_settings s;
+    s.id = "farm";
+    s.version = "1.2.3";
+    s.salt = "salt";
+    s.endpoints = {"tcp://farm:7070"};
+    s.graph_bytes_max = 100;
+    return s;
+  }
+
+  const std::string graph = hex64('a');
+  time_point now{1000s};
+  outbox out;
+  std::vector<std::string> reads, removed;
+  std::vector<std::pair<std::string, stored>> writes;
+  int resets = 0;
+  monitoring::metrics metrics{"1.2.3", "coordinator"};
+  coordinator_core core{
+      settings(),
+      *this,
+      metrics.coordinator(),
+      {[this] {
+         return std::map<std::string, double>{{"lookups", 3}, {"resets", resets}, {"last_reset_timestamp_seconds", 12}};
+       },
+       [this] { ++resets; }},
+      now};
+};
+
+}  // namespace
+
+TEST_F(coordinator_core_test, a_miss_is_compiled_stored_and_only_then_announced) {
+  worker("w");
+  client("a");
+  tell(said("a", ask_for()));
+  EXPECT_EQ(reads, std::vector<std::string>{key_of()});
+  EXPECT_TRUE(core.busy());
+  answer_reads();
+  ASSERT_EQ(out.count<net::need_graph>("a"), 1u);
+  EXPECT_EQ(out.count<net::job>(), 0u);
+
+  submit("a");
+  auto jobs = out.take<net::job>("w");
+  ASSERT_EQ(jobs.size(), 1u);
+  EXPECT_EQ(jobs[0].stage_key, key_of());
+  EXPECT_EQ(jobs[0].lease_ms, 15'000u);
+  auto progress = out.take<net::stage_progress>("a");
+  ASSERT_EQ(progress.size(), 2u);
+  EXPECT_EQ(progress[0].state, "queued");
+  EXPECT_EQ(progress[1].state, "running");
+
+  tell(said("w", net::job_done{jobs[0].id, key_of(), {{"lower", 1.5}}}, some_bytes("artifact")));
+  ASSERT_EQ(writes.size(), 1u);
+  EXPECT_EQ(writes[0].second.made_by, "w-id");
+  EXPECT_EQ(out.count<net::stage_ready>(), 0u) << "not durable yet";
+  answer_writes();
+  ASSERT_EQ(out.sent.size(), 1u);
+  EXPECT_EQ(text_of(*out.sent[0].attachment), "artifact");
+  auto ready = out.take<net::stage_ready>("a");
+  ASSERT_EQ(ready.size(), 1u);
+  EXPECT_EQ(ready[0].source, "w-id");
+  EXPECT_EQ(ready[0].phases.at("lower"), 1.5);
+  EXPECT_FALSE(core.busy());
+}
+
+TEST_F(coordinator_core_test, eight_lookups_make_one_job_and_one_question) {
+  worker("w");
+  for (int i = 0; i < 8; ++i) client("c" + std::to_string(i));
+  for (int i = 0; i < 4; ++i) tell(said("c" + std::to_string(i), ask_for()));
+  EXPECT_EQ(reads.size(), 1u);
+  answer_reads();
+  for (int i = 4; i < 8; ++i) tell(said("c" + std::to_string(i), ask_for()));
+  EXPECT_TRUE(reads.empty()) << "the job is in flight";
+  EXPECT_EQ(out.count<net::need_graph>(), 1u);
+  submit("c0");
+  auto jobs = out.take<net::job>();
+  ASSERT_EQ(jobs.size(), 1u);
+  tell(said("w", net::job_done{jobs[0].id, key_of(), {}}, some_bytes()));
+  answer_writes();
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(out.count<net::stage_ready>("c" + std::to_string(i)), 1u) << i;
+}
+
+TEST_F(coordinator_core_test, a_hit_is_served_to_everyone_who_asked_once) {
+  client("a");
+  client("b");
+  for (const char* id : {"a", "b", "a"}) tell(said(id, ask_for()));
+  answer_reads(std::optional<stored>({some_bytes(), {}, "w", "disk"}));
+  EXPECT_EQ(out.count<net::need_graph>(), 0u);
+  auto ready = out.take<net::stage_ready>("a");
+  ASSERT_EQ(ready.size(), 1u) << "asked twice while the store was at it";
+  EXPECT_EQ(ready[0].source, "disk");
+  EXPECT_EQ(out.count<net::stage_ready>("b"), 1u);
+  EXPECT_FALSE(core.busy());
+}
+
+TEST_F(coordinator_core_test, a_store_that_fails_is_a_miss) {
+  client("a");
+  tell(said("a", ask_for()));
+  answer_reads(error{errc::timeout, "the store did not answer"});
+  EXPECT_EQ(out.count<net::need_graph>("a"), 1u);
+}
+
+TEST_F(coordinator_core_test, an_artifact_that_cannot_be_stored_is_served_all_the_same) {
+  worker("w");
+  client("a");
+  lookup_misses("a");
+  submit("a");
+  tell(said("w", net::job_done{out.take<net::job>().at(0).id, key_of(), {}}, some_bytes()));
+  answer_writes({errc::io, "disk full"});
+  EXPECT_EQ(out.count<net::stage_ready>("a"), 1u);
+  EXPECT_FALSE(core.busy());
+}
+
+TEST_F(coordinator_core_test, a_refused_artifact_is_compiled_again) {
+  client("a");
+  auto again = ask_for();
+  again.refused = {key_of()};
+  tell(said("a", again));
+  EXPECT_TRUE(reads.empty());
+  EXPECT_EQ(removed, std::vector<std::string>{key_of()});
+  EXPECT_EQ(out.count<net::need_graph>("a"), 1u);
+}
+
+TEST_F(coordinator_core_test, an_artifact_refused_while_it_is_read_for_another_is_not_served_again) {
+  client("a");
+  client("b");
+  tell(said("a", ask_for()));
+  auto again = ask_for();
+  again.refused = {key_of()};
+  tell(said("b", again));
+  answer_reads(std::optional<stored>({some_bytes(), {}, "w", "disk"}));
+  EXPECT_EQ(out.count<net::stage_ready>("a"), 1u);
+  EXPECT_EQ(out.count<net::stage_ready>("b"), 0u);
+  EXPECT_EQ(removed, std::vector<std::string>{key_of()});
+  EXPECT_EQ(out.count<net::need_graph>("b"), 1u);
+}
+
+TEST_F(coordinator_core_test, a_graph_is_asked_from_another_when_the_first_leaves_releases_or_is_silent) {
+  struct {
+    const char* what;
+    std::function<void()> happens;
+  } const cases[] = {
+      {"leaves", [&] { tell(went("a")); }},
+      {"releases", [&] { tell(said("a", net::release{{key_of()}})); }},
+      {"is silent", [&] { pass(limits::graph_wait_max); }},
+  };
+  worker("w");
+  for (const auto& c : cases) {
+    client("a");
+    client("b");
+    lookup_misses("a");
+    lookup_misses("b");
+    EXPECT_EQ(out.count<net::need_graph>("a"), 1u) << c.what;
+    EXPECT_EQ(out.count<net::need_graph>("b"), 0u) << c.what;
+    c.happens();
+    EXPECT_EQ(out.count<net::need_graph>("b"), 1u) << c.what;
+    EXPECT_EQ(out.count<net::stage_failed>(), 0u) << c.what;
+    submit("b");
+    auto jobs = out.take<net::job>("w");
+    ASSERT_EQ(jobs.size(), 1u) << c.what;
+    tell(said("w", net::job_done{jobs[0].id, key_of(), {}}, some_bytes()));
+    answer_writes();
+    EXPECT_EQ(out.count<net::stage_ready>("b"), 1u) << c.what;
+    EXPECT_FALSE(core.busy());
+    tell(went("a"));
+    tell(went("b"));
+    out.sent.clear();
+  }
+}
+
+TEST_F(coordinator_core_test, a_graph_that_nobody_sends_fails_after_a_bounded_number_of_questions) {
+  for (int i = 0; i < 6; ++i) {
+    client("c" + std::to_string(i));
+    lookup_misses("c" + std::to_string(i));
+  }
+  pass(limits::graph_asks_max * limits::graph_wait_max);
+  EXPECT_EQ(out.count<net::need_graph>(), limits::graph_asks_max);
+  auto failed = out.take<net::stage_failed>();
+  ASSERT_EQ(failed.size(), 6u);
+  EXPECT_EQ(failed[0].code, "timeout");
+  EXPECT_FALSE(core.busy());
+}
+
+TEST_F(coordinator_core_test, a_graph_that_was_not_asked_for_is_not_taken) {
+  worker("w");
+  client("a");
+  client("b");
+  submit("a");
+  lookup_misses("a");
+  submit("b");
+  EXPECT_EQ(out.count<net::job>(), 0u);
+  EXPECT_EQ(ask("status")["graph_bytes"], 0);
+}
+
+TEST_F(coordinator_core_test, graphs_past_the_bound_are_answered_busy_and_may_come_later) {
+  worker("w");
+  client("a");
+  lookup_misses("a");
+  tell(said("a", net::submit{graph}, some_bytes(std::string(101, 'x'))));
+  auto failed = out.take<net::stage_failed>("a");
+  ASSERT_EQ(failed.size(), 1u);
+  EXPECT_EQ(failed[0].code, "busy");
+  EXPECT_GT(failed[0].retry_ms, 0u);
+  EXPECT_FALSE(core.busy());
+  lookup_misses("a");
+  submit("a");
+  EXPECT_EQ(out.count<net::job>("w"), 1u);
+}
+
+TEST_F(coordinator_core_test, a_dead_workers_job_is_retried_elsewhere) {
+  worker("w");
+  client("a");
+  lookup_misses("a");
+  submit("a");
+  const auto lost = out.take<net::job>("w").at(0);
+  worker("v");
+  tell(went("w"));
+  auto retried = out.take<net::job>("v");
+  ASSERT_EQ(retried.size(), 1u);
+  EXPECT_NE(retried[0].id, lost.id);
+  tell(said("v", net::job_done{lost.id, key_of(), {}}, some_bytes()));
+  EXPECT_TRUE(writes.empty()) << "not its attempt";
+  EXPECT_EQ(out.count<net::stage_failed>(), 0u);
+}
+
+TEST_F(coordinator_core_test, a_lease_that_runs_out_is_cancelled_and_retried) {
+  worker("w", 2);
+  client("a");
+  lookup_misses("a");
+  submit("a");
+  const auto first = out.take<net::job>("w").at(0);
+  pass(limits::job_lease);
+  auto cancelled = out.take<net::cancel_job>("w");
+  ASSERT_EQ(cancelled.size(), 1u);
+  EXPECT_EQ(cancelled[0].id, first.id);
+  EXPECT_EQ(out.count<net::job>("w"), 1u);
+  tell(said("w", net::job_alive{{first.id}}));
+  EXPECT_EQ(out.count<net::cancel_job>("w"), 1u) << "the lease has moved on";
+}
+
+TEST_F(coordinator_core_test, a_compile_error_reaches_everyone_and_is_remembered) {
+  worker("w");
+  client("a");
+  client("b");
+  lookup_misses("a");
+  lookup_misses("b");
+  submit("a");
+  tell(said("w", net::job_failed{out.take<net::job>().at(0).id, key_of(), "compile_failed", "no such operator"}));
+  for (const char* id : {"a", "b"}) {
+    auto failed = out.take<net::stage_failed>(id);
+    ASSERT_EQ(failed.size(), 1u);
+    EXPECT_EQ(failed[0].code, "compile_failed");
+    EXPECT_EQ(failed[0].reason, "no such operator");
+    EXPECT_EQ(failed[0].retry_ms, 0u);
+  }
+  tell(said("a", ask_for()));
+  EXPECT_TRUE(reads.empty());
+  EXPECT_EQ(out.count<net::stage_failed>("a"), 1u);
+}
+
+TEST_F(coordinator_core_test, no_worker_is_said_after_the_grace_with_what_was_missing) {
+  client("a");
+  worker("other", 1, machine("2.12.0"));
+  lookup_misses("a");
+  submit("a");
+  pass(limits::no_worker_grace - 1ms);
+  EXPECT_EQ(out.count<net::stage_failed>(), 0u);
+  pass(1ms);
+  auto failed = out.take<net::stage_failed>("a");
+  ASSERT_EQ(failed.size(), 1u);
+  EXPECT_EQ(failed[0].code, "no_worker");
+  EXPECT_EQ(failed[0].reason, "torch 2.13.0 wanted, the worker has 2.12.0");
+  EXPECT_FALSE(core.busy());
+}
+
+TEST_F(coordinator_core_test, jobs_in_line_survive_a_worker_that_is_back_within_the_grace) {
+  worker("w");
+  client("a");
+  lookup_misses("a", stages({"default", "max-autotune"}));
+  submit("a");
+  ASSERT_EQ(out.count<net::job>("w"), 1u);
+  for (int i = 0; i < 3; ++i) pass(limits::job_lease / 5);
+  tell(went("w"));
+  pass(1s);
+  worker("w2", 2);
+  EXPECT_EQ(out.count<net::job>("w2"), 2u);
+  EXPECT_EQ(out.count<net::stage_failed>(), 0u);
+}
+
+TEST_F(coordinator_core_test, a_worker_that_starts_is_waited_for) {
+  client("a");
+  tell(came("w", "worker"));
+  tell(said("w", net::worker_offer{}));
+  lookup_misses("a");
+  submit("a");
+  pass(60s);
+  EXPECT_EQ(out.count<net::stage_failed>(), 0u);
+  net::worker_offer ready;
+  ready.runs_on = machine();
+  ready.slots = 1;
+  tell(said("w", ready));
+  EXPECT_EQ(out.count<net::job>("w"), 1u);
+}
+
+TEST_F(coordinator_core_test, a_role_may_only_send_its_own_messages) {
+  worker("w");
+  client("a");
+  tell(came("o", "operator"));
+  tell(came("x", "emperor"));
+  out.sent.clear();
+  const net::message messages[] = {ask_for(),       net::submit{graph},  net::release{},
+                                   net::switched{}, net::worker_offer{}, net::job_alive{{"x"}},
+                                   net::job_done{}, net::job_failed{},   net::ask{1, "status", {}}};
+  const std::map<std::string, std::set<std::size_t>> theirs{
+      {"a", {0, 1, 2, 3}}, {"w", {4, 5, 6, 7}}, {"o", {8}}, {"x", {}}, {"never came", {}}};
+  for (const auto& [peer, own] : theirs) {
+    for (std::size_t i = 0; i < std::size(messages); ++i) {
+      if (own.contains(i)) continue;
+      tell(said(peer, messages[i], some_bytes()));
+      EXPECT_TRUE(out.sent.empty() && reads.empty() && writes.empty()) << peer << " " << i;
+    }
+  }
+}
+
+TEST_F(coordinator_core_test, garbage_lookups_are_dropped) {
+  client("a");
+  auto no_key = ask_for();
+  no_key.graph_key = "../../etc/passwd";
+  tell(said("a", no_key));
+  tell(said("a", ask_for({})));
+  tell(said("a", ask_for(stage_list(limits::stages_per_graph_max + 1))));
+  EXPECT_TRUE(reads.empty());
+  EXPECT_FALSE(core.busy());
+}
+
+TEST_F(coordinator_core_test, lookups_that_wait_for_the_store_are_bounded_per_client) {
+  client("a");
+  client("b");
+  const auto each = limits::stages_per_graph_max;
+  auto many = ask_for(stage_list(each));
+  std::size_t asked = 0;
+  while (asked < limits::lookups_reading_per_client_max) {
+    for (auto& stage : many.stages) stage.options["n"] = std::to_string(asked++);
+    tell(said("a", many));
+  }
+  out.sent.clear();
+  for (auto& stage : many.stages) stage.options["n"] = std::to_string(asked++);
+  tell(said("a", many));
+  auto failed = out.take<net::stage_failed>("a");
+  ASSERT_EQ(failed.size(), each);
+  EXPECT_EQ(failed[0].code, "busy");
+  tell(said("b", ask_for()));
+  EXPECT_EQ(out.count<net::stage_failed>("b"), 0u) << "another client has a share of its own";
+  answer_reads();
+  tell(said("a", ask_for(stages({"another"}))));
+  EXPECT_EQ(reads.size(), 1u) << "the store has answered";
+}
+
+TEST_F(coordinator_core_test, draining_finishes_what_runs_and_refuses_the_rest) {
+  worker("w");
+  client("a");
+  lookup_misses("a", stages({"default", "max-autotune"}));
+  submit("a");
+  const auto job = out.take<net::job>("w").at(0);
+  core.drain(now);
+  auto failed = out.take<net::stage_failed>("a");
+  ASSERT_EQ(failed.size(), 1u);
+  EXPECT_EQ(failed[0].code, "shutdown");
+  lookup_misses("a", stages({"another"}));
+  EXPECT_EQ(out.count<net::stage_failed>("a"), 1u);
+  EXPECT_TRUE(core.busy());
+  tell(said("w", net::job_done{job.id, job.stage_key, {}}, some_bytes()));
+  answer_writes();
+  EXPECT_EQ(out.count<net::stage_ready>("a"), 1u);
+  EXPECT_FALSE(core.busy());
+}
+
+TEST_F(coordinator_core_test, a_job_that_fails_while_draining_is_not_queued_for_ever) {
+  worker("w");
+  client("a");
+  lookup_misses("a");
+  submit("a");
+  core.drain(now);
+  tell(went("w"));
+  EXPECT_EQ(out.count<net::stage_failed>("a"), 1u);
+  EXPECT_FALSE(core.busy());
+}
+
+TEST_F(coordinator_core_test, nothing_is_left_when_all_have_gone) {
+  worker("w");
+  client("a");
+  lookup_misses("a", stages({"default", "max-autotune"}));
+  submit("a");
+  tell(said("a", ask_for(stages({"reading"}))));
+  tell(went("a"));
+  tell(went("w"));
+  answer_reads();
+  EXPECT_TRUE(core.idle());
+  EXPECT_EQ(ask("status")["graph_bytes"], 0);
+  for (const auto& stage : ask("graphs")["graphs"][0]["stages"]) EXPECT_NE(stage["state"], "queued");
+}
+
+TEST_F(coordinator_core_test, documents_have_the_fields_that_the_command_line_shows) {
+  worker("w");
+  client("a");
+  lookup_misses("a");
+  submit("a");
+  const auto status = ask("status");
+  for (const char* field : {"role", "version", "id", "uptime_seconds", "endpoints", "metrics", "peers", "jobs"}) {
+    EXPECT_TRUE(status.contains(field)) << field;
+  }
+  EXPECT_EQ(status["jobs"]["running"], 1);
+  ASSERT_EQ(status["workers"].size(), 1u);
+  for (const char* field : {"name", "state", "busy", "slots", "runs_on"}) {
+    EXPECT_TRUE(status["workers"][0].contains(field)) << field;
+  }
+  EXPECT_EQ(status["workers"][0]["runs_on"]["torch"], "2.13.0");
+
+  const auto graphs = ask("graphs", {{"key", graph.substr(0, 5)}});
+  ASSERT_EQ(graphs["graphs"].size(), 1u);
+  const auto& shown = graphs["graphs"][0];
+  EXPECT_EQ(shown["graph_key"], graph);
+  EXPECT_EQ(shown["name"], "model");
+  for (const char* field : {"name", "state", "source", "queue_seconds", "compile_seconds", "subscribers", "error"}) {
+    EXPECT_TRUE(shown["stages"][0].contains(field)) << field;
+  }
+  EXPECT_EQ(shown["stages"][0]["state"], "running");
+  EXPECT_TRUE(ask("graphs", {{"key", "b"}})["graphs"].empty());
+
+  const auto stats = ask("stats");
+  EXPECT_EQ(stats["values"]["lookups"], 3);
+  EXPECT_EQ(stats["since"], 12);
+  EXPECT_EQ(ask("reset-stats")["resets"], 1);
+}
+
+TEST_F(coordinator_core_test, an_unknown_question_is_answered_with_the_known_ones) {
+  tell(came("o", "operator"));
+  tell(said("o", net::ask{1, "meaning of life", {}}));
+  auto answer = out.take<net::answer>("o").at(0);
+  EXPECT_EQ(answer.code, "bad_input");
+  EXPECT_NE(answer.reason.find("status"), std::string::npos);
+}
+
+TEST_F(coordinator_core_test, names_that_are_no_text_do_not_break_the_documents) {
+  client("a");
+  auto m = ask_for();
+  m.name = "\xff\xfe";
+  tell(said("a", m));
+  EXPECT_TRUE(ask("graphs").is_object());
+  net::worker_offer offer;
+  offer.problem = "\xc3(";
+  tell(came("w", "worker"));
+  tell(said("w", offer));
+  EXPECT_TRUE(ask("status").is_object());
+}

@@ -1,0 +1,186 @@
+// Real engine processes; the actor runs on real threads here, since what comes from a process comes when it does.
+
+#include "actors/engine.hpp"
+
+#include "actors/system.hpp"
+#include "doubles.hpp"
+#include "engine_script.hpp"
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+
+using namespace fxfarm;
+using namespace fxfarm::actors;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto patience = 60s;  // only a broken test waits so long
+
+class engine_test : public ::testing::Test {
+protected:
+  void start(engine_settings settings) {
+    owner = system.spawn([this]() -> engine_owner::behavior_type {
+      return {
+          [this](const engine_state& s) { keep(states, s); },
+          [this](const engine_outcome& o) { keep(outcomes, o); },
+      };
+    });
+    engine = system.spawn(engine_behavior, 0, owner, std::move(settings), &metrics.worker());
+  }
+  void TearDown() override {
+    if (!engine) return;
+    caf::anon_send(engine, drain{});
+    caf::anon_send_exit(owner, caf::exit_reason::user_shutdown);
+    engine = nullptr;
+    owner = nullptr;
+    system.await_all_actors_done();
+  }
+
+  template <class T>
+  void keep(std::deque<T>& where, const T& what) {
+    std::lock_guard lock(mutex);
+    where.push_back(what);
+    changed.notify_all();
+  }
+  template <class T>
+  T next(std::deque<T>& from) {
+    std::unique_lock lock(mutex);
+    if (!changed.wait_for(lock, patience, [&] { return !from.empty(); })) {
+      ADD_FAILURE() << "nothing came";
+      return {};
+    }
+    auto first = std::move(from.front());
+    from.pop_front();
+    return first;
+  }
+  engine_state state() { return next(states); }
+  engine_outcome outcome() { return next(outcomes); }
+  void expect_ready() {
+    EXPECT_EQ(state().runs_on, machine());
+    EXPECT_TRUE(state().ready);
+  }
+  void submit(const std::string& id, std::chrono::milliseconds deadline = 60s) {
+    caf::anon_send(engine, engine_job{id, "model", {"default", {}}, machine(), some_bytes("graph"), deadline});
+  }
+
+  monitoring::metrics metrics{"1", "worker"};
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::deque<engine_state> states;
+  std::deque<engine_outcome> outcomes;
+  system_config config{2};
+  caf::actor_system system{config};
+  engine_owner owner;
+  engine_actor engine;
+};
+
+}  // namespace
+
+TEST_F(engine_test, says_hello_is_ready_and_does_jobs) {
+  start(engine_that("serve()"));
+  const auto hello = state();
+  EXPECT_EQ(hello.runs_on, machine());
+  EXPECT_FALSE(hello.ready);
+  EXPECT_TRUE(state().ready);
+  for (int i = 0; i < 3; ++i) {
+    submit("good");
+    const auto done = outcome();
+    EXPECT_FALSE(done.why);
+    ASSERT_TRUE(done.artifact);
+    EXPECT_EQ(text_of(*done.artifact), "artifact");
+    EXPECT_EQ(done.phases.at("lower"), 0.25);
+  }
+  submit("bad");
+  EXPECT_EQ(to_string(outcome().why.value()), "compile_failed: no such operator");
+}
+
+TEST_F(engine_test, a_crash_fails_its_job_and_another_engine_is_started) {
+  start(engine_that("serve()"));
+  expect_ready();
+  for (int i = 0; i < 3; ++i) {
+    submit("crash");
+    EXPECT_EQ(outcome().why.value().code, errc::engine_crashed);
+    EXPECT_EQ(state().problem.value().code, errc::engine_crashed);
+    expect_ready();
+  }
+  submit("good");
+  EXPECT_FALSE(outcome().why);
+}
+
+TEST_F(engine_test, a_job_past_its_deadline_is_killed) {
+  start(engine_that("serve()"));
+  expect_ready();
+  submit("hang", 50ms);
+  EXPECT_EQ(outcome().why.value().code, errc::deadline);
+  EXPECT_TRUE(state().problem);
+  expect_ready();
+}
+
+TEST_F(engine_test, a_job_can_be_cancelled) {
+  start(engine_that("serve()"));
+  expect_ready();
+  submit("hang");
+  caf::anon_send(engine, engine_cancel{"another", "why"});
+  caf::anon_send(engine, engine_cancel{"hang", "nobody waits"});
+  EXPECT_EQ(outcome().why.value().code, errc::cancelled);
+  EXPECT_TRUE(state().problem);
+  expect_ready();
+}
+
+TEST_F(engine_test, a_job_that_cannot_be_taken_is_refused) {
+  start(engine_that("hello(); signal.pause()"));
+  state();
+  submit("good");
+  EXPECT_EQ(outcome().why.value().code, errc::engine_start);
+}
+
+TEST_F(engine_test, what_dies_before_it_is_ready_could_not_be_started) {
+  struct {
+    const char* script;
+    const char* reason;
+  } const cases[] = {
+      {"sys.exit(3)", "exited with 3"},
+      {"hello(); sys.exit(3)", "exited with 3"},
+      {"sys.stderr.write('no module named torch'); sys.exit(1)", "no module named torch"},
+      {"send(type='fatal', code='io', reason='no disk'); sys.exit(1)", "no disk"},
+      {"hello(2); ready(); signal.pause()", "protocol 2"},
+      {"ready(); signal.pause()", "without having said hello"},
+      {"os.write(1, b'\\0\\0\\0\\1\\xc1'); signal.pause()", "no msgpack"},
+      {"hello(); signal.pause()", "not ready in time"},
+  };
+  for (const auto& c : cases) {
+    auto settings = engine_that(c.script);
+    settings.start_max = std::string(c.reason) == "not ready in time" ? 300ms : 60s;
+    start(settings);
+    for (int times = 0; times < 2; ++times) {
+      auto s = state();
+      if (!s.problem) s = state();
+      EXPECT_FALSE(s.ready) << c.script;
+      ASSERT_TRUE(s.problem) << c.script;
+      EXPECT_EQ(s.problem->code, errc::engine_start) << c.script;
+      EXPECT_NE(s.problem->message.find(c.reason), std::string::npos) << s.problem->message;
+    }
+    caf::anon_send(engine, drain{});
+    caf::anon_send_exit(owner, caf::exit_reason::user_shutdown);
+    engine = nullptr;
+    owner = nullptr;
+    system.await_all_actors_done();
+    states.clear();
+  }
+}
+
+TEST_F(engine_test, a_program_that_is_not_there_is_tried_again) {
+  auto settings = engine_that("");
+  settings.process.argv = {"/no/such/program"};
+  start(settings);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(state().problem.value().code, errc::engine_start);
+}
+
+TEST_F(engine_test, garbage_in_the_middle_of_a_job_ends_both) {
+  start(engine_that("hello(); ready(); receive(); os.write(1, b'\\0\\0\\0\\1\\xc1'); signal.pause()"));
+  expect_ready();
+  submit("good");
+  EXPECT_EQ(outcome().why.value().code, errc::protocol);
+}
