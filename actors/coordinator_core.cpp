@@ -455,7 +455,8 @@ void coordinator_core::fail_unplaceable(time_point now) {
   std::unordered_map<std::string, time_point> since;
   for (const auto& [key, why] : scheduler_.unplaceable()) {
     auto known = unplaceable_since_.find(key);
-    const auto first = known == unplaceable_since_.end() ? std::max(jobs_.find(key)->queued_at, ticked_) : known->second;
+    const auto first =
+        known == unplaceable_since_.end() ? std::max(jobs_.find(key)->queued_at, ticked_) : known->second;
     if (now < first + limits::no_worker_grace) {
       since.emplace(key, first);
     } else if (auto setback = jobs_.fail_queued(key, why, now)) {

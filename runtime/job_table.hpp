@@ -125,9 +125,9 @@ public:
   const error* failure_of(const std::string& stage_key, time_point now) const;
 
   const job_record* find(const std::string& stage_key) const;
-  bool wants(const std::string& graph_key) const;  // some job waits for this graph
+  bool wants(const std::string& graph_key) const;                           // some job waits for this graph
   std::set<std::string> graph_sources(const std::string& graph_key) const;  // who waits for these jobs, and may have it
-  bool uses(const std::string& graph_key) const;   // some job has yet to end with this graph
+  bool uses(const std::string& graph_key) const;                            // some job has yet to end with this graph
   const std::unordered_map<std::string, job_record>& jobs() const { return jobs_; }
   std::map<job_state, std::size_t> count_by_state() const { return counts_; }
   bool empty() const { return jobs_.empty(); }

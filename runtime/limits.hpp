@@ -48,16 +48,16 @@ inline constexpr auto graph_wait_max = 30s;                      // from NeedGra
 inline constexpr std::size_t graph_asks_max = 3;                 // silent clients that one graph is asked from
 inline constexpr std::size_t lookups_reading_max = 100'000;      // stages looked for in the store at a time
 inline constexpr std::size_t lookups_reading_per_client_max = 10'000;
-inline constexpr auto drain_max = 30s;                           // what runs may finish within it after SIGTERM
-inline constexpr auto operator_reply_max = 5s;                   // a command line's question
+inline constexpr auto drain_max = 30s;          // what runs may finish within it after SIGTERM
+inline constexpr auto operator_reply_max = 5s;  // a command line's question
 
 // Jobs.
-inline constexpr unsigned job_attempts_max = 3;  // then the graph is quarantined for this stage
-inline constexpr auto job_deadline = 1800s;      // wall clock of one compile
+inline constexpr unsigned job_attempts_max = 3;    // then the graph is quarantined for this stage
+inline constexpr auto job_deadline = 1800s;        // wall clock of one compile
 inline constexpr auto job_deadline_max = 7 * 24h;  // that a worker believes
-inline constexpr auto job_lease = 15s;           // a worker renews it by heartbeats
-inline constexpr auto no_worker_grace = 2s;      // how long a job waits when no worker fits
-inline constexpr auto failure_memory = 600s;     // how long a failed stage is answered from memory
+inline constexpr auto job_lease = 15s;             // a worker renews it by heartbeats
+inline constexpr auto no_worker_grace = 2s;        // how long a job waits when no worker fits
+inline constexpr auto failure_memory = 600s;       // how long a failed stage is answered from memory
 inline constexpr std::size_t failures_kept_max = 10'000;
 inline constexpr std::size_t graphs_remembered_max = 1'000;  // finished graphs that `fxfarm graphs` can show
 inline constexpr std::size_t stages_remembered_max = 64;     // of one such graph
