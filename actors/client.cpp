@@ -10,9 +10,14 @@
 
 namespace fxfarm::actors {
 
+client_state::~client_state() {
+  if (starts_) starts_->close();
+}
+
 void client_state::start(pointer self, client_settings settings) {
   self_ = self;
   settings_ = std::move(settings);
+  starts_ = std::make_shared<gate<client_actor>>(caf::actor_cast<client_actor>(self_));
   local_delay_ = limits::reconnect_delay_min;
   for (const auto& endpoint : settings_.endpoints) settings_.links->connect(endpoint);
 }
@@ -187,12 +192,23 @@ bool client_state::someone_waits_for(const std::string& farm) const {
 }
 
 void client_state::need_local() {
-  if (local_check_armed_ || up_.contains(settings_.local_endpoint)) return;
-  if (settings_.start_local) {
-    auto started = settings_.start_local();
-    settings_.log->count("local_farms_started");
-    if (!started) log::warning("the local farm could not be started: " + to_string(started.failure()));
-  }
+  if (local_starting_ || local_check_armed_ || up_.contains(settings_.local_endpoint)) return;
+  if (!settings_.start_local) return connect_local();
+  local_starting_ = true;
+  settings_.log->count("local_farms_started");
+  settings_.start_local([starts = starts_](result<void> outcome) {
+    starts->send(local_started{std::make_shared<const result<void>>(std::move(outcome))});
+  });
+}
+
+void client_state::local_farm_started(const result<void>& outcome) {
+  local_starting_ = false;
+  if (!outcome) log::warning("the local farm could not be started: " + to_string(outcome.failure()));
+  if (someone_waits_for(settings_.local_endpoint)) connect_local();
+}
+
+// Also when the start has failed: another process may have been luckier.
+void client_state::connect_local() {
   settings_.links->connect(settings_.local_endpoint);
   local_check_armed_ = true;
   self_->delayed_send(self_, local_delay_, local_check{});
@@ -220,6 +236,7 @@ client_actor::behavior_type client_behavior(client_state::pointer self, client_s
       [self](const to_farm& m) { self->state.forward(m); },
       [self](const fall_back& m) { self->state.fall_back_to_local(m); },
       [self](const graph_settled& m) { self->state.settle(m.graph); },
+      [self](const local_started& m) { self->state.local_farm_started(*m.outcome); },
       [self](const local_check&) { self->state.check_local(); },
       [self](const drain&) { self->state.end(); },
   };

@@ -17,13 +17,17 @@ struct submit_graph {
   std::uint64_t id = 0;
   std::shared_ptr<graph_request> request;
 };
+// How the start of the local farm went.
+struct local_started {
+  std::shared_ptr<const result<void>> outcome;
+};
 // Time to look whether the local farm has come up.
 struct local_check {};
 
 using client_actor =
     caf::typed_actor<caf::reacts_to<link_events>, caf::reacts_to<submit_graph>, caf::reacts_to<release_graph>,
                      caf::reacts_to<to_farm>, caf::reacts_to<fall_back>, caf::reacts_to<graph_settled>,
-                     caf::reacts_to<local_check>, caf::reacts_to<drain>>;
+                     caf::reacts_to<local_started>, caf::reacts_to<local_check>, caf::reacts_to<drain>>;
 
 // The part of net::dialer that the client needs, so that it can be tested without sockets.
 class farm_links : public net::outbound {
@@ -34,9 +38,11 @@ public:
 };
 
 struct client_settings {
-  std::vector<std::string> endpoints;         // of the farm; empty: the local farm only
-  std::string local_endpoint;                 // empty: no local farm
-  std::function<result<void>()> start_local;  // idempotent; returns once started, not once it answers
+  std::vector<std::string> endpoints;  // of the farm; empty: the local farm only
+  std::string local_endpoint;          // empty: no local farm
+  // Starts the local farm if it does not run, and calls back, once, on any thread, when it has started (not yet when it
+  // answers) or could not. It must not wait for that itself.
+  std::function<void(std::function<void(result<void>)>)> start_local;
   std::string space;
   std::string salt;
   std::shared_ptr<farm_links> links;
@@ -50,6 +56,7 @@ public:
   static inline const char* name = "client";
 
   client_state() = default;
+  ~client_state();
   void start(pointer self, client_settings settings);
   void handle(const link_events& events);
   void submit(const submit_graph& m);
@@ -57,6 +64,7 @@ public:
   void forward(const to_farm& m);
   void fall_back_to_local(const fall_back& m);
   void settle(std::uint64_t id);
+  void local_farm_started(const result<void>& outcome);
   void check_local();
   void end();
 
@@ -77,6 +85,7 @@ private:
   std::string route(const graph& g) const;
   void assign(graph& g, std::string farm);
   void need_local();
+  void connect_local();
   // Nobody in this process waits for the graph any longer.
   void release_stages(const graph& g, std::uint64_t id);
   bool another_waits(const graph& g, std::uint64_t id) const;  // a graph with the same key, at the same farm
@@ -84,11 +93,13 @@ private:
 
   client_actor::pointer self_ = nullptr;
   client_settings settings_;
+  std::shared_ptr<gate<client_actor>> starts_;  // whoever starts a local farm may be slower than the whole client
   std::unordered_map<std::uint64_t, graph> graphs_;
   std::unordered_map<std::string, std::set<std::uint64_t>> by_key_;
   std::set<std::string> up_;
   std::map<std::string, error> down_;  // endpoints that could not be reached, until they are up
   std::chrono::milliseconds local_delay_{0};
+  bool local_starting_ = false;
   bool local_check_armed_ = false;
 };
 
@@ -97,4 +108,5 @@ client_actor::behavior_type client_behavior(client_state::pointer self, client_s
 }  // namespace fxfarm::actors
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::submit_graph)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::local_started)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::local_check)

@@ -19,9 +19,14 @@ bool another_farm_may_serve(errc code) {
 
 }  // namespace
 
+output_state::~output_state() {
+  if (answers_) answers_->close();
+}
+
 void output_state::start(pointer self, output_owner owner, output_options options) {
   self_ = self;
   owner_ = std::move(owner);
+  answers_ = std::make_shared<gate<output_actor>>(caf::actor_cast<output_actor>(self_));
   options_ = std::move(options);
   submitted_ = options_.now();
   const auto& request = options_.request;
@@ -165,8 +170,8 @@ void output_state::load_next() {
   task.stage = *stage;
   task.stage_key = status_.stages[*stage].stage_key;
   task.artifact = std::move(artifacts_[*stage]);
-  task.done = [me = caf::actor_cast<output_actor>(self_), stage = *stage](result<void> outcome) {
-    caf::anon_send(me, load_result{stage, std::make_shared<const result<void>>(std::move(outcome))});
+  task.done = [answers = answers_, stage = *stage](result<void> outcome) {
+    answers->send(load_result{stage, std::make_shared<const result<void>>(std::move(outcome))});
   };
   options_.load(std::move(task));
 }

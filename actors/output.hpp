@@ -3,6 +3,7 @@
 // farm again after an outage, and for a fresh artifact when one cannot be loaded.
 
 #include "actors/board.hpp"
+#include "actors/gate.hpp"
 #include "actors/messages.hpp"
 #include "runtime/stage_plan.hpp"
 
@@ -36,6 +37,7 @@ public:
   static inline const char* name = "output";
 
   output_state() = default;
+  ~output_state();
   void start(pointer self, output_owner owner, output_options options);
   void handle(const farm_message& m);
   void subscribe();
@@ -58,6 +60,7 @@ private:
 
   output_actor::pointer self_ = nullptr;
   output_owner owner_;
+  std::shared_ptr<gate<output_actor>> answers_;  // of loaders, who may be slower than the whole client
   output_options options_;
   stage_plan plan_{0};
   graph_status status_;

@@ -107,7 +107,9 @@ result<std::unique_ptr<client>> client::start(client_options options, std::funct
   settings.endpoints = i->options.endpoints;
   settings.local_endpoint = i->options.local_endpoint;
   if (!i->options.local_command.empty()) {
-    settings.start_local = [command = i->options.local_command] { return start_local_farm(command); };
+    settings.start_local = [command = i->options.local_command](std::function<void(result<void>)> done) {
+      start_local_farm_apart(command, std::move(done));
+    };
   }
   settings.space = i->options.space;
   settings.salt = i->options.salt;

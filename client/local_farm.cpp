@@ -4,6 +4,9 @@
 
 #include <cerrno>
 #include <cstring>
+#include <system_error>
+#include <thread>
+#include <utility>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -96,6 +99,14 @@ result<void> start_local_farm(const std::vector<std::string>& command) {
   return {errc::io,
           command.front() + (WIFEXITED(status) ? " exited with " + std::to_string(WEXITSTATUS(status))
                                                : " was killed by signal " + std::to_string(WTERMSIG(status)))};
+}
+
+void start_local_farm_apart(std::vector<std::string> command, std::function<void(result<void>)> done) {
+  try {
+    std::thread([command = std::move(command), done] { done(start_local_farm(command)); }).detach();
+  } catch (const std::system_error& e) {
+    done(error{errc::io, std::string("no thread to start the local farm with: ") + e.what()});
+  }
 }
 
 }  // namespace fxfarm

@@ -3,6 +3,7 @@
 
 #include "runtime/error.hpp"
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -13,5 +14,9 @@ namespace fxfarm {
 // process has ended, at most limits::local_start_max later. Errors: engine_start-like failures as `io` (it cannot be
 // run) or `timeout`.
 result<void> start_local_farm(const std::vector<std::string>& command);
+
+// The same on a thread of its own, which calls `done` at its end and which nobody waits for: `done` must bear being
+// called after the caller is gone. Where no thread can be had, `done` is called at once.
+void start_local_farm_apart(std::vector<std::string> command, std::function<void(result<void>)> done);
 
 }  // namespace fxfarm

@@ -18,9 +18,13 @@ protected:
     client_settings s;
     s.endpoints = std::move(endpoints);
     s.local_endpoint = std::move(local_endpoint);
-    s.start_local = [this]() -> result<void> {
+    s.start_local = [this](std::function<void(result<void>)> done) {
       ++starts;
-      return {};
+      if (starts_end) {
+        done({});
+      } else {
+        starting.push_back(std::move(done));
+      }
     };
     s.links = links;
     s.log = log;
@@ -57,6 +61,8 @@ protected:
   std::shared_ptr<board> log = std::make_shared<board>();
   std::vector<load_task> loads;
   int starts = 0;
+  bool starts_end = true;  // at once; otherwise a test ends them
+  std::vector<std::function<void(result<void>)>> starting;
   client_actor client;
 };
 
@@ -124,6 +130,64 @@ TEST_F(client_test, the_local_farm_is_started_once_and_again_after_it_died) {
   EXPECT_EQ(starts, 2);
   up(local);
   EXPECT_EQ(links->count<net::lookup>(local), 2u);
+}
+
+TEST_F(client_test, a_local_farm_that_takes_its_time_is_started_once_and_holds_up_nothing) {
+  starts_end = false;
+  start({"tcp://a"});
+  up("tcp://a");
+  down("tcp://a");
+  submit(1);
+  submit(2, 'b');
+  pass(limits::local_start_max);
+  EXPECT_EQ(starts, 1);
+  EXPECT_FALSE(links->connected.contains(local));
+  up("tcp://a");
+  EXPECT_EQ(links->count<net::lookup>("tcp://a"), 2u) << "served while the local farm starts";
+  down("tcp://a");
+  starting.at(0)({});
+  run();
+  EXPECT_TRUE(links->connected.contains(local));
+  pass(limits::reconnect_delay_min);
+  EXPECT_EQ(starts, 2) << "it does not answer yet";
+}
+
+TEST_F(client_test, a_local_farm_that_cannot_be_started_is_tried_again_after_growing_delays) {
+  starts_end = false;
+  start({});
+  submit(1);
+  std::vector<int> seen;
+  for (std::chrono::milliseconds delay = limits::reconnect_delay_min; seen.size() < 4; delay *= 2) {
+    std::exchange(starting, {}).at(0)({errc::io, "no such program"});
+    run();
+    pass(delay - 1ms);
+    EXPECT_TRUE(starting.empty()) << delay.count();
+    pass(1ms);
+    seen.push_back(starts);
+  }
+  EXPECT_EQ(seen, (std::vector{2, 3, 4, 5}));
+}
+
+TEST_F(client_test, a_local_farm_that_nobody_waits_for_any_more_is_not_connected_to) {
+  starts_end = false;
+  start({});
+  submit(1);
+  tell(client, release_graph{1});
+  starting.at(0)({});
+  run();
+  EXPECT_FALSE(links->connected.contains(local));
+  submit(2);
+  EXPECT_EQ(starts, 2);
+}
+
+TEST_F(client_test, ends_while_a_local_farm_starts) {
+  starts_end = false;
+  start({});
+  submit(1);
+  tell(client, drain{});
+  starting.at(0)({});
+  run();
+  EXPECT_TRUE(links->connected.empty());
 }
 
 TEST_F(client_test, an_idle_local_farm_that_leaves_is_let_go) {
