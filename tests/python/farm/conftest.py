@@ -19,6 +19,9 @@ from harness import Farm, farm_in
 from fxfarm import _torch
 
 
+LARGE_BYTES = 32 << 20
+
+
 def graph_digest(payload: bytes) -> str:
     """The name that the fast engine knows a graph by."""
     return hashlib.sha256(msgpack.unpackb(payload)["graph"]).hexdigest()
@@ -45,9 +48,16 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     platform = dict(_torch.client_platform())
     (directory / "platform").write_bytes(msgpack.packb(platform))
     for payload in _payloads(PREPARED).values():
-        made = _torch.compile_graph(payload, {"name": "default", "options": {}}, platform)
-        (directory / graph_digest(payload)).write_bytes(made.data)
+        made = _torch.compile_graph(payload, {"name": "default", "options": {}}, platform).data
+        (directory / graph_digest(payload)).write_bytes(made)
+    # The last one is as large as a real model's.
+    (directory / graph_digest(payload)).write_bytes(_padded(made, LARGE_BYTES))
     return directory
+
+
+def _padded(artifact: bytes, size: int) -> bytes:
+    body = msgpack.packb({**msgpack.unpackb(artifact[32:], strict_map_key=False), "padding": bytes(size)})
+    return hashlib.sha256(body).digest() + body
 
 
 def _payloads(heights: tuple[float, ...]) -> dict[float, bytes]:

@@ -23,4 +23,4 @@ def wave_input() -> torch.Tensor:
 
 
 PREPARED = (1.0, 2.0)
-"""Heights whose artifacts the fast engine has."""
+"""Heights whose artifacts the fast engine has; that of the last one is large."""

@@ -302,6 +302,8 @@ class Farm:
         """Raises when a socket, lock, log or temporary file is left."""
         runtime = self.directory / "run" / "fxfarm"
         left = [*(runtime.iterdir() if runtime.exists() else ()), *(self.directory / "tmp").iterdir()]
+        # torch's own, in every process that compiles.
+        left = [p for p in left if not p.name.startswith("torchinductor_")]
         left += [p for p in (self.directory / "cache").rglob("*") if ".tmp" in p.name]
         if left:
             raise LeftoverError(f"files are left: {[str(p) for p in left]}")
