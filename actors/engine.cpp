@@ -118,15 +118,11 @@ void engine_slot::take_exit(const engine_exited& m) {
   process_.reset();
   ready_ = false;
   const error why = fatal_.value_or(m.why);
-  if (job_) {
-    auto id = *std::exchange(job_, std::nullopt);
-    self_->send(owner_, engine_outcome{slot_, std::move(id), nullptr, {}, why});
-  }
-  if (ending_) {
-    self_->quit();
-    return;
-  }
-  restart_later(why);
+  auto job = std::exchange(job_, std::nullopt);
+  // First that the slot is not ready: the outcome may bring the next job at once.
+  if (!ending_) restart_later(why);
+  if (job) self_->send(owner_, engine_outcome{slot_, std::move(*job), nullptr, {}, why});
+  if (ending_) self_->quit();
 }
 
 void engine_slot::pass_deadline(const engine_deadline& m) {
