@@ -70,7 +70,7 @@ def _payloads(heights: tuple[float, ...]) -> dict[float, bytes]:
 
         torch._dynamo.reset()
         with torch.no_grad():
-            torch.compile(Wave(height), backend=backend)(wave_input())
+            torch.compile(Wave(height), backend=backend, dynamic=False)(wave_input())
     torch._dynamo.reset()
     return found
 

@@ -29,7 +29,7 @@ class Model:
     def __init__(self, height: float, **compile_options: Any) -> None:
         model = Wave(height)
         self.want = model(wave_input())
-        self._run = torch.compile(model, backend="fxfarm", **compile_options)
+        self._run = torch.compile(model, backend="fxfarm", dynamic=False, **compile_options)
         self._before = len(fxfarm.graphs())
         self()
 

@@ -6,7 +6,7 @@ import torch
 
 
 class Wave(torch.nn.Module):
-    """One graph for each `height`."""
+    """One graph for each `height`, given that it is compiled with `dynamic=False`."""
 
     def __init__(self, height: float) -> None:
         super().__init__()

@@ -181,14 +181,20 @@ def test_peers_that_speak_rubbish_or_another_version_are_counted_and_refused(
     port = int(endpoint.rsplit(":", 1)[1])
     with socket.create_connection(("127.0.0.1", port)) as raw:
         raw.sendall(os.urandom(4096))
-    hello = {"type": "hello", "magic": "fxfarm", "version": 99, "role": "client", "id": "x"}
-    for said in (msgpack.packb(hello), os.urandom(300), msgpack.packb([1, 2, 3])):
+    newer = {"magic": "fxfarm", "version": 99, "role": "client", "id": "x"}
+    for said, reason in (
+        (msgpack.packb({"type": "hello", "body": newer}), "hello.version: 99"),
+        (msgpack.packb({"type": "hello", "body": {**newer, "magic": "other"}}), "magic"),
+        (msgpack.packb([1, 2, 3]), "expected a map"),
+        (b"\xc1" * 300, "message"),
+    ):
         dealer = Dealer(port, DEADLINE_S)
         dealer.send(said)
         answer = dealer.receive()
         dealer.close()
-        assert (answer["type"], answer["code"]) == ("rejected", "protocol")
-    assert farm.stats(endpoint)["link_rejected"] >= 3
+        assert (answer["type"], answer["body"]["code"]) == ("rejected", "protocol")
+        assert reason in answer["body"]["reason"]
+    assert farm.stats(endpoint)["link_rejected"] == 4
     farm.worker(endpoint)
     client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
     client.model().until_compiled()
