@@ -134,9 +134,14 @@ std::string client_state::route(const graph& g) const {
 
 void client_state::assign(graph& g, std::string farm) {
   g.farm = std::move(farm);
-  if (up_.contains(g.farm)) {
+  if (g.farm.empty()) {
+    // Stays so until a farm comes; the graph says meanwhile what it waits for.
+    std::string farms;
+    for (const auto& [endpoint, why] : down_) farms += (farms.empty() ? "" : "; ") + endpoint + ": " + to_string(why);
+    self_->send(g.output, farm_lost{{errc::unreachable, "no farm can be reached: " + farms}});
+  } else if (up_.contains(g.farm)) {
     self_->send(g.output, resubscribe{});
-  } else if (!g.farm.empty() && g.farm == settings_.local_endpoint) {
+  } else if (g.farm == settings_.local_endpoint) {
     need_local();
   }
 }

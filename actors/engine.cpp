@@ -125,17 +125,13 @@ void engine_slot::take_exit(const engine_exited& m) {
   // Whatever the cause, this engine never got as far as taking jobs.
   if (!ready_) why.code = errc::engine_start;
   ready_ = false;
-  if (job_) {
-    // The job is to blame, or was cancelled; the engine itself starts well.
-    restart_delay_ = settings_.restart_delay_min;
-    auto id = *std::exchange(job_, std::nullopt);
-    self_->send(owner_, engine_outcome{slot_, std::move(id), nullptr, {}, why});
-  }
-  if (ending_) {
-    self_->quit();
-    return;
-  }
-  restart_later(why);
+  auto job = std::exchange(job_, std::nullopt);
+  // With a job, that is to blame, or it was cancelled; the engine itself starts well.
+  if (job) restart_delay_ = settings_.restart_delay_min;
+  // First that the slot is not ready: the outcome may bring the next job at once.
+  if (!ending_) restart_later(why);
+  if (job) self_->send(owner_, engine_outcome{slot_, std::move(*job), nullptr, {}, why});
+  if (ending_) self_->quit();
 }
 
 void engine_slot::pass_deadline(const engine_deadline& m) {

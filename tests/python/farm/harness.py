@@ -1,0 +1,319 @@
+"""Starts the real programs of a farm for a test, waits for them by what they say, and sees that nothing is
+left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fxfarm
+
+HERE = Path(__file__).parent
+PROGRAM = Path(fxfarm.__file__).parent / "bin" / "fxfarm"
+DEADLINE_S = 60.0
+"""For what must happen; long, since nothing is measured here."""
+MARK = "FARM_TEST_MARK"
+"""A variable that every process of a test inherits, so that those which are left can be found."""
+
+
+class LeftoverError(AssertionError):
+    """A test's farm left something behind."""
+
+
+def until(what: str, happened: Callable[[], Any], deadline_s: float = DEADLINE_S) -> Any:
+    """Asks again until `happened` tells something true, and returns that."""
+    end = time.monotonic() + deadline_s
+    while not (answer := happened()):
+        if time.monotonic() > end:
+            raise AssertionError(f"in {deadline_s} s it did not happen: {what}; the last answer: {answer!r}")
+    return answer
+
+
+def wait_gone(pid: int, deadline_s: float = DEADLINE_S) -> bool:
+    """Waits for the end of a process that need not be a child."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([handle], [], [], deadline_s)[0])
+    finally:
+        os.close(handle)
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+class Role:
+    """A process of the farm that the test started, with what it logs."""
+
+    def __init__(self, args: list[str], env: Mapping[str, str], **popen: Any) -> None:
+        self.process = subprocess.Popen(
+            [str(PROGRAM), *args], env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **popen
+        )
+        self.lines: list[str] = []
+        self._changed = threading.Condition()
+        self._ended = False
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def log(self) -> str:
+        with self._changed:
+            return "\n".join(self.lines)
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._changed:
+                self.lines.append(line.rstrip())
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def wait_line(self, part: str) -> str:
+        """The first line of the log with `part` in it."""
+
+        def found() -> str | None:
+            return next((line for line in self.lines if part in line), None)
+
+        with self._changed:
+            self._changed.wait_for(lambda: found() is not None or self._ended, DEADLINE_S)
+            line = found()
+        assert line is not None, f"no line with {part!r} in the log:\n{self.log}"
+        return line
+
+    def fact(self, line: str, name: str) -> str:
+        """`value` of `name=value` in the line that has `line` in it."""
+        return self.wait_line(line).split(f" {name}=", 1)[1].split(" ", 1)[0]
+
+    def ended(self) -> int:
+        """Waits for the end and tells the exit status."""
+        status = self.process.wait(DEADLINE_S)
+        self._reader.join(DEADLINE_S)
+        return status
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(how)
+        return self.ended()
+
+    def kill(self) -> None:
+        assert self.stop(signal.SIGKILL) == -signal.SIGKILL
+
+
+class Control:
+    """The test's hold on the fast engines that a wrapper script starts."""
+
+    def __init__(self, directory: Path, artifacts: Path) -> None:
+        directory.mkdir()
+        self.directory = directory
+        os.mkfifo(directory / "events")
+        os.mkfifo(directory / "gate")
+        # Open at both ends, so that no engine waits for a reader and no reader sees an end.
+        self._events = os.open(directory / "events", os.O_RDWR)
+        self._gate = os.open(directory / "gate", os.O_RDWR)
+        self._unread = b""
+        self.python = directory / "python"
+        engine = HERE / "fast_engine.py"
+        self.python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{engine}" "{artifacts}" "{directory}" "$@"\n')
+        self.python.chmod(0o755)
+
+    def on(self, what: str, graph: str = "any") -> None:
+        """What becomes of a graph's jobs from now on: compile, wait, die, fail or junk."""
+        written = self.directory / "next"
+        written.write_text(what)
+        written.rename(self.directory / graph)
+
+    def job(self) -> tuple[int, str]:
+        """Waits for an engine to begin with a job: its pid and the graph."""
+        while b"\n" not in self._unread:
+            assert select.select([self._events], [], [], DEADLINE_S)[0], "no engine began with a job"
+            self._unread += os.read(self._events, 4096)
+        line, _, self._unread = self._unread.partition(b"\n")
+        _, pid, graph, _ = line.decode().split(" ")
+        return int(pid), graph
+
+    def jobs_begun(self) -> int:
+        """How many more jobs have begun so far."""
+        while select.select([self._events], [], [], 0)[0]:
+            self._unread += os.read(self._events, 4096)
+        return self._unread.count(b"\n")
+
+    def open_gate(self) -> None:
+        """Lets one waiting job go on."""
+        os.write(self._gate, b".")
+
+    def close(self) -> None:
+        os.close(self._events)
+        os.close(self._gate)
+
+
+class Farm:
+    """One test's place: directories of its own, the programs that it starts, and the questions it asks."""
+
+    def __init__(self, directory: Path, artifacts: Path | None = None) -> None:
+        self.directory = directory
+        self.roles: list[Role] = []
+        self.mark = hashlib.blake2b(str(directory).encode(), digest_size=8).hexdigest()
+        for name in ("run", "tmp"):
+            (directory / name).mkdir(mode=0o700)
+        self.variables = {
+            MARK: self.mark,
+            "XDG_RUNTIME_DIR": str(directory / "run"),
+            "XDG_CACHE_HOME": str(directory / "cache"),
+            "XDG_CONFIG_HOME": str(directory / "config"),
+            "TMPDIR": str(directory / "tmp"),
+        }
+        self.control = Control(directory / "control", artifacts) if artifacts is not None else None
+
+    @property
+    def env(self) -> dict[str, str]:
+        plain = {k: v for k, v in os.environ.items() if not k.startswith(("FXFARM_", "TORCHINDUCTOR_"))}
+        return {**plain, **self.variables}
+
+    @property
+    def python(self) -> str:
+        return sys.executable if self.control is None else str(self.control.python)
+
+    def start(self, *args: str, **popen: Any) -> Role:
+        role = Role(list(args), self.env, **popen)
+        self.roles.append(role)
+        return role
+
+    def coordinator(self, *args: str, port: int = 0) -> tuple[Role, str]:
+        """A coordinator that answers, and its endpoint."""
+        role = self.start(
+            "coordinator", "--listen", f"tcp://127.0.0.1:{port}", "--metrics", "127.0.0.1:0", *args
+        )
+        return role, role.fact("coordinator ready", "endpoints")
+
+    def worker(self, *endpoints: str, slots: int = 1, name: str = "w") -> Role:
+        """A worker of those coordinators; `ready` tells when they know of it."""
+        return self.start(
+            *("worker", "--coordinators", ",".join(endpoints), "--python", self.python, "--name", name),
+            *("--slots", str(slots), "--metrics", "127.0.0.1:0"),
+        )
+
+    def local(self, *args: str) -> tuple[Role, str]:
+        """A local farm in the foreground, and its endpoint."""
+        path = self.directory / "run" / "fxfarm" / "local-test.sock"
+        role = self.start("local", "--socket", str(path), "--python", self.python, *args)
+        role.wait_line("local farm ready")
+        return role, f"ipc://{path}"
+
+    def command(self, *args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(PROGRAM), *args], env=self.env, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+        )
+
+    def ask(self, what: str, endpoint: str = "") -> dict[str, Any]:
+        """The answer to a command as JSON."""
+        done = self.command(what, "--json", *(["--endpoint", endpoint] if endpoint else []))
+        assert done.returncode == 0, done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def stats(self, endpoint: str = "") -> dict[str, float]:
+        values: dict[str, float] = self.ask("stats", endpoint)["values"]
+        return values
+
+    def counts(self, endpoint: str, *names: str) -> tuple[int, ...]:
+        stats = self.stats(endpoint)
+        return tuple(int(stats.get(name, 0)) for name in names)
+
+    def until_workers(self, endpoint: str, count: int = 1, state: str = "idle") -> list[dict[str, Any]]:
+        """Waits until so many workers are in that state."""
+
+        def there() -> list[dict[str, Any]]:
+            workers = [w for w in self.ask("status", endpoint)["workers"] if w["state"] == state]
+            return workers if len(workers) == count else []
+
+        found: list[dict[str, Any]] = until(f"{count} workers {state}", there)
+        return found
+
+    def scrape(self, address: str) -> str:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=DEADLINE_S) as answer:
+            return str(answer.read().decode())
+
+    def own_socket(self) -> str:
+        """The endpoint of the local farm that a client started."""
+        (found,) = (self.directory / "run" / "fxfarm").glob("local-*.sock")
+        return f"ipc://{found}"
+
+    def processes(self) -> dict[int, str]:
+        """Every process of this test by pid, with its command line."""
+        wanted = f"{MARK}={self.mark}".encode()
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            try:
+                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+        return found
+
+    def stop_all(self) -> None:
+        """Ends what is still there: roles by SIGTERM, which each answers with status 0, then local farms that
+        clients started.
+        """
+        try:
+            for role in self.roles:
+                if role.process.poll() is None:
+                    assert role.stop() == 0, role.log
+            for pid, command in self.processes().items():
+                if " local --detach" in command:
+                    os.kill(pid, signal.SIGTERM)
+            left = {pid: text for pid, text in self.processes().items() if not wait_gone(pid, 40)}
+            if left:
+                raise LeftoverError(f"processes are left: {left}")
+        finally:
+            for pid in self.processes():
+                os.kill(pid, signal.SIGKILL)
+            for role in self.roles:
+                role.ended()
+            if self.control is not None:
+                self.control.close()
+
+    def check_files(self) -> None:
+        """Raises when a socket, lock, log or temporary file is left."""
+        runtime = self.directory / "run" / "fxfarm"
+        left = [*(runtime.iterdir() if runtime.exists() else ()), *(self.directory / "tmp").iterdir()]
+        # torch's own, in every process that compiles.
+        left = [p for p in left if not p.name.startswith("torchinductor_")]
+        left += [p for p in (self.directory / "cache").rglob("*") if ".tmp" in p.name]
+        if left:
+            raise LeftoverError(f"files are left: {[str(p) for p in left]}")
+
+
+@contextmanager
+def farm_in(directory: Path, artifacts: Path | None = None) -> Iterator[Farm]:
+    farm = Farm(directory, artifacts)
+    try:
+        yield farm
+    finally:
+        farm.stop_all()
+    farm.check_files()

@@ -1,0 +1,72 @@
+"""A program with a model, for the farm's tests: obeys the lines on its standard input, answers each with JSON.
+
+model HEIGHT    makes and calls a model         call          calls it again
+wait SECONDS    fxfarm.wait                     graphs        name and stage of every graph
+loader          a DataLoader with two workers   fork HEIGHT   a child that compiles a model of its own
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import torch
+from farm_models import Wave, wave_input
+
+import fxfarm
+
+
+def check(model: torch.nn.Module, compiled: Any) -> str:
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(wave_input()), model(wave_input()))
+    return "right"
+
+
+def forked(height: float) -> int:
+    """The exit status of a child whose model reaches its compiled stage."""
+    pid = os.fork()
+    if pid == 0:
+        model = Wave(height)
+        compiled = torch.compile(model, backend="fxfarm", dynamic=False)
+        check(model, compiled)
+        reached = fxfarm.wait(timeout=60)
+        check(model, compiled)
+        fxfarm.shutdown()
+        os._exit(0 if reached else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def loaded() -> float:
+    data = torch.utils.data.TensorDataset(torch.arange(64.0))
+    return sum(float(batch.sum()) for (batch,) in torch.utils.data.DataLoader(data, 8, num_workers=2))
+
+
+def main() -> None:
+    models: list[tuple[torch.nn.Module, Any]] = []
+    print(json.dumps("up"), flush=True)
+    for line in sys.stdin:
+        what, *rest = line.split()
+        answer: Any
+        if what == "model":
+            models.append((Wave(float(rest[0])), None))
+            models[-1] = (models[-1][0], torch.compile(models[-1][0], backend="fxfarm", dynamic=False))
+            answer = check(*models[-1])
+        elif what == "call":
+            answer = [check(*m) for m in models]
+        elif what == "wait":
+            answer = fxfarm.wait(timeout=float(rest[0]))
+        elif what == "graphs":
+            answer = [[g.stage, [[s.state, s.source, s.error] for s in g.stages]] for g in fxfarm.graphs()]
+        elif what == "loader":
+            answer = loaded()
+        elif what == "fork":
+            answer = forked(float(rest[0]))
+        else:
+            raise SystemExit(f"unknown command {what}")
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The same with Inductor itself: a real compile is right, survives a kill in its middle, and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from farm_client import PATIENCE_S, Client, client_of
+from harness import Farm, farm_in, until
+
+import fxfarm
+
+
+@pytest.fixture(scope="module")
+def real_farm() -> Iterator[tuple[Farm, str]]:
+    """One local farm with a real engine for all tests of this file, and its endpoint."""
+    with tempfile.TemporaryDirectory(prefix="ff-") as directory, farm_in(Path(directory)) as farm:
+        _, endpoint = farm.local()
+        farm.until_workers(endpoint)
+        yield farm, endpoint
+
+
+@pytest.fixture
+def real_client(real_farm: tuple[Farm, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    farm, endpoint = real_farm
+    with client_of(farm, monkeypatch) as client:
+        client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
+        yield client
+
+
+def engine_pids(farm: Farm) -> list[int]:
+    return [pid for pid, command in farm.processes().items() if "-m fxfarm.engine" in command]
+
+
+def test_a_real_engine_that_is_killed_in_a_compile_does_it_again(
+    real_farm: tuple[Farm, str], real_client: Client
+) -> None:
+    farm, endpoint = real_farm
+    model = real_client.model()
+    model.until_state("running")
+    (engine,) = engine_pids(farm)
+    os.kill(engine, signal.SIGKILL)
+    model()
+    assert model.status.stage == "eager"
+    model.until_compiled()
+    names = ("jobs_started", "jobs_retried", "jobs_finished", "engine_restarts")
+    assert farm.counts(endpoint, *names) == (2, 1, 1, 1)
+    # What the dead engine had in its temporary files went with it.
+    assert len(engine_pids(farm)) == len(list((farm.directory / "tmp").glob("fxfarm-work-*/*"))) == 1
+
+
+def test_a_model_is_trained_through_its_switch(real_client: Client) -> None:
+    torch.manual_seed(0)
+    models = [torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)) for _ in "ab"]
+    models[1].load_state_dict(models[0].state_dict())
+    steps = [models[0], torch.compile(models[1], backend="fxfarm")]
+    optimizers = [torch.optim.SGD(m.parameters(), 0.1) for m in models]
+
+    def train() -> list[float]:
+        losses = []
+        for model, optimizer in zip(steps, optimizers, strict=True):
+            optimizer.zero_grad()
+            loss = model(torch.linspace(-1, 1, 64).reshape(8, 8)).square().mean()
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss))
+        return losses
+
+    def switched() -> bool:
+        want, got = train()
+        assert got == pytest.approx(want, rel=1e-5)
+        return fxfarm.graphs()[0].stage == "default"
+
+    until("training runs the compiled stage", switched, PATIENCE_S)
+    for _ in range(3):
+        want, got = train()
+        assert got == pytest.approx(want, rel=1e-5)
+    assert fxfarm.graphs()[0].runs["default"] >= 3

@@ -1,0 +1,67 @@
+"""Many processes, one compile; and where an artifact comes from the next time."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from farm_client import PATIENCE_S, Client, model_process
+from harness import Farm
+
+RANKS = 8
+
+
+def test_eight_processes_share_one_farm_one_graph_and_one_job(farm: Farm) -> None:
+    assert farm.control is not None
+    farm.control.on("wait")
+    with ExitStack() as all_of_them:
+        ranks = [all_of_them.enter_context(model_process(farm)) for _ in range(RANKS)]
+        assert [r.answer() for r in ranks] == ["up"] * RANKS
+        for rank in ranks:
+            rank.tell("model", 1.0)
+        assert [r.answer() for r in ranks] == ["right"] * RANKS
+        farm.control.job()
+        farm.control.open_gate()
+        for rank in ranks:
+            rank.tell("wait", PATIENCE_S)
+        assert [r.answer() for r in ranks] == [True] * RANKS
+        for rank in ranks:
+            ((stage, ((state, _, error),)),) = rank.ask("graphs")
+            assert (stage, state, error) == ("default", "loaded", "")
+        endpoint = farm.own_socket()
+        stats = farm.stats(endpoint)
+        assert stats["lookups"] == RANKS
+        assert stats["jobs_started"] == stats["jobs_finished"] == 1
+        assert stats["graph_bytes_count"] == 1
+        assert stats["joined"] + stats["cache_hits_memory"] + stats["cache_hits_disk"] == RANKS - 1
+        assert len([c for c in farm.processes().values() if " local --detach" in c]) == 1
+        for rank in ranks:
+            assert rank.end()[0] == 0
+
+
+def test_a_stage_is_made_by_a_worker_then_served_from_memory_then_from_disk(farm: Farm, client: Client) -> None:
+    first, endpoint = farm.coordinator()
+    for name in ("one", "two"):
+        farm.worker(endpoint, name=name).wait_line("worker ready")
+    farm.until_workers(endpoint, 2)
+    client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
+
+    model = client.model()
+    model.until_compiled()
+    assert model.stage.source.startswith(("one-", "two-"))
+    served = ("jobs_started", "stages_served_job", "stages_served_memory", "stages_served_disk")
+    assert farm.counts(endpoint, *served) == (1, 1, 0, 0)
+
+    client.leave()
+    model = client.model()
+    model.until_compiled()
+    assert model.stage.source == "memory"
+    assert farm.counts(endpoint, *served) == (1, 1, 1, 0)
+
+    client.leave()
+    assert first.stop() == 0
+    again, endpoint = farm.coordinator(port=int(endpoint.rsplit(":", 1)[1]))
+    model = client.model()
+    model.until_compiled()
+    assert model.stage.source == "disk"
+    assert farm.counts(endpoint, *served) == (0, 0, 0, 1)
+    assert farm.ask("status", endpoint)["peers"]["clients"] == 1

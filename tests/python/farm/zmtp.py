@@ -1,0 +1,53 @@
+"""Just enough of ZMTP 3.0 (the NULL mechanism) to say to a coordinator what no client of ours would."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any
+
+import msgpack
+
+GREETING = b"\xff" + bytes(8) + b"\x7f" + bytes((3, 0)) + b"NULL".ljust(20, b"\0") + bytes(32)
+READY = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identity\x00\x00\x00\x00"
+MORE, LONG, COMMAND = 1, 2, 4
+
+
+class Dealer:
+    """A connection to a ROUTER."""
+
+    def __init__(self, port: int, deadline_s: float) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=deadline_s)
+        self._socket.sendall(GREETING)
+        self._take(len(GREETING))
+        self._socket.sendall(bytes((COMMAND, len(READY))) + READY)
+        self._frame()
+
+    def send(self, body: bytes) -> None:
+        head = bytes((0, len(body))) if len(body) < 256 else bytes((LONG,)) + struct.pack(">Q", len(body))
+        self._socket.sendall(head + body)
+
+    def receive(self) -> dict[str, Any]:
+        """The next message."""
+        while True:
+            flags, body = self._frame()
+            if not flags & COMMAND:
+                message: dict[str, Any] = msgpack.unpackb(body)
+                return message
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _frame(self) -> tuple[int, bytes]:
+        flags = self._take(1)[0]
+        size = struct.unpack(">Q", self._take(8))[0] if flags & LONG else self._take(1)[0]
+        return flags, self._take(size)
+
+    def _take(self, size: int) -> bytes:
+        got = b""
+        while len(got) < size:
+            piece = self._socket.recv(size - len(got))
+            if not piece:
+                raise EOFError("the coordinator closed the connection")
+            got += piece
+        return got
