@@ -35,7 +35,7 @@ def farm(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[None]:
     monkeypatch.setattr(_torch, "client_platform", lambda device: {"torch": "2.13"}, raising=False)
     monkeypatch.setattr(_torch, "load_artifact", load_artifact, raising=False)
     monkeypatch.setattr(_core, "Client", Client)
-    monkeypatch.setenv("FXFARM_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("FXFARM_ARTIFACT_DIR", str(tmp_path))
     Client.made.clear()
     torch._dynamo.reset()
     yield

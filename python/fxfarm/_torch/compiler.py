@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from fxfarm import disk
+
 from . import ambient, platform, wrapper
 from .compat import check_version
 from .errors import CompileError, describe
@@ -150,6 +152,7 @@ def _compile(
         functorch_config.patch(_AUTOGRAD_SETTINGS),
         kernels.recording(),
         _unique_cache_keys(),
+        _vector_isa(target["isa"]),
         # from_tracing_context makes standalone_compile use the graph's own shape environment.
         torch._guards.tracing(torch._guards.TracingContext(graph.fake_mode)),
     ):
@@ -158,6 +161,31 @@ def _compile(
         )
         # AOTCompiledArtifact.inner_fn.compiled_fn.serialize() (torch 2.11-2.13) gives the cache entry itself.
         return compiled.inner_fn.compiled_fn.serialize()
+
+
+@contextlib.contextmanager
+def _vector_isa(level: str) -> Iterator[None]:
+    """Has kernels written for the vectors of `level` and no more.
+
+    The stock choice (torch 2.11-2.13, cpu_vec_isa.pick_vec_isa) takes the best set of this machine that has
+    vectors as wide, say AMX, which a client of that level may lack; and it finds out what this machine has
+    by six runs of the C++ compiler.
+    """
+    from torch._inductor import cpu_vec_isa
+
+    if not level:
+        yield
+        return
+    known: dict[int, Any] = {256: cpu_vec_isa.VecAVX2, 512: cpu_vec_isa.VecAVX512}
+    found = known.get(platform.VECTOR_BITS[level])
+    # The stock truth value of a set is what runs the C++ compiler.
+    chosen = [] if found is None else [type(found.__name__, (found,), {"__bool__": lambda _: True})()]
+    original = cpu_vec_isa.valid_vec_isa_list
+    cpu_vec_isa.valid_vec_isa_list = lambda: chosen
+    try:
+        yield
+    finally:
+        cpu_vec_isa.valid_vec_isa_list = original
 
 
 @contextlib.contextmanager
@@ -214,7 +242,8 @@ class _KernelRecorder:
                 if isinstance(value, _Pending):
                     scope[name] = pending[value.key]()
                     # A loaded kernel is bound to its extension module.
-                    recorder.paths[value.key] = Path(scope[name].__self__.__file__)
+                    recorder.paths[value.key] = path = Path(scope[name].__self__.__file__)
+                    disk.touch(path)
             recorder.seconds += time.perf_counter() - start
             original[1](self, scope)
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from fxfarm import disk
+
 from . import kernels, platform, slim
 from .errors import CorruptArtifact, LoadError, describe
 from .graph_codec import tensor_from
@@ -42,7 +44,7 @@ def load_artifact(data: bytes | memoryview, directory: Path) -> LoadedStage:
         _check_platform(manifest["platform"])
         for name in manifest["needs"]:
             importlib.import_module(name)
-        kernels.ensure_directory(directory)
+        disk.make_private(directory)
         functions = {}
         for file in artifact.files:
             path = kernels.place(directory, file["data"], file["digest"])
