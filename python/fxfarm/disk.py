@@ -1,10 +1,9 @@
-"""Directories of files that can be made again: private, claimed by one process at a time, bounded in bytes."""
+"""Directories of files that can be made again: private, claimed by one process at a time, bounded."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +41,7 @@ def locked(file: Path, *, wait: bool = True) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def claimed(base: Path) -> Iterator[Path]:
-    """The first of the directories base/0, base/1, ... that no other process has, for as long as the body runs.
+    """The first of the directories base/0, base/1, ... that no other process has, while the body runs.
 
     So what a process leaves behind serves the next one, and two never meet in one directory.
     """
@@ -70,7 +69,7 @@ def unfinished(directory: Path) -> Iterator[None]:
 
 
 def discard_unfinished(directory: Path) -> None:
-    """Deletes what was written in a body of `unfinished` that never ended; the caller alone uses `directory`."""
+    """Deletes what a body of `unfinished` that never ended has written; nobody else may use `directory`."""
     mark = directory / _UNFINISHED
     try:
         since = mark.stat().st_mtime_ns
@@ -100,7 +99,9 @@ def prune(directory: Path, bytes_max: int, *, suffix: str = "") -> None:
             groups.setdefault((path.parent, path.name.split(".")[0]), []).append((path, state))
     ages = sorted((max(_used(s) for _, s in files), key) for key, files in groups.items())
     left = sum(s.st_size for files in groups.values() for _, s in files)
-    for _, key in itertools.takewhile(lambda _: left > bytes_max, ages):
+    for _, key in ages:
+        if left <= bytes_max:
+            break
         for path, state in groups[key]:
             path.unlink(missing_ok=True)
             left -= state.st_size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import os
 import pickle
@@ -109,11 +110,8 @@ def stage_options(stage: dict[str, Any]) -> dict[str, Any]:
                 "bad_input", f"stage {stage['name']}: option {name} is not JSON: {error}"
             ) from error
         expected = type(known[name])
-        if (
-            expected in (bool, str)
-            and type(value) is not expected
-            or expected is int
-            and type(value) is not int
+        if (expected in (bool, str) and type(value) is not expected) or (
+            expected is int and type(value) is not int
         ):
             kind = type(value).__name__
             raise CompileError(
@@ -298,7 +296,8 @@ def _pack(
             continue
         result = half.result
         rewritten = wrapper.Rewritten(result.source_code)
-        codes.append({"source": rewritten.source, "code": rewritten.code})
+        magic = importlib.util.MAGIC_NUMBER
+        codes.append({"source": rewritten.source, "code": rewritten.code, "magic": magic})
         needs |= rewritten.needs
         names += rewritten.kernels
         # CompiledFxGraph (torch 2.11-2.13): texts for logs only; the wrapper travels beside the entry.
