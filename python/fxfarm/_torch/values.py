@@ -21,7 +21,39 @@ _INT64 = range(-(2**63), 2**63)
 _FUNCTION_ROOTS = frozenset(("torch", "operator", "_operator", "math", "builtins"))
 # Builtins that compute on values; nothing that reaches files, code or imports may be named by a graph.
 _BUILTINS = frozenset(
-    ["abs", "all", "any", "bool", "complex", "dict", "divmod", "enumerate", "float", "frozenset", "getattr", "hash", "int", "isinstance", "len", "list", "max", "min", "pow", "range", "reversed", "round", "set", "setattr", "slice", "sorted", "str", "sum", "tuple", "type", "zip"]
+    [
+        "abs",
+        "all",
+        "any",
+        "bool",
+        "complex",
+        "dict",
+        "divmod",
+        "enumerate",
+        "float",
+        "frozenset",
+        "getattr",
+        "hash",
+        "int",
+        "isinstance",
+        "len",
+        "list",
+        "max",
+        "min",
+        "pow",
+        "range",
+        "reversed",
+        "round",
+        "set",
+        "setattr",
+        "slice",
+        "sorted",
+        "str",
+        "sum",
+        "tuple",
+        "type",
+        "zip",
+    ]
 )
 
 Encoder = Callable[[Any], Any]
