@@ -38,6 +38,11 @@ void declare(option_set& o, engine_config& c, const std::string& slots_default) 
         "resident memory of one engine and its compilers; 0: no limit");
   o.add("compile_threads", c.compile_threads, kinds::count(1, 1024),
         "compilers that one engine may run at the same time", "cores / slots");
+  o.add("engine_cache_dir", c.engine_cache_dir, kinds::path(),
+        "directory of the engines' kernels and precompiled headers; engines take turns in it",
+        "$XDG_CACHE_HOME/fxfarm/engines");
+  o.add("engine_cache_bytes", c.engine_cache_bytes, kinds::byte_count(),
+        "kernels that one engine keeps there, and headers that all of them keep");
 }
 
 void declare(option_set& o, coordinator_config& c) {
@@ -78,16 +83,22 @@ std::string default_socket(const config_inputs& in) {
   return file ? *file : std::string();
 }
 
+void fill_defaults(engine_config& c, const config_inputs& in) {
+  c.engine_cache_dir = paths::cache_directory(in.environment, in.uid) + "/engines";
+}
+
 void fill_defaults(coordinator_config& c, const config_inputs& in) {
   c.cache_dir = paths::cache_directory(in.environment, in.uid) + "/coordinator";
 }
 
 void fill_defaults(worker_config& c, const config_inputs& in) {
+  fill_defaults(static_cast<engine_config&>(c), in);
   c.name = in.host_name;
   c.slots = std::max(1u, in.cores / 2);
 }
 
 void fill_defaults(local_config& c, const config_inputs& in) {
+  fill_defaults(static_cast<engine_config&>(c), in);
   c.socket = default_socket(in);
   c.cache_dir = paths::cache_directory(in.environment, in.uid) + "/local";
 }

@@ -43,6 +43,8 @@ struct engine_config {
   unsigned nice = 10;
   std::uint64_t engine_memory_bytes = limits::engine_memory_bytes;  // 0: no limit
   unsigned compile_threads = 0;                                     // after parsing at least 1
+  std::string engine_cache_dir;
+  std::uint64_t engine_cache_bytes = limits::engine_cache_bytes;
 };
 
 struct coordinator_config : common_config, farm_config {

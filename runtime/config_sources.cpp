@@ -88,8 +88,8 @@ result<void> check_tables(const toml::table& root, const std::string& file, cons
 }  // namespace
 
 const std::vector<std::string>& python_options() {
-  static const std::vector<std::string> names{"endpoints", "local",     "stages", "log", "space",
-                                              "salt",      "cache_dir", "python", "job"};
+  static const std::vector<std::string> names{"endpoints", "local",        "stages",         "log",    "space",
+                                              "salt",      "artifact_dir", "artifact_bytes", "python", "job"};
   return names;
 }
 

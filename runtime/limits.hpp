@@ -72,7 +72,8 @@ inline constexpr auto engine_stop_grace = 2s;                  // from SIGTERM t
 inline constexpr auto engine_restart_delay_min = 200ms;
 inline constexpr auto engine_restart_delay_max = 30s;
 inline constexpr std::size_t engine_memory_bytes = 0;  // resident set of one engine and its compilers; 0: no limit
-inline constexpr auto engine_memory_period = 1s;       // how often it is looked at while a job runs
+inline constexpr std::uint64_t engine_cache_bytes = 1024 * MiB;  // kernels of one engine; headers of all engines
+inline constexpr auto engine_memory_period = 1s;                 // how often it is looked at while a job runs
 
 // Stores.
 inline constexpr std::size_t store_memory_bytes = 256 * MiB;

@@ -42,9 +42,10 @@ def configure(**options: Any) -> None:
 
 
 def wait(stage: str | None = None, timeout: float | None = None) -> bool:
-    """Waits until every graph so far runs `stage` (None: the last of its plan), or a better one.
+    """Waits until every graph so far runs `stage` (None: the last of its plan) or a better one, or has failed
+    for good to reach it; `graphs()` tells which and why.
 
-    False when `timeout` seconds pass first, or when a graph has failed for good to reach it. Ctrl-C ends it.
+    False only when `timeout` seconds pass first. Ctrl-C ends it.
     """
     farm = _runtime()
     return farm is None or farm.wait(stage, timeout)

@@ -47,6 +47,7 @@ def _handed_over(
     mode: str | None,
     options: dict[str, Any],
 ) -> Callable[..., Any]:
+    _torch.check_version()
     farm = runtime.get()
     wanted = options.pop("stages", None)
     if wanted is None and mode is None:

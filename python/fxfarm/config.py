@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "off")
+_UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 
@@ -71,9 +72,18 @@ def _path(value: object) -> Path:
     return Path(_filled_text(value)).expanduser()
 
 
-def _default_cache_dir() -> Path:
+def _byte_count(value: object) -> int:
+    text = str(value).strip() if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
+    digits = text.rstrip("KMGTiB")
+    unit = _UNITS.get(text[len(digits) :])
+    if unit is None or not digits.isdecimal():
+        raise _NotAllowedError("a number of bytes such as 1073741824 or 1GiB")
+    return int(digits) * unit
+
+
+def _default_artifact_dir() -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "fxfarm"
+    return (Path(base) if base else Path.home() / ".cache") / "fxfarm" / "artifacts"
 
 
 def _option(
@@ -97,7 +107,12 @@ class Config:
     log: str = _option(_level, "lowest level that is logged", default="warning")
     space: str = _option(_filled_text, "namespace of this client's graphs", default="default")
     salt: str = _option(_text, "must equal the farm's", default="")
-    cache_dir: Path = _option(_path, "where artifacts are unpacked", factory=_default_cache_dir)
+    artifact_dir: Path = _option(
+        _path, "where the shared objects of artifacts are unpacked", factory=_default_artifact_dir
+    )
+    artifact_bytes: int = _option(
+        _byte_count, "most that is kept there, least recently used first to go", default=1 << 30
+    )
     python: str = _option(
         _filled_text, "interpreter of the local farm's engines", factory=lambda: sys.executable
     )

@@ -6,21 +6,24 @@ time; the end of stdin ends the engine. Deadlines, memory limits and restarts ar
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import os
-import shutil
 import struct
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgpack
 
+from fxfarm import disk
+
 PROTOCOL = 1
+CACHE_BYTES = 1024 * 1024 * 1024  # limits::engine_cache_bytes
 FRAME_BYTES_MAX = 1024 * 1024 * 1024  # limits::engine_frame_bytes_max
 _HEADER = struct.Struct(">I")
 
@@ -75,29 +78,43 @@ def _take_standard_streams() -> Channel:
     return Channel(source, sink)
 
 
+@dataclasses.dataclass(frozen=True)
+class Cache:
+    """Where Inductor keeps what it can use again. Only this engine uses `kernels`; `headers` is for all."""
+
+    kernels: Path
+    headers: Path
+    bytes_max: int
+
+
 @contextmanager
-def _cache_directory() -> Iterator[Path]:
-    """Where Inductor keeps compiled kernels and its precompiled header: the worker's choice, or one of our
-    own.
+def _cache() -> Iterator[Cache]:
+    """This engine's part of the directory that the worker named; without one, a directory for this engine
+    alone. Raises OSError and ValueError.
     """
-    given = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    if given:
-        yield Path(given)
-        return
-    made = Path(tempfile.mkdtemp(prefix="fxfarm-engine-"))
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(made)
-    try:
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+    # Both are set by the worker from its options of the same names.
+    base = os.environ.get("FXFARM_ENGINE_CACHE_DIR")
+    bytes_max = int(os.environ.get("FXFARM_ENGINE_CACHE_BYTES", CACHE_BYTES))
+    with ExitStack() as stack:
+        root = Path(base or stack.enter_context(tempfile.TemporaryDirectory(prefix="fxfarm-engine-")))
+        kernels = stack.enter_context(disk.claimed(root))
+        disk.make_private(root / "headers")
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(kernels)
+        yield Cache(kernels, root / "headers", bytes_max)
+
+
+def _use_own_threads_sparingly() -> None:
+    """Before torch is imported: idle OpenMP threads sleep instead of spinning on the model's cores."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    os.environ.setdefault("KMP_BLOCKTIME", "0")
 
 
 class Engine:
     """Answers frames until the worker has no more."""
 
-    def __init__(self, channel: Channel, cache: Path) -> None:
+    def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._cache = cache
 
     def run(self) -> int:
         """The exit status."""
@@ -106,28 +123,33 @@ class Engine:
         self._channel.send(
             type="hello", protocol=PROTOCOL, pid=os.getpid(), platform=platform.host_platform()
         )
-        try:
-            start = time.perf_counter()
-            from fxfarm._torch import warm
+        with ExitStack() as stack:
+            try:
+                start = time.perf_counter()
+                cache = stack.enter_context(_cache())
+                _use_own_threads_sparingly()
+                from fxfarm._torch import warm
 
-            warm.warm()
-            found = platform.client_platform(warm.device())
-        except (
-            Exception
-        ) as error:  # anything that keeps torch or Inductor from working is the worker's to know
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:2000]
-            self._channel.send(type="fatal", code="engine_start", reason=reason)
-            return 1
+                warm.warm(cache.kernels, cache.headers)
+                found = platform.client_platform(warm.device())
+            # Anything that keeps torch, Inductor or the cache from working is the worker's to know.
+            except Exception as error:
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[:2000]
+                self._channel.send(type="fatal", code="engine_start", reason=reason)
+                return 1
+            return self._serve(cache, found, start)
+
+    def _serve(self, cache: Cache, found: dict[str, Any], start: float) -> int:
         self._channel.send(type="ready", platform=found, warm_seconds=time.perf_counter() - start)
         while (frame := self._channel.receive()) is not None:
             if frame["type"] == "shutdown":
                 break
             if frame["type"] != "compile":
                 raise ProtocolError(f"unknown frame {frame['type'][:64]!r}")
-            self._compile(frame)
+            self._compile(cache, frame)
         return 0
 
-    def _compile(self, frame: dict[str, Any]) -> None:
+    def _compile(self, cache: Cache, frame: dict[str, Any]) -> None:
         from fxfarm._torch import CompileError, compile_graph, warm
         from fxfarm._torch.errors import describe
 
@@ -137,7 +159,8 @@ class Engine:
             self._channel.send(type="progress", id=job, phase=phase)
 
         try:
-            made = compile_graph(frame["graph"], frame["stage"], frame["target"], progress)
+            with disk.unfinished(cache.kernels):
+                made = compile_graph(frame["graph"], frame["stage"], frame["target"], progress)
             answer: dict[str, Any] = {"type": "done", "id": job, "artifact": made.data, "phases": made.phases}
         except CompileError as error:
             answer = {"type": "failed", "id": job, "code": error.code, "reason": str(error)}
@@ -147,7 +170,10 @@ class Engine:
             answer = {"type": "failed", "id": job, "code": "compile_failed", "reason": describe(error)}
         self._channel.send(**answer)
         del answer, frame
-        warm.forget(self._cache)
+        warm.forget(cache.kernels)
+        disk.prune(cache.kernels, cache.bytes_max)
+        # A header that is gone costs its next user time and no more: compilers then read the text.
+        disk.prune(cache.headers, cache.bytes_max, suffix=".gch")
         gc.collect()
 
 
@@ -155,8 +181,7 @@ def main() -> int:
     """Runs an engine on this process's standard streams."""
     channel = _take_standard_streams()
     try:
-        with _cache_directory() as cache:
-            return Engine(channel, cache).run()
+        return Engine(channel).run()
     except ProtocolError as error:
         print(f"fxfarm engine: {error}", file=sys.stderr)
         return 1

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fxfarm import _core, config
+from fxfarm import _core, config, disk
 from fxfarm.status import GraphStatus, StageStatus
 
 log = logging.getLogger("fxfarm")
@@ -34,6 +34,8 @@ TASK_WAIT_MS = 3_600_000
 """A wait that has to end some time; a task or a stop ends it at once."""
 FAILURE_CHECK_S = 1.0
 """How often stages that fail in the farm are looked for, while any is unsettled."""
+TIDY_S = 60.0
+"""How often the artifacts on disk are looked through, while new ones come."""
 REFUSED_KEPT = 1000
 """Graphs without a slot that are remembered for graphs()."""
 STOP_S = 2.0
@@ -80,6 +82,7 @@ class Runtime:
         self._client: _core.Client | None = None
         self._prepare_thread: threading.Thread | None = None
         self._loader_thread: threading.Thread | None = None
+        self._tidy_at = 0.0
         self._bg_started = 0
         self._bg_finished = 0
         self._baseline = {"bg_started": 0, "bg_finished": 0, "eager_runs": 0, "compiled_runs": 0}
@@ -227,13 +230,14 @@ class Runtime:
             task.done("cancelled", "the model is gone")
             return
         try:
-            loaded = _torch.load_artifact(task.artifact, self._artifact_directory())
+            loaded = _torch.load_artifact(task.artifact, self.options.artifact_dir)
         except _torch.CorruptArtifact as e:
             task.done("corrupt", str(e))
         except Exception as e:
             task.done("load_failed", _describe(e))
         else:
             self._publish(graph, task, loaded)
+        self._tidy_artifacts()
 
     def _publish(self, graph: _Graph, task: _core.LoadTask, loaded: Any) -> None:
         slot_of, index, last = graph.slot, task.stage + 1, task.stage + 1 == len(graph.stages)
@@ -254,10 +258,14 @@ class Runtime:
         else:
             publish(loaded.guard)
 
-    def _artifact_directory(self) -> Path:
-        directory = self.options.cache_dir / "loaded"
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return directory
+    def _tidy_artifacts(self) -> None:
+        if time.monotonic() < self._tidy_at:
+            return
+        self._tidy_at = time.monotonic() + TIDY_S
+        try:
+            disk.prune(self.options.artifact_dir, self.options.artifact_bytes)
+        except OSError as e:
+            log.warning("artifacts cannot be tidied up: %s", e)
 
     # Any thread.
 
@@ -277,16 +285,15 @@ class Runtime:
                     and time.monotonic() >= deadline
                 ):
                     return False
-            failed = any(g.error for g in (*self._graphs.values(), *self._refused))
         client = self._client
         while client is not None and not client.stopped:
             outcome = client.wait_slice(stage or "", int(slice_s() * 1000))
             if outcome != "timed_out":
                 self._report_failures()
-                return outcome == "reached" and not failed
+                return True
             if deadline is not None and time.monotonic() >= deadline:
                 return False
-        return not failed
+        return True
 
     def graphs(self) -> list[GraphStatus]:
         """See fxfarm.graphs."""

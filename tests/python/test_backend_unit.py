@@ -35,7 +35,7 @@ def farm(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[None]:
     monkeypatch.setattr(_torch, "client_platform", lambda device: {"torch": "2.13"}, raising=False)
     monkeypatch.setattr(_torch, "load_artifact", load_artifact, raising=False)
     monkeypatch.setattr(_core, "Client", Client)
-    monkeypatch.setenv("FXFARM_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("FXFARM_ARTIFACT_DIR", str(tmp_path))
     Client.made.clear()
     torch._dynamo.reset()
     yield
@@ -107,7 +107,7 @@ def test_a_graph_that_cannot_be_serialized_stays_eager_and_says_why(
     fn = compiled(doubled)
     with caplog.at_level(logging.WARNING, "fxfarm"):
         assert fn(X).tolist() == [2, 2, 2]
-        assert fxfarm.wait(timeout=10) is False
+        assert fxfarm.wait(timeout=10)
     (graph,) = fxfarm.graphs()
     assert "it holds a socket" in graph.error
     assert (graph.stage, graph.settled) == ("eager", True)
@@ -118,6 +118,14 @@ def test_a_graph_that_cannot_be_serialized_stays_eager_and_says_why(
 def test_what_fails_in_the_backend_leaves_eager_and_a_record() -> None:
     assert compiled(doubled, options={"stages": ["no-such-stage"]})(X).tolist() == [2, 2, 2]
     assert "no-such-stage" in fxfarm.graphs()[0].error
+
+
+def test_a_torch_that_fxfarm_does_not_know_leaves_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fxfarm._torch import compat
+
+    monkeypatch.setattr(compat, "SUPPORTED", ((1, 0), (1, 13)))
+    assert compiled(doubled)(X).tolist() == [2, 2, 2]
+    assert "fxfarm supports torch 1.0 to 1.13, this is " + torch.__version__ in fxfarm.graphs()[0].error
 
 
 def test_a_bad_variable_leaves_eager(
@@ -143,15 +151,15 @@ def test_what_cannot_be_loaded_is_answered_with_its_reason(error: Exception, cod
     assert client().until(lambda: bool(task.answers))
     assert task.answers[0][0] == code
     assert str(error) in task.answers[0][1]
-    assert fxfarm.wait(timeout=10) is False
+    assert fxfarm.wait(timeout=10)
     assert fn(X).tolist() == [2, 2, 2]
 
 
 def test_a_stage_that_fails_in_the_farm_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     compiled(doubled)(X)
     client().settle(1, 0, "failed", "compile_failed: no such pass")
-    assert fxfarm.wait(timeout=10) is False
-    assert fxfarm.wait(timeout=10) is False
+    assert fxfarm.wait(timeout=10)
+    assert fxfarm.wait(timeout=10)
     assert caplog.text.count("no such pass") == 1
 
 

@@ -31,7 +31,8 @@ def test_defaults_describe_the_local_farm(monkeypatch: pytest.MonkeyPatch) -> No
         log="warning",
         space="default",
         salt="",
-        cache_dir=Path("/caches/fxfarm"),
+        artifact_dir=Path("/caches/fxfarm/artifacts"),
+        artifact_bytes=1 << 30,
         python=sys.executable,
     )
 
@@ -52,7 +53,9 @@ def test_argument_wins_over_variable_over_file_over_default(file: Path) -> None:
         ("local", "TRUE", True),
         ("stages", "default,max-autotune", ("default", "max-autotune")),
         ("log", "DEBUG", "debug"),
-        ("cache_dir", "/c", Path("/c")),
+        ("artifact_dir", "/c", Path("/c")),
+        ("artifact_bytes", "4096", 4096),
+        ("artifact_bytes", "3MiB", 3 << 20),
         ("python", "/usr/bin/python3", "/usr/bin/python3"),
     ],
 )
@@ -71,7 +74,10 @@ def test_variables_are_read(name: str, text: str, value: object) -> None:
         ("log", "loud", "debug, info, warning, error, off"),
         ("space", "", "not empty"),
         ("salt", 3, "a text"),
-        ("cache_dir", 3, "not empty"),
+        ("artifact_dir", 3, "not empty"),
+        ("artifact_bytes", -1, "number of bytes"),
+        ("artifact_bytes", "1 parsec", "number of bytes"),
+        ("artifact_bytes", True, "number of bytes"),
     ],
 )
 def test_a_bad_value_is_refused_with_name_place_and_what_is_allowed(

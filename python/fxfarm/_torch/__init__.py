@@ -1,4 +1,4 @@
-"""Everything that touches torch's private API, behind five functions; importing this imports nothing of
+"""Everything that touches torch's private API, behind six functions; importing this imports nothing of
 torch.
 """
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .capture import GraphSnapshot, snapshot
+    from .compat import check_version
     from .compiler import CompiledArtifact, compile_graph
     from .errors import CompileError, CorruptArtifact, LoadError, Unserializable
     from .graph_codec import SerializedGraph, serialize
@@ -24,6 +25,7 @@ _HOMES = {
     "LoadedStage": "loader",
     "SerializedGraph": "graph_codec",
     "Unserializable": "errors",
+    "check_version": "compat",
     "client_platform": "platform",
     "compile_graph": "compiler",
     "load_artifact": "loader",
@@ -40,6 +42,7 @@ __all__ = [
     "LoadedStage",
     "SerializedGraph",
     "Unserializable",
+    "check_version",
     "client_platform",
     "compile_graph",
     "load_artifact",

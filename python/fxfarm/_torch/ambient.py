@@ -13,21 +13,64 @@ from .values import is_plain
 
 # Settings that describe a machine, its tools or its logs, or that fxfarm sets for the target itself.
 _NOT_SENT = frozenset(
-    "TYPE_CHECKING compile_threads worker_start_method worker_log_path worker_suppress_logging "
-    "quiesce_async_compile_pool "
-    "torchinductor_worker_logpath disable_progress verbose_progress debug debug_fusion debug_ir_traceback "
-    "cpp.cxx cpp.threads cpp.dynamic_threads cpp.march cpp.simdlen cpp.vec_isa_ok "
-    "cpp_cache_precompile_headers "
-    "precompilation_timeout_seconds file_lock_timeout compile_worker_wait_timeout enabled_metric_tables "
-    "autoheuristic_log_path benchmark_harness memory_budget_pareto_dir debug_partitioner "
-    "torch_compile_graph_format "
-    "donated_buffer bundled_autograd_cache force_non_lazy_backward_lowering enable_autograd_cache "
-    "enable_remote_autograd_cache bypass_autograd_cache_key strict_autograd_cache force_autograd_cache "
-    "autograd_cache_allow_custom_autograd_functions autograd_cache_normalize_inputs fx_graph_cache "
-    "fx_graph_remote_cache force_disable_caches remote_gemm_autotune_cache bundled_autotune_remote_cache "
-    "non_blocking_remote_cache_write autotune_local_cache autotune_remote_cache save_args "
-    "sleep_sec_TESTING_ONLY generate_intermediate_hooks run_jit_post_compile_hook cpp_wrapper "
-    "kernel_name_max_ops max_kernel_dump_occurrences cuda.version cuda.cuda_cxx cuda.arch".split()
+    [
+        "TYPE_CHECKING",
+        "compile_threads",
+        "worker_start_method",
+        "worker_log_path",
+        "worker_suppress_logging",
+        "quiesce_async_compile_pool",
+        "torchinductor_worker_logpath",
+        "disable_progress",
+        "verbose_progress",
+        "debug",
+        "debug_fusion",
+        "debug_ir_traceback",
+        "cpp.cxx",
+        "cpp.threads",
+        "cpp.dynamic_threads",
+        "cpp.march",
+        "cpp.simdlen",
+        "cpp.vec_isa_ok",
+        "cpp_cache_precompile_headers",
+        "precompilation_timeout_seconds",
+        "file_lock_timeout",
+        "compile_worker_wait_timeout",
+        "enabled_metric_tables",
+        "autoheuristic_log_path",
+        "benchmark_harness",
+        "memory_budget_pareto_dir",
+        "debug_partitioner",
+        "torch_compile_graph_format",
+        "donated_buffer",
+        "bundled_autograd_cache",
+        "force_non_lazy_backward_lowering",
+        "enable_autograd_cache",
+        "enable_remote_autograd_cache",
+        "bypass_autograd_cache_key",
+        "strict_autograd_cache",
+        "force_autograd_cache",
+        "autograd_cache_allow_custom_autograd_functions",
+        "autograd_cache_normalize_inputs",
+        "fx_graph_cache",
+        "fx_graph_remote_cache",
+        "force_disable_caches",
+        "remote_gemm_autotune_cache",
+        "bundled_autotune_remote_cache",
+        "non_blocking_remote_cache_write",
+        "autotune_local_cache",
+        "autotune_remote_cache",
+        "save_args",
+        "sleep_sec_TESTING_ONLY",
+        "generate_intermediate_hooks",
+        "run_jit_post_compile_hook",
+        "cpp_wrapper",
+        "kernel_name_max_ops",
+        "max_kernel_dump_occurrences",
+        "cuda.version",
+        "cuda.cuda_cxx",
+        "cuda.arch",
+    ]
 )
 _NOT_SENT_GROUPS = (
     "aot_inductor",

@@ -12,8 +12,9 @@ import torch
 SUPPORTED = ((2, 11), (2, 13))
 
 
-def check_version(version: str = torch.__version__) -> None:
+def check_version() -> None:
     """Raises RuntimeError when this torch is none of the versions fxfarm knows."""
+    version = torch.__version__
     parts = tuple(int(p) for p in version.split("+")[0].split(".")[:2])
     if not SUPPORTED[0] <= parts <= SUPPORTED[1]:
         low, high = (".".join(map(str, v)) for v in SUPPORTED)

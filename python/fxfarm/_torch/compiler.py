@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import os
 import pickle
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from fxfarm import disk
 
 from . import ambient, platform, wrapper
 from .compat import check_version, compiled_for
@@ -113,11 +116,8 @@ def stage_options(stage: dict[str, Any]) -> dict[str, Any]:
                 "bad_input", f"stage {stage['name']}: option {name} is not JSON: {error}"
             ) from error
         expected = type(known[name])
-        if (
-            expected in (bool, str)
-            and type(value) is not expected
-            or expected is int
-            and type(value) is not int
+        if (expected in (bool, str) and type(value) is not expected) or (
+            expected is int and type(value) is not int
         ):
             kind = type(value).__name__
             raise CompileError(
@@ -156,6 +156,7 @@ def _compile(
         compiled_for(platform.MARCH[target["isa"]]) if target["isa"] else contextlib.nullcontext(),
         kernels.recording(),
         _unique_cache_keys(),
+        _vector_isa(target["isa"]),
         # from_tracing_context makes standalone_compile use the graph's own shape environment.
         torch._guards.tracing(torch._guards.TracingContext(graph.fake_mode)),
     ):
@@ -164,6 +165,31 @@ def _compile(
         )
         # AOTCompiledArtifact.inner_fn.compiled_fn.serialize() (torch 2.11-2.13) gives the cache entry itself.
         return compiled.inner_fn.compiled_fn.serialize()
+
+
+@contextlib.contextmanager
+def _vector_isa(level: str) -> Iterator[None]:
+    """Has kernels written for the vectors of `level` and no more.
+
+    The stock choice (torch 2.11-2.13, cpu_vec_isa.pick_vec_isa) takes the best set of this machine that has
+    vectors as wide, say AMX, which a client of that level may lack; and it finds out what this machine has
+    by six runs of the C++ compiler.
+    """
+    from torch._inductor import cpu_vec_isa
+
+    if not level:
+        yield
+        return
+    known: dict[int, Any] = {256: cpu_vec_isa.VecAVX2, 512: cpu_vec_isa.VecAVX512}
+    found = known.get(platform.VECTOR_BITS[level])
+    # The stock truth value of a set is what runs the C++ compiler.
+    chosen = [] if found is None else [type(found.__name__, (found,), {"__bool__": lambda _: True})()]
+    original = cpu_vec_isa.valid_vec_isa_list
+    cpu_vec_isa.valid_vec_isa_list = lambda: chosen
+    try:
+        yield
+    finally:
+        cpu_vec_isa.valid_vec_isa_list = original
 
 
 @contextlib.contextmanager
@@ -220,7 +246,8 @@ class _KernelRecorder:
                 if isinstance(value, _Pending):
                     scope[name] = pending[value.key]()
                     # A loaded kernel is bound to its extension module.
-                    recorder.paths[value.key] = Path(scope[name].__self__.__file__)
+                    recorder.paths[value.key] = path = Path(scope[name].__self__.__file__)
+                    disk.touch(path)
             recorder.seconds += time.perf_counter() - start
             original[1](self, scope)
 
@@ -275,7 +302,8 @@ def _pack(
             continue
         result = half.result
         rewritten = wrapper.Rewritten(result.source_code)
-        codes.append({"source": rewritten.source, "code": rewritten.code})
+        magic = importlib.util.MAGIC_NUMBER
+        codes.append({"source": rewritten.source, "code": rewritten.code, "magic": magic})
         needs |= rewritten.needs
         names += rewritten.kernels
         # CompiledFxGraph (torch 2.11-2.13): texts for logs only; the wrapper travels beside the entry.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
 import tempfile
@@ -13,6 +12,8 @@ from typing import Any
 
 import torch
 
+from fxfarm import _core, disk
+
 from .errors import LoadError
 from .pack import digest
 
@@ -20,19 +21,12 @@ _lock = threading.Lock()
 _loaded: dict[str, Callable[..., Any]] = {}
 
 
-def ensure_directory(directory: Path) -> None:
-    """Makes `directory` for its owner alone; refuses one that others could write to."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    state = directory.stat()
-    if state.st_uid != os.geteuid() or state.st_mode & 0o022:
-        raise LoadError(f"{directory} belongs to or can be written by other users")
-
-
 def place(directory: Path, data: bytes, name: str) -> Path:
     """The file for content `name`: one whose bytes are right, or a new one put there in one step."""
     path = directory / f"{name}.so"
     try:
         if digest(path.read_bytes()) == name:
+            disk.touch(path)
             return path
     except FileNotFoundError:
         pass
@@ -40,8 +34,7 @@ def place(directory: Path, data: bytes, name: str) -> Path:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        os.chmod(temporary, 0o600)
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except OSError:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -53,7 +46,8 @@ def load(path: Path, name: str) -> Callable[..., Any]:
     with _lock:
         if name in _loaded:
             return _loaded[name]
-    _preload(path)
+    # Without the interpreter lock; the import below then finds the library opened.
+    _core.preload(str(path))
     # Kernels read the address of this accessor when they initialize (torch 2.11-2.13,
     # CppPythonBindingsCodeCache).
     guards: Any = torch._C._dynamo.guards
@@ -70,15 +64,3 @@ def load(path: Path, name: str) -> Callable[..., Any]:
         raise LoadError(f"kernel {name[:16]}: {error}") from error
     with _lock:
         return _loaded.setdefault(name, module.kernel)
-
-
-def _preload(path: Path) -> None:
-    """dlopen as a C function, which drops the interpreter lock; the import below then finds the library
-    loaded.
-    """
-    libc = ctypes.CDLL(None)
-    libc.dlopen.restype = ctypes.c_void_p
-    libc.dlopen.argtypes = (ctypes.c_char_p, ctypes.c_int)
-    libc.dlerror.restype = ctypes.c_char_p
-    if not libc.dlopen(os.fsencode(path), os.RTLD_NOW | os.RTLD_LOCAL):
-        raise LoadError(f"dlopen {path.name}: {(libc.dlerror() or b'').decode(errors='replace')}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
+import importlib.util
 import marshal
 import pickle
 import types
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from fxfarm import disk
 
 from . import kernels, platform, slim
 from .errors import CorruptArtifact, LoadError, describe
@@ -42,7 +44,7 @@ def load_artifact(data: bytes | memoryview, directory: Path) -> LoadedStage:
         _check_platform(manifest["platform"])
         for name in manifest["needs"]:
             importlib.import_module(name)
-        kernels.ensure_directory(directory)
+        disk.make_private(directory)
         functions = {}
         for file in artifact.files:
             path = kernels.place(directory, file["data"], file["digest"])
@@ -121,7 +123,7 @@ class _Wrapper:
         constants = CompiledFxGraphConstants()
         module = types.ModuleType("fxfarm_artifact")
         module.__dict__.update(constants.unwrap(result))
-        exec(marshal.loads(self._code["code"]), module.__dict__)
+        exec(_code(self._code), module.__dict__)
         result.current_callable = module.__dict__["call"]
         result.recursively_apply_fns = module.__dict__.get("recursively_apply_fns")
         result.compiled_fn_runner = None
@@ -134,6 +136,15 @@ class _Wrapper:
         call._boxed_call = True  # type: ignore[attr-defined]
         call._fxfarm_module = module  # type: ignore[attr-defined]
         return call
+
+
+def _code(carried: dict[str, Any]) -> types.CodeType:
+    """The wrapper's code; made again from its text when another Python wrote it."""
+    if carried["magic"] == importlib.util.MAGIC_NUMBER:
+        loaded: types.CodeType = marshal.loads(carried["code"])
+        return loaded
+    made: types.CodeType = compile(carried["source"], "<fxfarm artifact>", "exec")
+    return made
 
 
 class _BackwardWrapper(_Wrapper):

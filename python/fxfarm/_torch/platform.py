@@ -14,9 +14,9 @@ from typing import Any
 
 # The levels of the x86-64 System V ABI as Linux names their features.
 _LEVELS: tuple[tuple[str, frozenset[str]], ...] = (
-    ("x86-64-v2", frozenset("cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3".split())),
-    ("x86-64-v3", frozenset("avx avx2 bmi1 bmi2 f16c fma abm movbe xsave".split())),
-    ("x86-64-v4", frozenset("avx512f avx512bw avx512cd avx512dq avx512vl".split())),
+    ("x86-64-v2", frozenset(["cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3"])),
+    ("x86-64-v3", frozenset(["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"])),
+    ("x86-64-v4", frozenset(["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"])),
 )
 # Width of the vectors that Inductor writes into its C++ at each level; 1 leaves vectors to the C++ compiler.
 VECTOR_BITS = {"x86-64-v1": 1, "x86-64-v2": 1, "x86-64-v3": 256, "x86-64-v4": 512}

@@ -21,8 +21,39 @@ _INT64 = range(-(2**63), 2**63)
 _FUNCTION_ROOTS = frozenset(("torch", "operator", "_operator", "math", "builtins"))
 # Builtins that compute on values; nothing that reaches files, code or imports may be named by a graph.
 _BUILTINS = frozenset(
-    "abs all any bool complex dict divmod enumerate float frozenset getattr hash int isinstance len list max "
-    "min pow range reversed round set setattr slice sorted str sum tuple type zip".split()
+    [
+        "abs",
+        "all",
+        "any",
+        "bool",
+        "complex",
+        "dict",
+        "divmod",
+        "enumerate",
+        "float",
+        "frozenset",
+        "getattr",
+        "hash",
+        "int",
+        "isinstance",
+        "len",
+        "list",
+        "max",
+        "min",
+        "pow",
+        "range",
+        "reversed",
+        "round",
+        "set",
+        "setattr",
+        "slice",
+        "sorted",
+        "str",
+        "sum",
+        "tuple",
+        "type",
+        "zip",
+    ]
 )
 
 Encoder = Callable[[Any], Any]
@@ -126,7 +157,6 @@ def encode_target(target: Any) -> list[Any]:
         name = (
             f"{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', type(target).__name__)}"
         )
-    module, _, rest = name.partition(".")
     for candidate in (["fn", name], ["fn", f"builtins.{name}"]):
         try:
             if decode_target(candidate) is target or decode_target(candidate) == target:

@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 
+import fxfarm
 from fxfarm import _torch
 
-PYTHON = Path(__file__).parents[3] / "python"
+PYTHON = Path(fxfarm.__file__).parents[1]
 HERE = Path(__file__).parent
 
 

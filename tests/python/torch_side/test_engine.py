@@ -45,11 +45,16 @@ class Talk:
 
 
 @pytest.fixture(scope="module")
-def talk() -> Iterator[Talk]:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("engines")
+
+
+@pytest.fixture(scope="module")
+def talk(cache: Path) -> Iterator[Talk]:
     """A warm engine that all tests of this file share; it says hello and ready, and leaves when its input
     ends.
     """
-    made = Talk()
+    made = Talk(FXFARM_ENGINE_CACHE_DIR=str(cache))
     hello, ready = made.channel.receive(), made.channel.receive()
     assert hello is not None
     assert ready is not None
@@ -95,6 +100,26 @@ def test_a_job_that_cannot_be_done_is_answered_and_the_engine_lives_on(
     assert done["type"] == "done"
 
 
+def test_kernels_stay_in_the_engines_own_directory_and_headers_beside_it(talk: Talk, cache: Path) -> None:
+    _, done = talk.job(_graph(), stage_of())
+    assert done["type"] == "done"
+    assert list((cache / "0").rglob("*.so"))
+    assert not list((cache / "0").rglob("*.gch"))
+    assert list((cache / "headers").glob("*.gch"))
+    assert not list(cache.rglob(".unfinished"))
+
+
+def test_a_cache_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
+    broken = Talk(FXFARM_ENGINE_CACHE_DIR=str(tmp_path / "file"))
+    broken.channel.receive()
+    fatal = broken.channel.receive()
+    assert fatal is not None
+    assert (fatal["type"], fatal["code"]) == ("fatal", "engine_start")
+    assert str(tmp_path / "file") in fatal["reason"]
+    assert broken.process.wait(30) == 1
+
+
 def test_without_torch_the_engine_says_so_and_leaves(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('no torch on this machine')")
     broken = Talk(PYTHONPATH=f"{tmp_path}:{PYTHON}")
@@ -138,3 +163,15 @@ def test_frames_come_back_as_they_were_sent(tmp_path: Path) -> None:
             "shutdown",
             None,
         ]
+
+
+def test_an_engine_keeps_no_more_kernels_than_it_may(talk: Talk, cache: Path) -> None:
+    small = Talk(FXFARM_ENGINE_CACHE_DIR=str(cache), FXFARM_ENGINE_CACHE_BYTES="0")
+    small.channel.receive()
+    small.channel.receive()
+    _, done = small.job(_graph(), stage_of())
+    assert done["type"] == "done"
+    small.channel.send(type="shutdown")
+    assert small.process.wait(60) == 0
+    assert not list((cache / "1").rglob("*.so"))
+    assert list((cache / "0").rglob("*.so")), "another engine's kernels are not its to delete"

@@ -1,0 +1,120 @@
+"""Directories of files that can be made again: private, claimed by one process at a time, bounded."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+CLAIMS_MAX = 1024
+"""Processes of one user that may claim a part of one directory at the same time."""
+_UNFINISHED = ".unfinished"
+
+
+def make_private(directory: Path) -> None:
+    """Makes `directory` for its owner alone; raises PermissionError for one that others could write to."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state = directory.stat()
+    if state.st_uid != os.geteuid() or state.st_mode & 0o022:
+        raise PermissionError(f"{directory} belongs to or can be written by other users")
+
+
+@contextlib.contextmanager
+def locked(file: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Holds the lock that `file` stands for; false when somebody has it and `wait` is not wanted.
+
+    The kernel drops the lock with the process, however that ends. Programs started meanwhile do not keep it.
+    """
+    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def claimed(base: Path) -> Iterator[Path]:
+    """The first of the directories base/0, base/1, ... that no other process has, while the body runs.
+
+    So what a process leaves behind serves the next one, and two never meet in one directory.
+    """
+    make_private(base)
+    for number in range(CLAIMS_MAX):
+        with locked(base / f"{number}.lock", wait=False) as ours:
+            if ours:
+                directory = base / str(number)
+                make_private(directory)
+                discard_unfinished(directory)
+                yield directory
+                return
+    raise OSError(f"{base}: {CLAIMS_MAX} processes use it already")
+
+
+@contextlib.contextmanager
+def unfinished(directory: Path) -> Iterator[None]:
+    """Marks `directory` while programs write into it, who may be killed halfway."""
+    mark = directory / _UNFINISHED
+    mark.touch(mode=0o600)
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def discard_unfinished(directory: Path) -> None:
+    """Deletes what a body of `unfinished` that never ended has written; nobody else may use `directory`."""
+    mark = directory / _UNFINISHED
+    try:
+        since = mark.stat().st_mtime_ns
+    except FileNotFoundError:
+        return
+    for path, state in _files(directory):
+        if state.st_mtime_ns >= since and path != mark:
+            path.unlink(missing_ok=True)
+    mark.unlink(missing_ok=True)
+
+
+def touch(path: Path) -> None:
+    """Counts as a use of `path` for `prune`."""
+    with contextlib.suppress(FileNotFoundError):
+        os.utime(path)
+
+
+def prune(directory: Path, bytes_max: int, *, suffix: str = "") -> None:
+    """Deletes the least recently used files until at most `bytes_max` are left.
+
+    Files whose names are equal up to the first dot go together. Only names that end in `suffix` count. Safe
+    while others use the files: an open or mapped file stays until it is closed.
+    """
+    groups: dict[tuple[Path, str], list[tuple[Path, os.stat_result]]] = {}
+    for path, state in _files(directory):
+        if path.name.endswith(suffix) and not path.name.startswith("."):
+            groups.setdefault((path.parent, path.name.split(".")[0]), []).append((path, state))
+    ages = sorted((max(_used(s) for _, s in files), key) for key, files in groups.items())
+    left = sum(s.st_size for files in groups.values() for _, s in files)
+    for _, key in ages:
+        if left <= bytes_max:
+            break
+        for path, state in groups[key]:
+            path.unlink(missing_ok=True)
+            left -= state.st_size
+
+
+def _used(state: os.stat_result) -> int:
+    return max(state.st_mtime_ns, state.st_atime_ns)
+
+
+def _files(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    for root, _, names in os.walk(directory):
+        for name in names:
+            path = Path(root, name)
+            # Another process may delete as well.
+            with contextlib.suppress(FileNotFoundError):
+                yield path, path.lstat()

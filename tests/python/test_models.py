@@ -1,0 +1,312 @@
+"""Models through a real farm: each answers as in eager before, at and after the switch, or says why not."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.checkpoint import checkpoint
+
+import fxfarm
+from fxfarm import runtime
+
+STAGE_S = 600
+"""Longest wait for a stage; a compile takes seconds on a machine that does nothing else."""
+PROGRAM = Path(fxfarm.__file__).parent / "bin" / "fxfarm"
+
+Call = Callable[[Callable[..., Any]], Any]
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A farm of one engine, for all tests of this file."""
+    folder = tmp_path_factory.mktemp("farm")
+    with tempfile.TemporaryDirectory(prefix="fxfarm-") as sockets:
+        socket = f"{sockets}/farm.sock"
+        options = {"socket": socket, "python": sys.executable, "nice": 0, "metrics": "off"}
+        options |= {"cache-dir": folder / "cache", "engine-cache-dir": folder / "engines"}
+        flags = [f"--{name}={value}" for name, value in options.items()]
+        process = subprocess.Popen([str(PROGRAM), "local", *flags])
+        yield f"ipc://{socket}"
+        process.terminate()
+        assert process.wait(60) == 0
+
+
+@pytest.fixture(autouse=True)
+def client(endpoint: str, tmp_path: Path) -> Iterator[None]:
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    fxfarm.configure(endpoints=[endpoint], local=False, artifact_dir=tmp_path / "artifacts")
+    yield
+    fxfarm.shutdown()
+    runtime._given = {}
+    torch._dynamo.reset()
+
+
+def farmed(fn: Any, **kwargs: Any) -> Any:
+    return torch.compile(fn, backend="fxfarm", **kwargs)
+
+
+def switched(count: int | None = None) -> list[fxfarm.GraphStatus]:
+    """Waits for the stage of every graph, and says that all of them run it."""
+    assert fxfarm.wait(timeout=STAGE_S), "no stage in time"
+    graphs = fxfarm.graphs()
+    assert [(g.stage, g.error, [s.error for s in g.stages]) for g in graphs] == [
+        ("default", "", [""]) for _ in graphs
+    ]
+    assert len(graphs) == count if count is not None else graphs
+    return graphs
+
+
+def same(got: Any, want: Any) -> None:
+    torch.testing.assert_close(got, want, rtol=2e-4, atol=2e-5)
+
+
+def transformer(name: str) -> tuple[torch.nn.Module, Call]:
+    import transformers as t
+
+    ids = torch.randint(3, 90, (2, 12))
+    shape = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 32, "intermediate_size": 48}
+    config: Any
+    if name == "gpt2":
+        config = t.GPT2Config(n_layer=1, n_embd=32, n_head=2, vocab_size=90, bos_token_id=1, eos_token_id=2)
+        return t.GPT2LMHeadModel(config), lambda f: f(input_ids=ids).logits
+    if name == "bert":
+        config = t.BertConfig(**shape, vocab_size=90)
+        return t.BertModel(config), lambda f: f(input_ids=ids).last_hidden_state
+    if name == "llama":
+        config = t.LlamaConfig(**shape, num_key_value_heads=1, vocab_size=90)
+        return t.LlamaForCausalLM(config), lambda f: f(input_ids=ids).logits
+    if name == "vit":
+        config = t.ViTConfig(**shape, image_size=16, patch_size=8)
+        image = torch.randn(2, 3, 16, 16)
+        return t.ViTModel(config), lambda f: f(pixel_values=image).last_hidden_state
+    config = t.T5Config(
+        d_model=32, d_kv=16, d_ff=48, num_layers=1, num_heads=2, vocab_size=90, decoder_start_token_id=0
+    )
+    model = t.T5ForConditionalGeneration(config)
+    return model, lambda f: f(input_ids=ids, decoder_input_ids=ids).logits
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert", "llama", "vit", "t5"])
+def test_a_transformer_answers_as_in_eager_through_the_switch(name: str) -> None:
+    model, call = transformer(name)
+    model.eval()
+    compiled = farmed(model)
+    with torch.no_grad():
+        want = call(model)
+        same(call(compiled), want)
+        while not fxfarm.wait(timeout=0):
+            same(call(compiled), want)
+        switched()
+        same(call(compiled), want)
+    assert all(g.runs["default"] == 1 for g in fxfarm.graphs())
+
+
+def trained(
+    make: Callable[[], torch.nn.Module], x: torch.Tensor, *, before: int = 2, after: int = 2, **kwargs: Any
+) -> None:
+    """Trains two copies, one eagerly and one through the farm with the switch in between; both must agree."""
+    model = make()
+    other = copy.deepcopy(model)
+    compiled = farmed(other, **kwargs)
+    steps = [
+        (m, torch.optim.SGD(m.parameters(), lr=0.05, momentum=0.9), call)
+        for m, call in ((model, model), (other, compiled))
+    ]
+    for i in range(before + after):
+        if i == before:
+            switched()
+        losses = []
+        for _, optimizer, call in steps:
+            torch.manual_seed(i)
+            optimizer.zero_grad()
+            loss = call(x).float().square().mean()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+        same(losses[1], losses[0])
+    state = model.state_dict()
+    for key, value in other.state_dict().items():
+        same(value, state[key])
+
+
+def convnet() -> torch.nn.Module:
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.Flatten()
+    ).append(torch.nn.Linear(144, 5))
+
+
+def test_batch_normalization_is_trained_across_the_switch() -> None:
+    trained(convnet, torch.randn(4, 3, 8, 8))
+
+
+def test_dropout_draws_as_eager_does_when_asked_to() -> None:
+    def make() -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.Linear(16, 16), torch.nn.Dropout(0.5), torch.nn.Linear(16, 4))
+
+    trained(make, torch.randn(8, 16), options={"fallback_random": True})
+
+
+def test_dropout_keeps_its_rate_and_its_mask_in_the_backward() -> None:
+    layer = farmed(torch.nn.Dropout(0.25))
+    x = torch.ones(4096, requires_grad=True)
+    layer(x)
+    switched(1)
+    y = layer(x)
+    y.sum().backward()
+    assert x.grad is not None
+    same(x.grad, y.detach())
+    assert 0.70 < float((y != 0).float().mean()) < 0.80
+
+
+def test_autocast_travels_with_the_graph() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(32, 32), torch.nn.GELU(), torch.nn.Linear(32, 8)).eval()
+    compiled, x = farmed(model), torch.randn(4, 32)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        want = model(x)
+        assert compiled(x).dtype == torch.bfloat16
+        switched(1)
+        torch.testing.assert_close(compiled(x), want, rtol=3e-2, atol=3e-2)
+
+
+def test_checkpointed_activations_give_the_same_gradients() -> None:
+    class Block(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = torch.nn.Sequential(
+                torch.nn.Linear(16, 32), torch.nn.Tanh(), torch.nn.Linear(32, 16)
+            )
+
+        def forward(self, x: torch.Tensor) -> Any:
+            return checkpoint(self.inner, x, use_reentrant=False)
+
+    trained(Block, torch.randn(4, 16))
+
+
+def test_dynamic_sizes_share_one_graph() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(16, 16), torch.nn.Softmax(-1)).eval()
+    compiled = farmed(model, dynamic=True)
+    with torch.no_grad():
+        for rows in (3, 5, 8):
+            x = torch.randn(rows, 16)
+            same(compiled(x), model(x))
+        switched(1)
+        for rows in (2, 3, 64):
+            x = torch.randn(rows, 16)
+            same(compiled(x), model(x))
+
+
+def test_a_marked_dimension_is_dynamic() -> None:
+    def fn(x: torch.Tensor) -> torch.Tensor:
+        return (x.softmax(0) * x.shape[0]).sum(0)
+
+    x = torch.randn(6, 4)
+    torch._dynamo.mark_dynamic(x, 0)
+    compiled = farmed(fn)
+    same(compiled(x), fn(x))
+    switched(1)
+    for rows in (6, 9, 33):
+        x = torch.randn(rows, 4)
+        same(compiled(x), fn(x))
+
+
+def test_a_second_size_makes_the_dimension_dynamic() -> None:
+    def fn(x: torch.Tensor) -> torch.Tensor:
+        return x.cumsum(0) / x.shape[0]
+
+    compiled = farmed(fn)
+    for rows in (4, 7, 9):
+        x = torch.randn(rows, 3)
+        same(compiled(x), fn(x))
+    switched(2)
+    for rows in (4, 7, 12):
+        x = torch.randn(rows, 3)
+        same(compiled(x), fn(x))
+
+
+def test_graphs_on_both_sides_of_a_break_switch() -> None:
+    def fn(x: torch.Tensor) -> torch.Tensor:
+        y = x.sin() * 2
+        torch._dynamo.graph_break()
+        return y.cos() + x
+
+    compiled, x = farmed(fn), torch.randn(5, 5)
+    same(compiled(x), fn(x))
+    switched(2)
+    same(compiled(x), fn(x))
+
+
+def test_numbers_and_lists_are_inputs() -> None:
+    def fn(xs: list[torch.Tensor], scale: float, power: int) -> list[torch.Tensor]:
+        return [x * scale + power for x in xs]
+
+    compiled, xs = farmed(fn, dynamic=True), [torch.randn(3), torch.randn(3)]
+    same(compiled(xs, 1.5, 3), fn(xs, 1.5, 3))
+    assert fxfarm.wait(timeout=STAGE_S)
+    for scale, power in ((1.5, 3), (2.5, 3), (0.5, 7)):
+        same(compiled(xs, scale, power), fn(xs, scale, power))
+
+
+def test_inputs_are_updated_and_outputs_share_memory_as_in_eager() -> None:
+    def fn(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        x.mul_(2)
+        return x.view(-1), x.t(), x + 1
+
+    compiled = farmed(fn)
+    compiled(torch.ones(2, 3))
+    switched(1)
+    x = torch.arange(6.0).reshape(2, 3)
+    flat, turned, more = compiled(x)
+    same(x, torch.arange(6.0).reshape(2, 3) * 2)
+    flat[0] = 42
+    assert (float(x[0, 0]), float(turned[0, 0]), float(more[0, 0])) == (42, 42, 1)
+
+
+def test_a_graph_without_operators_is_harmless() -> None:
+    compiled, x = farmed(lambda x: (x, 3)), torch.randn(2)
+    for _ in range(2):
+        assert compiled(x)[0] is x
+        assert fxfarm.wait(timeout=STAGE_S)
+
+
+def test_an_operator_that_the_engine_lacks_leaves_eager_with_the_reason() -> None:
+    @torch.library.custom_op("fxfarm_models::twice", mutates_args=())
+    def twice(x: torch.Tensor) -> torch.Tensor:
+        return x * 2
+
+    @twice.register_fake
+    def _(x: torch.Tensor) -> torch.Tensor:
+        return torch.empty_like(x)
+
+    def fn(x: torch.Tensor) -> torch.Tensor:
+        return twice(x) + 1
+
+    compiled, x = farmed(fn), torch.randn(3)
+    same(compiled(x), fn(x))
+    assert fxfarm.wait(timeout=STAGE_S)
+    (graph,) = fxfarm.graphs()
+    assert graph.stage == "eager"
+    assert "fxfarm_models::twice is not registered" in graph.stages[0].error
+    same(compiled(x), fn(x))
+
+
+def test_a_tensor_subclass_leaves_eager_with_the_reason() -> None:
+    from torch.testing._internal.two_tensor import TwoTensor
+
+    compiled, x = farmed(lambda x: x.sin() + 1), TwoTensor(torch.ones(3), torch.zeros(3))
+    for _ in range(2):
+        y = compiled(x)
+        same(y.a, torch.ones(3).sin() + 1)
+        same(y.b, torch.ones(3))
+        assert fxfarm.wait(timeout=STAGE_S)
+    (graph,) = fxfarm.graphs()
+    assert (graph.stage, graph.settled) == ("eager", True)
+    assert "TwoTensor" in graph.error

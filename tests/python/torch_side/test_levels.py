@@ -1,0 +1,36 @@
+"""CPU levels: kernels are written and compiled for the level that a job names, whatever this machine has."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+import torch
+from farm import graphs_of, stage_of
+
+from fxfarm import _torch
+from fxfarm._torch import platform
+
+started: list[str] = []
+sys.addaudithook(lambda event, args: started.append(str(args[1])) if event == "subprocess.Popen" else None)
+
+ABOVE = {"x86-64-v3": ("-mavx512", "-mamx", "-march=native"), "x86-64-v4": ("-mamx", "vnni", "-march=native")}
+
+
+@pytest.mark.parametrize("level", list(ABOVE))
+def test_no_kernel_uses_more_than_its_level_and_this_cpu_is_not_probed(level: str) -> None:
+    if platform.isa_rank(platform.cpu_isa()) < platform.isa_rank(level):
+        pytest.skip(f"this CPU has no {level}")
+
+    def fn(x: torch.Tensor) -> torch.Tensor:
+        return (x.exp() + len(level)).sum(0)
+
+    (graph,) = graphs_of(fn, torch.ones(64, 32))
+    target: dict[str, Any] = {**_torch.client_platform(), "isa": level}
+    started.clear()
+    _torch.compile_graph(graph.payload, stage_of({}), target)
+    compilers = [c for c in started if "-march=" in c]
+    assert compilers
+    assert [c for c in compilers if f"-march={level}" not in c or any(m in c for m in ABOVE[level])] == []
+    assert [c for c in started if sys.executable in c] == []
