@@ -107,11 +107,8 @@ def stage_options(stage: dict[str, Any]) -> dict[str, Any]:
                 "bad_input", f"stage {stage['name']}: option {name} is not JSON: {error}"
             ) from error
         expected = type(known[name])
-        if (
-            expected in (bool, str)
-            and type(value) is not expected
-            or expected is int
-            and type(value) is not int
+        if (expected in (bool, str) and type(value) is not expected) or (
+            expected is int and type(value) is not int
         ):
             kind = type(value).__name__
             raise CompileError(

@@ -55,7 +55,7 @@ def encode(expr: Any, symbols: Mapping[Any, int]) -> Any:
     if expr.is_Rational:
         return ["/", int(expr.p), int(expr.q)]
     for name, atom in _ATOMS.items():
-        if expr is atom or type(expr) is type(atom) and expr == atom:
+        if expr is atom or (type(expr) is type(atom) and expr == atom):
             return ["!", name]
     name = type(expr).__name__
     _function(name)

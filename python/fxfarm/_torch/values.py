@@ -126,7 +126,6 @@ def encode_target(target: Any) -> list[Any]:
         name = (
             f"{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', type(target).__name__)}"
         )
-    module, _, rest = name.partition(".")
     for candidate in (["fn", name], ["fn", f"builtins.{name}"]):
         try:
             if decode_target(candidate) is target or decode_target(candidate) == target:

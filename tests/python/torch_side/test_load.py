@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -140,7 +139,7 @@ def test_a_damaged_kernel_file_is_replaced(artifacts: dict[str, Path], tmp_path:
 
 
 def test_a_directory_that_others_can_write_to_is_refused(artifacts: dict[str, Path], tmp_path: Path) -> None:
-    os.chmod(tmp_path, 0o777)
+    tmp_path.chmod(0o777)
     with pytest.raises(_torch.LoadError, match="can be written by other users"):
         _torch.load_artifact(artifacts["row_sum"].read_bytes(), tmp_path)
 
