@@ -64,6 +64,17 @@ def settled() -> bool:
     return bool(found) and all(g.settled for g in found)
 
 
+def report(latencies: dict[str, list[float]]) -> None:
+    """The median of each stage, worst to best, beside eager's."""
+    medians = {stage: statistics.median(found) for stage, found in latencies.items()}
+    print()
+    for stage, median in medians.items():
+        faster = ""
+        if stage != "eager" and "eager" in medians:
+            faster = f"{medians['eager'] / median:6.2f} x eager's speed"
+        print(f"{stage:16} median {median * 1e3:8.1f} ms of {len(latencies[stage]):5} calls{faster}")
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -84,6 +95,7 @@ def main() -> int:
     tokens = torch.randint(0, sizes.vocab_size, (1, 64))
     model = torch.compile(eager, backend="fxfarm", options={"stages": options.stages.split(",")})
 
+    print("A farm compiles GPT-2 for this process, which answers eager until it has; the first call traces.")
     display = Display()
     latencies: dict[str, list[float]] = {}
     started = time.monotonic()
@@ -107,8 +119,7 @@ def main() -> int:
                 break
     display.close()
 
-    for stage, found in latencies.items():
-        print(f"{stage:24} median {statistics.median(found) * 1e3:8.1f} ms of {len(found)} calls")
+    report(latencies)
     print(f"largest difference from eager: {(logits - expected).abs().max().item():.2e}")
     for graph in fxfarm.graphs():
         for problem in (graph.error, *(s.error for s in graph.stages)):
