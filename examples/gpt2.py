@@ -20,7 +20,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import fxfarm
 
 AFTER_LAST_STAGE_S = 5.0
-"""How long it goes on once nothing better can come."""
+"""How long it goes on at least once nothing better can come."""
+CALLS_AFTER_LAST_STAGE = 10
+"""How many calls it makes at least by then."""
 PLAIN_LINE_S = 2.0
 """How often a line is printed when the output is no terminal."""
 
@@ -100,7 +102,7 @@ def main() -> int:
     latencies: dict[str, list[float]] = {}
     started = time.monotonic()
     last_stage_at: float | None = None
-    call = 0
+    call = last_stage_call = 0
     with torch.no_grad():
         expected = eager(tokens).logits
         while time.monotonic() - started < options.seconds:
@@ -114,8 +116,12 @@ def main() -> int:
                 latencies.setdefault(stage, []).append(seconds)
             display.show(call, seconds, stage)
             if last_stage_at is None and settled():
-                last_stage_at = time.monotonic()
-            if last_stage_at is not None and time.monotonic() - last_stage_at > AFTER_LAST_STAGE_S:
+                last_stage_at, last_stage_call = time.monotonic(), call
+            if (
+                last_stage_at is not None
+                and time.monotonic() - last_stage_at > AFTER_LAST_STAGE_S
+                and call - last_stage_call >= CALLS_AFTER_LAST_STAGE
+            ):
                 break
     display.close()
 

@@ -25,7 +25,6 @@ def main(argv: Sequence[str]) -> int:
         return 2
     directory = Path(argv[0])
     directory.mkdir(parents=True, exist_ok=True)
-    written = []
 
     def writing(graph: torch.fx.GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
         serialized = _torch.serialize(_torch.snapshot(graph, inputs))
@@ -33,13 +32,12 @@ def main(argv: Sequence[str]) -> int:
         fields = {"graph_key": serialized.key, **_torch.client_platform(serialized.device)}
         lines = (f"{name} {value}\n" for name, value in fields.items() if value != "")
         (directory / "graph.txt").write_text("".join(lines), encoding="utf-8")
-        written.append(serialized.name)
         return graph.forward
 
     model = torch.nn.Sequential(torch.nn.Linear(64, 256), torch.nn.GELU(), torch.nn.Linear(256, 64))
     with torch.no_grad():
         torch.compile(model, backend=writing)(torch.randn(8, 64))
-    print(f"wrote {', '.join(written)} to {directory}")
+    print(f"wrote {directory}/graph and {directory}/graph.txt")
     return 0
 
 
