@@ -40,8 +40,8 @@ def place(directory: Path, data: bytes, name: str) -> Path:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        Path(temporary).chmod(0o600)
-        Path(temporary).replace(path)
+        os.chmod(temporary, 0o600)
+        os.replace(temporary, path)
     except OSError:
         Path(temporary).unlink(missing_ok=True)
         raise
