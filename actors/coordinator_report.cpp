@@ -57,6 +57,12 @@ std::string coordinator_core::status_document(time_point now) const {
   }
   json jobs = json::object();
   for (const auto& [state, count] : jobs_.count_by_state()) jobs[std::string(to_string(state))] = count;
+  // The store lives on a thread of its own; its size is known here from its gauges.
+  json store = json::object();
+  constexpr std::string_view held = "cache_bytes_";
+  for (const auto& [name, value] : statistics_.snapshot()) {
+    if (name.starts_with(held)) store[name.substr(held.size()) + "_bytes"] = value;
+  }
   json doc{{"role", settings_.role},
            {"id", settings_.id},
            {"version", settings_.version},
@@ -68,6 +74,7 @@ std::string coordinator_core::status_document(time_point now) const {
            {"peers", {{"clients", clients_}, {"workers", workers.size()}}},
            {"workers", workers},
            {"jobs", jobs},
+           {"store", store},
            {"graph_bytes", graph_bytes_}};
   return text_of(doc);
 }

@@ -1,7 +1,7 @@
 """What a call through the slot costs over a direct call of the same target, beside PyTorch's own switching
 callables.
 
-    python bench/slot_overhead.py [--calls 200000] [--rounds 15] [--json]
+    python bench/slot_overhead.py [--calls 200000] [--rounds 15] [--json FILE]
 
 Every way calls the same trivial target with the same three arguments. The ways take turns within each round,
 so that a busy machine slows all of them; printed are medians over the rounds, as nanoseconds over the direct
@@ -13,12 +13,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from itertools import repeat
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from fxfarm import _core
 
@@ -89,15 +94,15 @@ def nanoseconds(way: Callable[..., Any], calls: int) -> float:
     return (time.perf_counter_ns() - start) / calls
 
 
-def main() -> None:
-    """Measures and prints."""
+def main(argv: Sequence[str]) -> int:
+    """Measures, prints, and writes the JSON file if one is wanted."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--calls", type=int, default=200_000, help="calls per way and round")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    options = parser.parse_args()
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
+    options = parser.parse_args(argv)
 
     ways: dict[str, Callable[..., Any]] = {"direct": target, **slot_ways(), **upstream_ways()}
     times: dict[str, list[float]] = {name: [] for name in ways}
@@ -109,17 +114,27 @@ def main() -> None:
 
     medians = {name: statistics.median(found) for name, found in times.items()}
     direct = medians["direct"]
-    rows = {
-        name: {"ns": found, "ns_over_direct": found - direct, "ratio": found / direct}
+    rows = [
+        {"way": name, "ns": found, "ns_over_direct": found - direct, "ratio": found / direct}
         for name, found in medians.items()
-    }
-    if options.json:
-        print(json.dumps(rows))
-        return
+    ]
     print(f"{'way':38}{'ns':>9}{'over direct':>13}{'ratio':>8}")
-    for name, row in rows.items():
-        print(f"{name:38}{row['ns']:9.1f}{row['ns_over_direct']:13.1f}{row['ratio']:8.2f}")
+    for row in rows:
+        print(f"{row['way']:38}{row['ns']:9.1f}{row['ns_over_direct']:13.1f}{row['ratio']:8.2f}")
+    if options.json is not None:
+        document = {
+            "name": "slot_overhead",
+            "machine": platform.machine(),
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "fxfarm": _core.version(),
+            },
+            "rows": rows,
+        }
+        options.json.write_text(json.dumps(document, indent=2) + "\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

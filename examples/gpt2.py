@@ -20,7 +20,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import fxfarm
 
 AFTER_LAST_STAGE_S = 5.0
-"""How long it goes on once nothing better can come."""
+"""How long it goes on at least once nothing better can come."""
+CALLS_AFTER_LAST_STAGE = 10
+"""How many calls it makes at least by then."""
 PLAIN_LINE_S = 2.0
 """How often a line is printed when the output is no terminal."""
 
@@ -64,6 +66,17 @@ def settled() -> bool:
     return bool(found) and all(g.settled for g in found)
 
 
+def report(latencies: dict[str, list[float]]) -> None:
+    """The median of each stage, worst to best, beside eager's."""
+    medians = {stage: statistics.median(found) for stage, found in latencies.items()}
+    print()
+    for stage, median in medians.items():
+        faster = ""
+        if stage != "eager" and "eager" in medians:
+            faster = f"{medians['eager'] / median:6.2f} x eager's speed"
+        print(f"{stage:16} median {median * 1e3:8.1f} ms of {len(latencies[stage]):5} calls{faster}")
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -84,11 +97,12 @@ def main() -> int:
     tokens = torch.randint(0, sizes.vocab_size, (1, 64))
     model = torch.compile(eager, backend="fxfarm", options={"stages": options.stages.split(",")})
 
+    print("A farm compiles GPT-2 for this process, which answers eager until it has; the first call traces.")
     display = Display()
     latencies: dict[str, list[float]] = {}
     started = time.monotonic()
     last_stage_at: float | None = None
-    call = 0
+    call = last_stage_call = 0
     with torch.no_grad():
         expected = eager(tokens).logits
         while time.monotonic() - started < options.seconds:
@@ -102,13 +116,16 @@ def main() -> int:
                 latencies.setdefault(stage, []).append(seconds)
             display.show(call, seconds, stage)
             if last_stage_at is None and settled():
-                last_stage_at = time.monotonic()
-            if last_stage_at is not None and time.monotonic() - last_stage_at > AFTER_LAST_STAGE_S:
+                last_stage_at, last_stage_call = time.monotonic(), call
+            if (
+                last_stage_at is not None
+                and time.monotonic() - last_stage_at > AFTER_LAST_STAGE_S
+                and call - last_stage_call >= CALLS_AFTER_LAST_STAGE
+            ):
                 break
     display.close()
 
-    for stage, found in latencies.items():
-        print(f"{stage:24} median {statistics.median(found) * 1e3:8.1f} ms of {len(found)} calls")
+    report(latencies)
     print(f"largest difference from eager: {(logits - expected).abs().max().item():.2e}")
     for graph in fxfarm.graphs():
         for problem in (graph.error, *(s.error for s in graph.stages)):

@@ -119,8 +119,8 @@ inline std::vector<golden> golden_messages() {
         "\254load_seconds\313\077\300\000\000\000\000\000\000"  // load_seconds: 0.125
         "\245error\244none"  // error: 'none'
         ""sv},
-    {worker_offer{"w", platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 4, {"j1"}, true},
-        "\202\244type\254worker_offer\244body\205"  // worker_offer, 5 fields
+    {worker_offer{"w", platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 4, {"j1"}, true, "io"},
+        "\202\244type\254worker_offer\244body\206"  // worker_offer, 6 fields
         "\244name\241w"  // name: 'w'
         "\247runs_on\211\245torch\2522.13.0+cpu\246python\2443.11\246triton\2453.6.0\244arch"
         "\247aarch64\243isa\251x86-64-v4\247threads\010\246device\244cuda\243gpu\252H100 sm_"
@@ -128,6 +128,7 @@ inline std::vector<golden> golden_messages() {
         "\245slots\004"  // slots: 4
         "\247running\221\242j1"  // running: ['j1']
         "\250draining\303"  // draining: True
+        "\247problem\242io"  // problem: 'io'
         ""sv},
     {job{"j1", "s1", "g1", "f/0", stage_spec{"max-autotune", {{"max_autotune", "true"}}}, platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 15000, 1800000},
         "\202\244type\243job\244body\210"  // job, 8 fields

@@ -180,11 +180,16 @@ def test_wait_times_out_and_ctrl_c_ends_it() -> None:
     compiled(doubled)(X)
     client()
     assert fxfarm.wait(timeout=0) is False
-    timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        fxfarm.wait()
-    timer.join()
+    # A shell that starts this in the background has it ignore SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            fxfarm.wait()
+        timer.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_statistics_count_from_the_last_reset() -> None:
