@@ -122,10 +122,9 @@ class Child:
         variables: Mapping[str, str],
         before: Sequence[str],
     ) -> None:
-        self.name = f"{Path(sys.modules[measure.__module__].__file__ or '').stem}.{measure.__name__}"
-        module, function = self.name.split(".")
-        self._answer = Path(place.fresh("answer")) / "answer.json"
-        command = [*before, sys.executable, __file__, module, function, json.dumps(arguments), str(self._answer)]
+        self.name = measure.__name__
+        command = [*before, *child_command(measure, place, **arguments)]
+        self._answer = Path(command[-1])
         self._errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             command, env=place.environment(**variables), stdout=self._errors, stderr=self._errors
@@ -153,6 +152,13 @@ class Child:
         """The result so far, with the time at which it was written."""
         answer: dict[str, Any] = json.loads(self._answer.read_text())
         return answer
+
+
+def child_command(measure: Callable[..., Any], place: Place, **arguments: Any) -> list[str]:
+    """The command that calls `measure`; its last word is the file of the answer."""
+    module = Path(sys.modules[measure.__module__].__file__ or "").stem
+    answer = str(Path(place.fresh("answer")) / "answer.json")
+    return [sys.executable, __file__, module, measure.__name__, json.dumps(arguments), answer]
 
 
 def answer_now(result: Any) -> None:
@@ -327,8 +333,13 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
+def _leave(*_: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
 def parser(about: str | None) -> argparse.ArgumentParser:
-    """The options that every benchmark has."""
+    """The options that every benchmark has. From here on SIGTERM ends a benchmark as Ctrl-C does: cleanly."""
+    signal.signal(signal.SIGTERM, _leave)
     made = argparse.ArgumentParser(
         description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
