@@ -2,8 +2,9 @@
 
     python bench/exit_time.py [--model mlp] [--rounds 5] [--json FILE]
 
-"exit" is from the last statement of the program to the end of its process: with the model compiled, and with a compile
-pending. "Ctrl-C" is from SIGINT, while the model is being called, to the end of the process. The ways take turns.
+"exit" is from the last statement of the program to the end of its process: with the model compiled, and with
+a compile pending. "Ctrl-C" is from SIGINT, while the model is being called, to the end of the process. The
+ways take turns.
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ def model_process(way: str, state: str, end: str, model: str) -> None:
 def ending(place: harness.Place, way: str, state: str, end: str, model: str) -> float:
     """Seconds from the end's cause to the end."""
     child = place.start(model_process, way=way, state=state, end=end, model=model)
-    if not harness.wait_until(lambda: child.answered or child.process.poll() is not None, READY_S_MAX):
+    if not child.wait_answered(READY_S_MAX):
         raise RuntimeError("the model's process is not ready in time")
-    begin = child.answer()["monotonic"] if child.answered else time.monotonic()
+    begin = child.answer()["monotonic"]
     if end == "Ctrl-C":
         begin = time.monotonic()
         child.process.send_signal(signal.SIGINT)

@@ -1,12 +1,13 @@
-"""How long the first call takes with a cold farm, beside torch.compile's floor (`backend="eager"`: tracing alone),
-Inductor and PyTorch's own asynchronous mode.
+"""How long the first call takes with a cold farm, beside torch.compile's floor (`backend="eager"`: tracing
+alone), Inductor and PyTorch's own asynchronous mode.
 
-    python bench/first_call.py [--models gpt2,bert] [--rounds 5] [--inductor-rounds 1] [--async-rounds 0] [--json FILE]
+    python bench/first_call.py [--models gpt2,bert] [--rounds 5] [--inductor-rounds 1] [--async-rounds 0]
+        [--json FILE]
 
-Every call is made by a new process with empty caches and a farm that does not run yet; the ways take turns. "call"
-is the first call; "all" counts `import fxfarm` and `torch.compile()` too. "thread" is the processor time of the
-calling thread in the call, which other load on the machine changes least. Ratios are to `backend="eager"` of the
-same round.
+Every call is made by a new process with empty caches and a farm that does not run yet; the ways take turns.
+"call" is the first call; "all" counts `import fxfarm` and `torch.compile()` too. "thread" is the processor
+time of the calling thread in the call, which other load on the machine changes least. Ratios are to
+`backend="eager"` of the same round.
 """
 
 from __future__ import annotations

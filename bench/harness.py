@@ -1,8 +1,8 @@
-"""What the benchmarks share: a place of their own for each measurement, children that measure in a fresh interpreter,
-farms, and the table or JSON at the end.
+"""What the benchmarks share: a place of their own for each measurement, children that measure in a fresh
+interpreter, farms, and the table or JSON at the end.
 
-A measurement is a function of a benchmark's module that returns what json can hold. `Place.run` calls it in a new
-interpreter, so nothing that an earlier one imported, cached or compiled helps it.
+A measurement is a function of a benchmark's module that returns what json can hold. `Place.run` calls it in a
+new interpreter, so nothing that an earlier one imported, cached or compiled helps it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ POLL_S = 0.01
 
 
 class Place:
-    """Directories of one measurement, and the processes that were started there; the end stops and removes all."""
+    """Directories of one measurement and the processes started there; its end stops and removes all."""
 
     def __init__(self, **variables: str) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="fxb-"))
@@ -74,7 +74,7 @@ class Place:
         before: Sequence[str] = (),
         **arguments: Any,
     ) -> Child:
-        """Starts `measure(**arguments)` in a new interpreter; `before` are the words of a command that starts it."""
+        """Starts `measure(**arguments)` in a new interpreter, below the command `before` if there is one."""
         return Child(self, measure, arguments, variables or {}, before)
 
     def run(self, measure: Callable[..., Any], **more: Any) -> Any:
@@ -125,15 +125,23 @@ class Child:
         self.name = measure.__name__
         command = [*before, *child_command(measure, place, **arguments)]
         self._answer = Path(command[-1])
-        self._errors = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(
-            command, env=place.environment(**variables), stdout=self._errors, stderr=self._errors
-        )
+        self._output = Path(place.fresh("output")) / "output"
+        with self._output.open("wb") as sink:
+            self.process = subprocess.Popen(
+                command, env=place.environment(**variables), stdout=sink, stderr=sink
+            )
 
     @property
     def answered(self) -> bool:
         """Whether the result is there; the process may still be about to end."""
         return self._answer.exists()
+
+    def wait_answered(self, seconds_max: float) -> bool:
+        """Whether the result came in time; the process may go on. Raises RuntimeError when it failed."""
+        wait_until(lambda: self.answered or self.process.poll() is not None, seconds_max)
+        if not self.answered and self.process.poll() is not None:
+            self.result()
+        return self.answered
 
     def result(self) -> Any:
         """What the measurement returned. Raises RuntimeError with the child's output when it failed."""
@@ -143,8 +151,7 @@ class Child:
             self.process.kill()
             status = self.process.wait()
         if not self.answered:
-            self._errors.seek(0)
-            output = self._errors.read().decode(errors="replace")
+            output = self._output.read_text(errors="replace")
             raise RuntimeError(f"{self.name} ended with {status} and no result:\n{output[-4000:]}")
         return self.answer()["result"]
 
@@ -340,9 +347,7 @@ def _leave(*_: object) -> None:
 def parser(about: str | None) -> argparse.ArgumentParser:
     """The options that every benchmark has. From here on SIGTERM ends a benchmark as Ctrl-C does: cleanly."""
     signal.signal(signal.SIGTERM, _leave)
-    made = argparse.ArgumentParser(
-        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--json", metavar="FILE", help="write the rows there too")
     return made
 

@@ -2,9 +2,10 @@
 
     python bench/idle.py [--seconds 30] [--threads] [--json FILE]
 
-Processor time is the scheduler's own count of nanoseconds on a core (/proc/PID/task/*/schedstat), so other load
-does not change it. "attached client" is a process whose model has been compiled by the farm and which waits, and
-"client alone" the same without fxfarm; their difference is the client's share. --threads lists each thread that ran.
+Processor time is the scheduler's own count of nanoseconds on a core (/proc/PID/task/*/schedstat), so other
+load does not change it. "attached client" is a process whose model has been compiled by the farm and which
+waits, and "client alone" the same without fxfarm; their difference is the client's share. --threads lists
+each thread that ran.
 """
 
 from __future__ import annotations
@@ -89,9 +90,18 @@ def separate(seconds: float) -> list[dict[str, Any]]:
     with harness.Place() as place:
         socket = f"ipc://{place.root}/farm.sock"
         with (
-            harness.farm_process(place, "coordinator", "--listen", socket, "--metrics", "127.0.0.1:0") as head,
             harness.farm_process(
-                place, "worker", "--coordinators", socket, "--metrics", "127.0.0.1:0", "--python", sys.executable
+                place, "coordinator", "--listen", socket, "--metrics", "127.0.0.1:0"
+            ) as head,
+            harness.farm_process(
+                place,
+                "worker",
+                "--coordinators",
+                socket,
+                "--metrics",
+                "127.0.0.1:0",
+                "--python",
+                sys.executable,
             ) as worker,
         ):
             variables = {"FXFARM_ENDPOINTS": socket, "FXFARM_LOCAL": "false"}
@@ -107,7 +117,7 @@ def local(seconds: float) -> list[dict[str, Any]]:
     """A local farm with one client that it was started by."""
     with harness.Place() as place:
         clients = {"client of a local farm": place.start(waiting_client, backend="fxfarm")}
-        harness.wait_until(lambda: clients["client of a local farm"].answered, READY_S_MAX)
+        clients["client of a local farm"].wait_answered(READY_S_MAX)
         return observed_with(place, {"local farm": place.farms()[0]}, clients, seconds)
 
 
@@ -116,10 +126,8 @@ def observed_with(
 ) -> list[dict[str, Any]]:
     """Rows of the parts, the clients and the engine, once every client has its compiled stage."""
     for name, child in clients.items():
-        if not harness.wait_until(lambda child=child: child.answered or child.process.poll() is not None, READY_S_MAX):
+        if not child.wait_answered(READY_S_MAX):
             raise RuntimeError(f"{name} is not ready in time")
-        if child.process.poll() is not None:
-            child.result()
     time.sleep(SETTLE_S)
     pids = {**parts, **{name: child.process.pid for name, child in clients.items()}}
     return observe({**pids, "engine": place.engines()[0]}, seconds)
@@ -135,7 +143,9 @@ def main(argv: Sequence[str]) -> int:
     for farm, rows in (("separate", separate(options.seconds)), ("local", local(options.seconds))):
         for row in rows:
             threads = row.pop("by_thread")
-            report.add(farm=farm, **row, target=TARGET_PERCENT, **({"ran": threads} if options.threads else {}))
+            report.add(
+                farm=farm, **row, target=TARGET_PERCENT, **({"ran": threads} if options.threads else {})
+            )
     report.finish(options.json)
     return 0
 

@@ -2,9 +2,10 @@
 
     python bench/interference.py [--model gpt2] [--threads 2] [--rounds 3] [--json FILE]
 
-The model is called at eager speed while the local farm compiles it, and while a stranger compiles the same model with Inductor
-under `nice -n 19`. Each process first takes its own latency without a compile; a latency in the compile is
-divided by that. The last column compares the two. Both farm and stranger start with empty caches, and their start counts.
+The model is called at eager speed while the local farm compiles it, and while a stranger compiles the same
+model with Inductor under `nice -n 19`. Each process first takes its own latency without a compile; a latency
+in the compile is divided by that. The last column compares the two. Both farm and stranger start with empty
+caches, and their start counts.
 """
 
 from __future__ import annotations

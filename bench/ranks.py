@@ -2,9 +2,9 @@
 
     python bench/ranks.py [--model gpt2] [--ranks 8] [--inductor] [--json FILE]
 
-Every rank is a process that starts together with the others, with a farm that does not run yet. Shown are the compiles that
-were started for them all, and the time to each rank's first compiled answer. --inductor measures the same ranks with Inductor
-and one cache directory for them all, as torchrun leaves it.
+Every rank is a process that starts together with the others, with a farm that does not run yet. Shown are the
+compiles that were started for them all, and the time to each rank's first compiled answer. --inductor
+measures the same ranks with Inductor and one cache directory for them all, as torchrun leaves it.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
 
 def started_jobs(counters: dict[str, Any]) -> int:
     """The compiles that a farm has started."""
-    return int(counters["jobs_started"])
+    return int(counters["values"]["jobs_started"])
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
     python bench/second_process.py [--model gpt2] [--rounds 3] [--inductor] [--redis] [--json FILE]
 
-A first process fills the farm. Each later one has an Inductor cache directory of its own, empty, and a CXX that
-cannot work. "after" is the time from the first call's return to the end of the first compiled call; "total" counts the
-first call too, and there Inductor, whose first call is the compiled one, can be compared. A run of its own under strace
-lists the programs that the process starts.
+A first process fills the farm. Each later one has an Inductor cache directory of its own, empty, and a CXX
+that cannot work. "after" is the time from the first call's return to the end of the first compiled call;
+"total" counts the first call too, and there Inductor, whose first call is the compiled one, can be compared.
+A run of its own under strace lists the programs that the process starts.
 
---inductor measures Inductor with its local cache warm; --redis with a warm Redis cache (a server at localhost:6379 and the
-package `redis` are needed) and everything else empty.
+--inductor measures Inductor with its local cache warm; --redis with a warm Redis cache (a server at
+localhost:6379 and the package `redis` are needed) and everything else empty.
 """
 
 from __future__ import annotations
@@ -92,8 +92,10 @@ def watched(place: harness.Place, model: str) -> dict[str, Any]:
     return {"programs": started, "compilers": sum(bool(COMPILERS.search(name)) for name in started)}
 
 
-def inductor_rows(report: harness.Report, model: str, rounds: int, way: str, variables: dict[str, str]) -> None:
-    """Inductor with a cache that an earlier process has filled: a directory, or Redis and an empty directory."""
+def inductor_rows(
+    report: harness.Report, model: str, rounds: int, way: str, variables: dict[str, str]
+) -> None:
+    """Inductor with a cache that an earlier process has filled: a directory, or Redis alone."""
     for _ in range(rounds):
         with harness.Place() as place:
             kept = {} if way == "redis" else {"TORCHINDUCTOR_CACHE_DIR": place.fresh("kept")}
@@ -120,7 +122,8 @@ def main(argv: Sequence[str]) -> int:
     with harness.Place() as place:
         report.add(way="fxfarm, farm cold", **seconds([place.run(until_compiled, model=options.model)]))
         warm = [
-            place.run(until_compiled, variables=NO_COMPILER, model=options.model) for _ in range(options.rounds)
+            place.run(until_compiled, variables=NO_COMPILER, model=options.model)
+            for _ in range(options.rounds)
         ]
         seen = watched(place, options.model)
         report.add(way="fxfarm, farm warm", **seconds(warm), target=TARGET_S, **seen)

@@ -2,8 +2,8 @@
 
     python bench/steady.py [--models gpt2,bert] [--blocks 20] [--calls 20] [--json FILE]
 
-One process holds the model three times over the same weights: compiled by Inductor, by fxfarm, and not. Blocks of calls take
-turns; a ratio is that of one block's median to its neighbour's.
+One process holds the model three times over the same weights: compiled by Inductor, by fxfarm, and not.
+Blocks of calls take turns; a ratio is that of one block's median to its neighbour's.
 """
 
 from __future__ import annotations
