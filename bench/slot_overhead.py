@@ -4,26 +4,22 @@ callables.
     python bench/slot_overhead.py [--calls 200000] [--rounds 15] [--json FILE]
 
 Every way calls the same trivial target with the same three arguments. The ways take turns within each round,
-so that a busy machine slows all of them; printed are medians over the rounds, as nanoseconds over the direct
-call, and as a ratio to it. The interpreter calls one Python function from another without leaving its loop,
-which no callable object can have; the rows with a builtin leave that out.
+so that a busy machine slows all of them; nanoseconds over the direct call and the ratio to it are taken
+within a round. The rows with a builtin are compared with the builtin called directly. The interpreter calls
+one Python function from another without leaving its loop, which no callable object can have; the rows with a
+builtin leave that out.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from itertools import repeat
-from pathlib import Path
 from typing import Any
 
-import torch
+import harness
 
 from fxfarm import _core
 
@@ -95,44 +91,30 @@ def nanoseconds(way: Callable[..., Any], calls: int) -> float:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measures, prints, and writes the JSON file if one is wanted."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Measures and prints."""
+    parser = harness.parser(__doc__)
     parser.add_argument("--calls", type=int, default=200_000, help="calls per way and round")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
     options = parser.parse_args(argv)
 
     ways: dict[str, Callable[..., Any]] = {"direct": target, **slot_ways(), **upstream_ways()}
     times: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():
         nanoseconds(way, options.calls // 10)
-    for _ in range(options.rounds):
-        for name, way in ways.items():
-            times[name].append(nanoseconds(way, options.calls))
+    for turn in range(options.rounds):
+        for name in ways if turn % 2 == 0 else reversed(ways):
+            times[name].append(nanoseconds(ways[name], options.calls))
 
-    medians = {name: statistics.median(found) for name, found in times.items()}
-    direct = medians["direct"]
-    rows = [
-        {"way": name, "ns": found, "ns_over_direct": found - direct, "ratio": found / direct}
-        for name, found in medians.items()
-    ]
-    print(f"{'way':38}{'ns':>9}{'over direct':>13}{'ratio':>8}")
-    for row in rows:
-        print(f"{row['way']:38}{row['ns']:9.1f}{row['ns_over_direct']:13.1f}{row['ratio']:8.2f}")
-    if options.json is not None:
-        document = {
-            "name": "slot_overhead",
-            "machine": platform.machine(),
-            "versions": {
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "fxfarm": _core.version(),
-            },
-            "rows": rows,
-        }
-        options.json.write_text(json.dumps(document, indent=2) + "\n")
+    report = harness.Report("slot_overhead")
+    for name, found in times.items():
+        direct = times["builtin, direct" if name.startswith("builtin") else "direct"]
+        report.add(
+            way=name,
+            ns=found,
+            ns_over_direct=[a - b for a, b in zip(found, direct, strict=True)],
+            ratio=[a / b for a, b in zip(found, direct, strict=True)],
+        )
+    report.finish(options.json)
     return 0
 
 
