@@ -25,7 +25,9 @@ import harness
 
 TARGET_S = 1.0
 SWITCH_S_MAX = 600.0
-COMPILERS = re.compile(r"(^|-)(g\+\+|gcc|c\+\+|cc1plus|clang(\+\+)?|ld|as|nvcc|ptxas)(-\d+)?$")
+COMPILERS = re.compile(
+    r"(^|-)(g\+\+|gcc|c\+\+|cc1plus|clang(\+\+)?|collect2|ld(\.\w+)?|lld|mold|as|nvcc|ptxas)(-\d+)?$"
+)
 NO_COMPILER = {"CXX": "/nonexistent/c++", "CC": "/nonexistent/cc"}
 REDIS = {"TORCHINDUCTOR_FX_GRAPH_REMOTE_CACHE": "1", "TORCHINDUCTOR_AUTOGRAD_REMOTE_CACHE": "1"}
 
@@ -75,8 +77,9 @@ def inductor_call(model: str) -> dict[str, float]:
 
 
 def programs(trace: Path) -> list[str]:
-    """The programs that were started successfully, after the first, which is the measured process."""
-    pattern = re.compile(r'execve(?:at)?\((?:[^"]*)"([^"]+)".*= 0$')
+    """The programs that were started, after the first, which is the measured process. A line that another
+    thread's line interrupts does not say how it ended; it counts."""
+    pattern = re.compile(r'execve(?:at)?\((?:[^"]*)"([^"]+)".*(?:= 0|unfinished \.\.\.>)$')
     found = [m.group(1) for line in trace.read_text().splitlines() if (m := pattern.search(line))]
     return [Path(path).name for path in found[1:]]
 
