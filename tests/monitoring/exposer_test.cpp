@@ -12,11 +12,15 @@ namespace {
 // What dashboards and alert rules rely on.
 const char* const families[] = {
     "fxfarm_artifact_bytes histogram",
+    "fxfarm_artifacts_refused_total counter",
     "fxfarm_build_info gauge",
+    "fxfarm_clients gauge",
     "fxfarm_compile_phase_seconds histogram",
     "fxfarm_compile_seconds histogram",
+    "fxfarm_graph_bytes histogram",
     "fxfarm_job_queue_seconds histogram",
     "fxfarm_jobs gauge",
+    "fxfarm_jobs_cancelled_total counter",
     "fxfarm_jobs_failed_total counter",
     "fxfarm_jobs_finished_total counter",
     "fxfarm_jobs_queued_total counter",
@@ -31,7 +35,10 @@ const char* const families[] = {
     "fxfarm_load_seconds histogram",
     "fxfarm_lookups_joined_total counter",
     "fxfarm_lookups_total counter",
+    "fxfarm_messages_refused_total counter",
     "fxfarm_request_to_switch_seconds histogram",
+    "fxfarm_results_refused_total counter",
+    "fxfarm_stages_refused_total counter",
     "fxfarm_stages_served_total counter",
     "fxfarm_stats_last_reset_timestamp_seconds gauge",
     "fxfarm_stats_resets_total counter",
@@ -42,10 +49,12 @@ const char* const families[] = {
     "fxfarm_store_hits_total counter",
     "fxfarm_store_queries_total counter",
     "fxfarm_worker_engine_restarts_total counter",
+    "fxfarm_worker_engine_warm_seconds histogram",
     "fxfarm_worker_engines gauge",
     "fxfarm_worker_jobs gauge",
     "fxfarm_worker_jobs_done_total counter",
     "fxfarm_worker_jobs_failed_total counter",
+    "fxfarm_worker_messages_refused_total counter",
     "fxfarm_worker_phase_seconds histogram",
     "fxfarm_workers gauge",
     "fxfarm_workers_connected_total counter",
@@ -71,6 +80,13 @@ void use_everything(metrics& m) {
   c.load_took(0.01);
   c.load_failed("corrupt");
   c.artifact_made(1e6);
+  c.stage_refused("no_worker");
+  c.message_refused("client");
+  c.artifact_refused();
+  c.result_refused();
+  c.graph_received(1e4);
+  c.cancelled();
+  c.clients_now(1);
   c.jobs_now("queued", 1);
   c.workers_now("idle", 1);
   auto& s = m.store();
@@ -83,6 +99,8 @@ void use_everything(metrics& m) {
   w.engines_now("idle", 2);
   w.jobs_now(1);
   w.engine_restarted("engine_crashed");
+  w.engine_warmed(2);
+  w.message_refused();
   w.job_done();
   w.job_failed("compile_failed");
   w.phase_took("codegen", 1);

@@ -41,8 +41,8 @@ TEST(metrics, verbs_move_their_counters_gauges_and_histograms) {
   m.store().evicted("memory", 1000);
   const auto text = m.text();
   EXPECT_TRUE(has_line(text, "fxfarm_lookups_total 2"));
-  EXPECT_TRUE(has_line(text, R"(fxfarm_stages_served_total{tier="disk"} 1)"));
-  EXPECT_TRUE(has_line(text, R"(fxfarm_stages_served_total{tier="memory"} 0)"));
+  EXPECT_TRUE(has_line(text, R"(fxfarm_stages_served_total{source="disk"} 1)"));
+  EXPECT_TRUE(has_line(text, R"(fxfarm_stages_served_total{source="memory"} 0)"));
   EXPECT_TRUE(has_line(text, R"(fxfarm_jobs{state="running"} 3)"));
   EXPECT_TRUE(has_line(text, R"(fxfarm_compile_phase_seconds_sum{phase="codegen",stage="default"} 2)"));
   EXPECT_TRUE(has_line(text, R"(fxfarm_compile_seconds_count{stage="default"} 1)"));
