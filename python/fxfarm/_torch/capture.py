@@ -16,7 +16,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor  # torch 2.11-2.13
 
 from . import ambient
-from .compat import symbol_hints
+from .compat import graph_name, symbol_hints
 from .errors import Unserializable
 
 
@@ -106,7 +106,7 @@ class SymbolicInput:
 
 def snapshot(gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> GraphSnapshot:
     """Captures `gm`. Never raises for what the graph holds: `serialize` reports that."""
-    name = str(gm.meta.get("dynamo_compile_id", "graph")) if hasattr(gm, "meta") else "graph"
+    name = graph_name(str(getattr(gm, "meta", {}).get("dynamo_compile_id", "graph")))
     state = ambient.capture()
     count = len(gm.graph.nodes)
     try:

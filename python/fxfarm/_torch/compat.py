@@ -50,6 +50,22 @@ def compiled_for(march: str) -> Iterator[None]:
         cpp_builder._get_optimization_cflags = original
 
 
+def graph_name(compile_id: str) -> str:
+    """A name for people, such as "GPT2LMHeadModel 0/0": what Dynamo traces now, and its number for the compile.
+
+    InstructionTranslator.current_tx().output.root_tx (2.11-2.13) is the frame being traced; nothing depends on it.
+    """
+    try:
+        from torch._dynamo.symbolic_convert import InstructionTranslator
+
+        frame: Any = InstructionTranslator.current_tx().output.root_tx
+        owner = frame.f_locals.get("self")
+        traced = type(owner).__name__ if isinstance(owner, torch.nn.Module) else frame.f_code.co_name
+    except (AttributeError, ImportError):
+        return compile_id
+    return f"{traced} {compile_id}"
+
+
 def symbol_hints(shape_env: Any) -> dict[Any, Any]:
     """Hints of backed symbols: ShapeEnv.backed_var_to_val (2.13), .var_to_val (2.11)."""
     for name in ("backed_var_to_val", "var_to_val"):
