@@ -51,9 +51,10 @@ def compiled_for(march: str) -> Iterator[None]:
 
 
 def graph_name(compile_id: str) -> str:
-    """A name for people, such as "GPT2LMHeadModel 0/0": what Dynamo traces now, and its number for the compile.
+    """A name for people, such as "GPT2LMHeadModel 0/0": what Dynamo traces now, and its compile's number.
 
-    InstructionTranslator.current_tx().output.root_tx (2.11-2.13) is the frame being traced; nothing depends on it.
+    InstructionTranslator.current_tx().output.root_tx (2.11-2.13) is the frame being traced; nothing
+    depends on it.
     """
     try:
         from torch._dynamo.symbolic_convert import InstructionTranslator

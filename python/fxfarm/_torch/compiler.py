@@ -25,8 +25,8 @@ from .errors import CompileError, describe
 from .pack import Artifact, digest, pack
 from .rebuild import RebuiltGraph, rebuild
 
-# torch 2.11-2.13: `strict` makes a failure to serialize raise instead of being logged; 2.11 would put the backward off
-# until it is called.
+# torch 2.11-2.13: `strict` makes a failure to serialize raise instead of being logged; 2.11 would put the
+# backward off until it is called.
 _AUTOGRAD_SETTINGS = {
     "donated_buffer": False,
     "enable_autograd_cache": True,

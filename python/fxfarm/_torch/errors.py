@@ -5,7 +5,7 @@ from __future__ import annotations
 REASON_CHARS_MAX = 2000
 
 
-class Unserializable(Exception):  # noqa: N818 - the word of the contract
+class Unserializable(Exception):
     """The graph holds something that cannot leave this process; `str()` says what and where."""
 
 
@@ -17,7 +17,7 @@ class CompileError(Exception):
         self.code = code
 
 
-class CorruptArtifact(Exception):  # noqa: N818 - what it is
+class CorruptArtifact(Exception):
     """The bytes are not what the farm made: truncated, altered, or not an artifact at all."""
 
 
