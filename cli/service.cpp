@@ -3,6 +3,10 @@
 #include "fxfarm_version.hpp"
 #include "monitoring/log.hpp"
 #include "runtime/store.hpp"
+#include "runtime/work_directory.hpp"
+
+#include <filesystem>
+#include <system_error>
 
 #include <unistd.h>
 
@@ -152,6 +156,8 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
 
 void coordinator_half::drain() {
   drain_actor(self_, ended_);
+  // Artifacts may still be on their way to those who waited for them.
+  router_->stop(limits::drain_max);
 }
 
 coordinator_half::~coordinator_half() {
@@ -177,6 +183,12 @@ result<std::unique_ptr<worker_half>> worker_half::start(service& host, const opt
   if (!dialer) return dialer.failure();
   half->dialer_ = std::move(*dialer);
 
+  std::error_code no_temporary;
+  const auto temporary = std::filesystem::temp_directory_path(no_temporary);
+  if (no_temporary) return {errc::io, "directory of temporary files: " + no_temporary.message()};
+  auto scratch = work_directory::make(temporary);
+  if (!scratch) return scratch.failure().with_context("temporary files of engines");
+
   auto [on_end, ended] = ending();
   half->ended_ = std::move(ended);
   actors::worker_options options;
@@ -185,6 +197,7 @@ result<std::unique_ptr<worker_half>> worker_half::start(service& host, const opt
   options.slots = o.engine.slots;
   options.engine.process.argv = {o.engine.python, "-m", "fxfarm.engine"};
   options.engine.process.environment["FXFARM_COMPILE_THREADS"] = std::to_string(o.engine.compile_threads);
+  options.engine.process.scratch = std::move(*scratch);
   options.engine.process.nice = static_cast<int>(o.engine.nice);
   options.engine.memory_bytes = o.engine.engine_memory_bytes;
   options.probe = &host.metrics().worker();
@@ -197,6 +210,7 @@ result<std::unique_ptr<worker_half>> worker_half::start(service& host, const opt
 
 void worker_half::drain() {
   drain_actor(self_, ended_);
+  dialer_->stop(limits::drain_max);
 }
 
 worker_half::~worker_half() {
