@@ -105,8 +105,8 @@ result<void> run_local(const local_config& config) {
   if (!worker) return worker.failure();
   log::info("local farm ready", {{"socket", config.socket}, {"metrics", (*host)->metrics_address()}});
   log::info("stopping", {{"why", (*host)->stop().wait()}});
+  // With the coordinator go all whom the worker works for: what it still runs ends with it.
   (*coordinator)->drain();
-  (*worker)->drain();
   return {};
 }
 

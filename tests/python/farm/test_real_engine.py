@@ -20,7 +20,7 @@ import fxfarm
 def real_farm() -> Iterator[tuple[Farm, str]]:
     """One local farm with a real engine for all tests of this file, and its endpoint."""
     with tempfile.TemporaryDirectory(prefix="ff-") as directory, farm_in(Path(directory)) as farm:
-        _, endpoint = farm.local()
+        _, endpoint = farm.local("--nice", "0")
         farm.until_workers(endpoint)
         yield farm, endpoint
 
