@@ -101,7 +101,7 @@ result<void> run_local(const local_config& config) {
   if (!host) return host.failure();
   auto coordinator = coordinator_half::start(**host, {config, {config.endpoint()}, "local", config.idle_timeout});
   if (!coordinator) return coordinator.failure();
-  auto worker = worker_half::start(**host, {config, {config.endpoint()}, "local"});
+  auto worker = worker_half::start(**host, {config, {config.endpoint()}, "local", false});
   if (!worker) return worker.failure();
   log::info("local farm ready", {{"socket", config.socket}, {"metrics", (*host)->metrics_address()}});
   log::info("stopping", {{"why", (*host)->stop().wait()}});

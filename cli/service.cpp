@@ -183,6 +183,8 @@ result<std::unique_ptr<worker_half>> worker_half::start(service& host, const opt
   if (!dialer) return dialer.failure();
   half->dialer_ = std::move(*dialer);
 
+  // Holds the dialer for as long as there are metrics.
+  if (o.link_in_metrics) host.metrics().watch_link([d = half->dialer_] { return read_counters(d->counters()); });
   std::error_code no_temporary;
   const auto temporary = std::filesystem::temp_directory_path(no_temporary);
   if (no_temporary) return {errc::io, "directory of temporary files: " + no_temporary.message()};
