@@ -101,12 +101,12 @@ result<void> run_local(const local_config& config) {
   if (!host) return host.failure();
   auto coordinator = coordinator_half::start(**host, {config, {config.endpoint()}, "local", config.idle_timeout});
   if (!coordinator) return coordinator.failure();
-  auto worker = worker_half::start(**host, {config, {config.endpoint()}, "local"});
+  auto worker = worker_half::start(**host, {config, {config.endpoint()}, "local", false});
   if (!worker) return worker.failure();
   log::info("local farm ready", {{"socket", config.socket}, {"metrics", (*host)->metrics_address()}});
   log::info("stopping", {{"why", (*host)->stop().wait()}});
+  // With the coordinator go all whom the worker works for: what it still runs ends with it.
   (*coordinator)->drain();
-  (*worker)->drain();
   return {};
 }
 

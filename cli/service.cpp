@@ -3,6 +3,10 @@
 #include "fxfarm_version.hpp"
 #include "monitoring/log.hpp"
 #include "runtime/store.hpp"
+#include "runtime/work_directory.hpp"
+
+#include <filesystem>
+#include <system_error>
 
 #include <unistd.h>
 
@@ -152,6 +156,8 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
 
 void coordinator_half::drain() {
   drain_actor(self_, ended_);
+  // Artifacts may still be on their way to those who waited for them.
+  router_->stop(limits::drain_max);
 }
 
 coordinator_half::~coordinator_half() {
@@ -177,6 +183,14 @@ result<std::unique_ptr<worker_half>> worker_half::start(service& host, const opt
   if (!dialer) return dialer.failure();
   half->dialer_ = std::move(*dialer);
 
+  // Holds the dialer for as long as there are metrics.
+  if (o.link_in_metrics) host.metrics().watch_link([d = half->dialer_] { return read_counters(d->counters()); });
+  std::error_code no_temporary;
+  const auto temporary = std::filesystem::temp_directory_path(no_temporary);
+  if (no_temporary) return {errc::io, "directory of temporary files: " + no_temporary.message()};
+  auto scratch = work_directory::make(temporary);
+  if (!scratch) return scratch.failure().with_context("temporary files of engines");
+
   auto [on_end, ended] = ending();
   half->ended_ = std::move(ended);
   actors::worker_options options;
@@ -187,6 +201,7 @@ result<std::unique_ptr<worker_half>> worker_half::start(service& host, const opt
   options.engine.process.environment["FXFARM_COMPILE_THREADS"] = std::to_string(o.engine.compile_threads);
   options.engine.process.environment["FXFARM_ENGINE_CACHE_DIR"] = o.engine.engine_cache_dir;
   options.engine.process.environment["FXFARM_ENGINE_CACHE_BYTES"] = std::to_string(o.engine.engine_cache_bytes);
+  options.engine.process.scratch = std::move(*scratch);
   options.engine.process.nice = static_cast<int>(o.engine.nice);
   options.engine.memory_bytes = o.engine.engine_memory_bytes;
   options.probe = &host.metrics().worker();
@@ -199,6 +214,7 @@ result<std::unique_ptr<worker_half>> worker_half::start(service& host, const opt
 
 void worker_half::drain() {
   drain_actor(self_, ended_);
+  dialer_->stop(limits::drain_max);
 }
 
 worker_half::~worker_half() {

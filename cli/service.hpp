@@ -74,12 +74,12 @@ public:
     engine_config engine;
     std::vector<std::string> coordinators;
     std::string name;
+    bool link_in_metrics = true;  // false: a process shows one link, and the coordinator's half has it
   };
   static result<std::unique_ptr<worker_half>> start(service& host, const options& o);
   ~worker_half();
 
   void drain();
-  const net::link_counters& counters() const { return dialer_->counters(); }
 
 private:
   worker_half() = default;

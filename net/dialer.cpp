@@ -82,8 +82,9 @@ public:
     return {};
   }
 
-  void stop() {
+  void stop(clock::duration finish) {
     if (!thread_.joinable()) return;
+    finish_ = finish;
     push({command::kind::stop, {}, {}, nullptr, {}});
     thread_.join();
   }
@@ -98,19 +99,19 @@ private:
 
   void run() {
     block_signals();
-    while (!stopping_) {
+    while (!over()) {
       now_ = clock::now();
       take_commands();
       for (auto& [endpoint, l] : links_) serve(endpoint, l);
       hand_over();
-      if (!stopping_) wait();
+      if (!over()) wait();
     }
     for (auto& [endpoint, l] : links_) hang_up(l, goodbye{"the peer stops"});
     context_.close();
   }
 
   void wait() {
-    std::optional<time_point> until;
+    auto until = stop_at_;
     std::vector<zmq::pollitem_t> items{{nullptr, outbox_.fd(), ZMQ_POLLIN, 0}};
     for (auto& [endpoint, l] : links_) {
       const auto due = l.closing ? *l.closing : l.talk ? l.talk->deadline() : l.next;
@@ -124,10 +125,16 @@ private:
     ::zmq_poll(items.data(), static_cast<int>(items.size()), poll_timeout(until, clock::now()));
   }
 
+  bool over() const { return stop_at_ && (now_ >= *stop_at_ || !unsent()); }
+  bool unsent() const {
+    return std::any_of(links_.begin(), links_.end(),
+                       [](const auto& l) { return l.second.talk && l.second.talk->unsent(); });
+  }
+
   void take_commands() {
     outbox_.take(commands_);
     for (auto& c : commands_) {
-      if (c.what == command::kind::stop) stopping_ = true;
+      if (c.what == command::kind::stop) stop_at_ = now_ + finish_;
       if (c.what == command::kind::connect) links_.try_emplace(c.endpoint);  // due at once
       const auto found = links_.find(c.endpoint);
       if (found == links_.end()) continue;
@@ -305,8 +312,9 @@ private:
   zmq::context_t context_{1};
   std::thread thread_;
 
+  clock::duration finish_{0};  // written once, before the command to stop
   // From here on only the thread's own.
-  bool stopping_ = false;
+  std::optional<time_point> stop_at_;
   time_point now_;
   std::uint64_t attempts_ = 0;
   std::minstd_rand jitter_;
@@ -350,8 +358,8 @@ void dialer::drop(const peer_id& to, std::string reason) {
   loop_->push({command::kind::drop, to, {}, nullptr, std::move(reason)});
 }
 
-void dialer::stop() {
-  loop_->stop();
+void dialer::stop(std::chrono::milliseconds finish) {
+  loop_->stop(finish);
 }
 
 const link_counters& dialer::counters() const {

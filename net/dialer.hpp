@@ -9,6 +9,7 @@
 #include "runtime/error.hpp"
 #include "runtime/limits.hpp"
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -38,8 +39,9 @@ public:
   // Says goodbye, tells the sink peer_down with `refused`, and connects again after reconnect_delay_max.
   void drop(const peer_id& to, std::string reason) override;
 
-  // Says goodbye to everyone and joins the thread; the sink is not called after it. Not from the sink.
-  void stop();
+  // Sends what waits, for at most `finish`, says goodbye to everyone and joins the thread; the sink is not called after
+  // it. Not from the sink.
+  void stop(std::chrono::milliseconds finish = {});
 
   const link_counters& counters() const;
 

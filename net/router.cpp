@@ -85,8 +85,9 @@ public:
     thread_ = std::thread([this] { run(); });
   }
 
-  void stop() {
+  void stop(clock::duration finish) {
     if (!thread_.joinable()) return;
+    finish_ = finish;
     push({command::kind::stop, {}, {}, nullptr, {}});
     thread_.join();
   }
@@ -126,14 +127,14 @@ private:
 
   void run() {
     block_signals();
-    while (!stopping_) {
+    while (!over()) {
       now_ = clock::now();
       take_commands();
       receive();
       fire_timers();
       flush(std::exchange(ready_, {}));
       hand_over();
-      if (!stopping_) wait();
+      if (!over()) wait();
     }
     for (const auto& [routing, p] : peers_) write(routing, encode(goodbye{"the coordinator stops"}));
     let_linger(socket_);
@@ -146,16 +147,22 @@ private:
     if (readable(socket_)) return;
     std::optional<time_point> until;
     if (!timers_.empty()) until = timers_.begin()->first;
+    if (stop_at_) until = std::min(until.value_or(time_point::max()), *stop_at_);
     if (!blocked_.empty()) until = std::min(until.value_or(time_point::max()), now_ + blocked_retry);
     std::array<pollfd, 2> fds{pollfd{socket_.get(zmq::sockopt::fd), POLLIN, 0}, pollfd{outbox_.fd(), POLLIN, 0}};
     ::poll(fds.data(), fds.size(), poll_timeout(until, clock::now()));
     ready_.merge(blocked_);
   }
 
+  bool over() const { return stop_at_ && (now_ >= *stop_at_ || !unsent()); }
+  bool unsent() const {
+    return std::any_of(peers_.begin(), peers_.end(), [](const auto& p) { return p.second->link.unsent(); });
+  }
+
   void take_commands() {
     outbox_.take(commands_);
     for (auto& c : commands_) {
-      if (c.what == command::kind::stop) stopping_ = true;
+      if (c.what == command::kind::stop) stop_at_ = now_ + finish_;
       const auto found = by_id_.find(c.peer);
       if (found == by_id_.end()) continue;
       if (c.what == command::kind::drop) {
@@ -320,8 +327,9 @@ private:
   zmq::socket_t socket_;
   std::thread thread_;
 
+  clock::duration finish_{0};  // written once, before the command to stop
   // From here on only the thread's own.
-  bool stopping_ = false;
+  std::optional<time_point> stop_at_;
   time_point now_;
   std::uint64_t connections_ = 0;
   std::vector<command> commands_;
@@ -362,8 +370,8 @@ void router::drop(const peer_id& to, std::string reason) {
   loop_->push({command::kind::drop, to, {}, nullptr, std::move(reason)});
 }
 
-void router::stop() {
-  loop_->stop();
+void router::stop(std::chrono::milliseconds finish) {
+  loop_->stop(finish);
 }
 
 const std::vector<std::string>& router::endpoints() const {

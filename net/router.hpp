@@ -7,6 +7,7 @@
 #include "runtime/error.hpp"
 #include "runtime/limits.hpp"
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -33,8 +34,9 @@ public:
   // The peer gets goodbye with the reason, the sink peer_down with `refused`.
   void drop(const peer_id& to, std::string reason) override;
 
-  // Says goodbye to everyone and joins the thread; the sink is not called after it. Not from the sink.
-  void stop();
+  // Sends what waits, for at most `finish`, says goodbye to everyone and joins the thread; the sink is not called after
+  // it. Not from the sink.
+  void stop(std::chrono::milliseconds finish = {});
 
   // Where it can be reached, with real port numbers.
   const std::vector<std::string>& endpoints() const;

@@ -54,6 +54,9 @@ public:
   // Writes until nothing may be sent (`written`), the socket takes no more (`full`), or the peer is not there (`gone`).
   write_result flush(const writer& write, time_point now);
 
+  // Something waits to be sent.
+  bool unsent() const { return staged_ || !frames_.empty() || sender_.backlog_bytes() > 0; }
+
   reception receive(envelope came, time_point now);
 
   // To be called at deadline() or later, which is never further away than a heartbeat: puts a heartbeat in line, gives

@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <future>
@@ -79,6 +80,7 @@ private:
 
   void wake() const;
   void run(std::promise<result<void>> started);
+  result<spawned_process> spawn_in_scratch();
   void loop();
   void take_requests();
   void escalate(phase next);
@@ -108,6 +110,7 @@ private:
 
   // Of the thread only; child_.pid is written once, before start returns.
   spawned_process child_;
+  std::string scratch_;  // its TMPDIR; empty: not its own
   frame_parser parser_;
   tail_buffer log_;
   std::optional<outgoing> current_;
@@ -203,7 +206,7 @@ void engine_process::io_thread::run(std::promise<result<void>> started) {
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
 
-  auto child = spawn(options_);
+  auto child = spawn_in_scratch();
   if (!child) {
     started.set_value(child.failure());
     return;
@@ -214,6 +217,19 @@ void engine_process::io_thread::run(std::promise<result<void>> started) {
   auto report = reap();
   auto events = std::exchange(events_, {});
   events.on_exit(std::move(report));
+}
+
+result<spawned_process> engine_process::io_thread::spawn_in_scratch() {
+  if (!options_.scratch) return spawn(options_);
+  scratch_ = options_.scratch->path() + "/XXXXXX";
+  if (::mkdtemp(scratch_.data()) == nullptr) {
+    return {errc::engine_start, scratch_ + ": " + std::strerror(errno)};
+  }
+  auto options = options_;
+  options.environment["TMPDIR"] = scratch_;
+  auto child = spawn(options);
+  if (!child) remove_tree(scratch_);
+  return child;
 }
 
 void engine_process::io_thread::loop() {
@@ -359,6 +375,7 @@ exit_report engine_process::io_thread::reap() {
   while (::waitid(P_PID, static_cast<id_t>(child_.pid), &info, WEXITED) < 0 && errno == EINTR) {
   }
   drain();
+  if (!scratch_.empty()) remove_tree(scratch_);
   exit_report report;
   if (info.si_code == CLD_EXITED) {
     report.code = info.si_status;

@@ -5,6 +5,7 @@
 #include "runtime/bytes.hpp"
 #include "runtime/error.hpp"
 #include "runtime/limits.hpp"
+#include "runtime/work_directory.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -20,6 +21,7 @@ struct engine_options {
   std::vector<std::string> argv;                   // program (looked up in PATH without a '/') and its arguments
   std::map<std::string, std::string> environment;  // added to ours
   std::string directory;                           // working directory; empty: ours
+  std::shared_ptr<const work_directory> scratch;   // gets a TMPDIR of its own in it, gone when it ends; null: ours
   int nice = 0;                                    // added to ours
   std::vector<unsigned> cpus;                      // CPUs it may run on, see cpus_for; empty: those that we may
   std::uint64_t address_space_bytes = 0;           // RLIMIT_AS of each of its processes; 0: ours

@@ -107,6 +107,24 @@ TEST_P(link_over, messages_arrive_in_order_in_both_directions) {
   }
 }
 
+TEST_P(link_over, a_side_that_stops_in_order_sends_first_what_waits) {
+  const auto content = make_blob(pattern_bytes(32 * MiB));
+  {
+    pair p(GetParam());
+    p.bound->send(p.peer, stage_ready{}, content);
+    p.bound->stop(patience);
+    const auto down = p.at_dialer.next();
+    ASSERT_TRUE(content_of<stage_ready>(down));
+    EXPECT_TRUE(down->attachment && *down->attachment == *content);
+  }
+  pair p(GetParam());
+  p.dialing->send(p.endpoint, job_done{"job", "stage", {}}, content);
+  p.dialing->stop(patience);
+  const auto up = p.at_router.next();
+  ASSERT_TRUE(content_of<job_done>(up));
+  EXPECT_TRUE(up->attachment && *up->attachment == *content);
+}
+
 TEST_P(link_over, a_large_attachment_passes_in_both_directions_while_messages_go_on) {
   pair p(GetParam());
   const auto content = make_blob(pattern_bytes(32 * MiB));

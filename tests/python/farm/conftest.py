@@ -18,7 +18,6 @@ from harness import Farm, farm_in
 
 from fxfarm import _torch
 
-
 LARGE_BYTES = 32 << 20
 
 

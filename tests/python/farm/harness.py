@@ -66,7 +66,12 @@ class Role:
 
     def __init__(self, args: list[str], env: Mapping[str, str], **popen: Any) -> None:
         self.process = subprocess.Popen(
-            [str(PROGRAM), *args], env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **popen
+            [str(PROGRAM), *args],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            **popen,
         )
         self.lines: list[str] = []
         self._changed = threading.Condition()
@@ -137,7 +142,9 @@ class Control:
         self._unread = b""
         self.python = directory / "python"
         engine = HERE / "fast_engine.py"
-        self.python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{engine}" "{artifacts}" "{directory}" "$@"\n')
+        self.python.write_text(
+            f'#!/bin/sh\nexec "{sys.executable}" "{engine}" "{artifacts}" "{directory}" "$@"\n'
+        )
         self.python.chmod(0o755)
 
     def on(self, what: str, graph: str = "any") -> None:
@@ -225,7 +232,12 @@ class Farm:
 
     def command(self, *args: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(PROGRAM), *args], env=self.env, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+            [str(PROGRAM), *args],
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
         )
 
     def ask(self, what: str, endpoint: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A program with a model, for the farm's tests: obeys the lines on its standard input, answers each with JSON.
+"""A program with a model, for the farm's tests: obeys the lines on its input, answers each with JSON.
 
 model HEIGHT    makes and calls a model         call          calls it again
 wait SECONDS    fxfarm.wait                     graphs        name and stage of every graph

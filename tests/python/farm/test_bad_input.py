@@ -97,10 +97,20 @@ def test_a_cache_directory_that_may_not_be_used_is_named(
     if unprivileged:
         os.chown(runtime, NOBODY, NOBODY)
     where = (
-        ["--socket", str(runtime / "f" / "local-t.sock")] if role == "local" else ["--listen", "tcp://127.0.0.1:0"]
+        ["--socket", str(runtime / "f" / "local-t.sock")]
+        if role == "local"
+        else ["--listen", "tcp://127.0.0.1:0"]
     )
     done = subprocess.run(
-        [str(farm.directory / "fxfarm"), role, "--cache-dir", str(cache / "deep"), "--metrics", "off", *where],
+        [
+            str(farm.directory / "fxfarm"),
+            role,
+            "--cache-dir",
+            str(cache / "deep"),
+            "--metrics",
+            "off",
+            *where,
+        ],
         env=farm.env,
         capture_output=True,
         text=True,
@@ -177,7 +187,7 @@ def test_an_endpoint_that_speaks_rubbish_is_given_up_for_the_local_farm(
 def test_peers_that_speak_rubbish_or_another_version_are_counted_and_refused(
     farm: Farm, client: Client
 ) -> None:
-    coordinator, endpoint = farm.coordinator()
+    _, endpoint = farm.coordinator()
     port = int(endpoint.rsplit(":", 1)[1])
     with socket.create_connection(("127.0.0.1", port)) as raw:
         raw.sendall(os.urandom(4096))
@@ -224,7 +234,7 @@ def test_an_artifact_with_a_flipped_byte_is_compiled_again(farm: Farm, client: C
 
 def test_a_stored_artifact_that_cannot_be_loaded_is_compiled_again(farm: Farm, client: Client) -> None:
     assert farm.control is not None
-    local, endpoint = farm.local()
+    _, endpoint = farm.local()
     client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
     farm.control.on("junk")
     model = client.model()
@@ -290,7 +300,7 @@ def small_disk(farm: Farm) -> Iterator[Path]:
 
 
 def test_a_full_disk_costs_the_store_and_nothing_else(farm: Farm, client: Client, small_disk: Path) -> None:
-    coordinator, endpoint = farm.coordinator("--cache-dir", str(small_disk / "cache"), "--memory-bytes", "0")
+    _, endpoint = farm.coordinator("--cache-dir", str(small_disk / "cache"), "--memory-bytes", "0")
     farm.worker(endpoint)
     client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
     model = client.model(2.0)

@@ -41,7 +41,7 @@ def test_a_worker_that_dies_takes_its_engine_along_and_its_job_goes_to_another(
 ) -> None:
     control = control_of(farm)
     control.on("wait")
-    coordinator, endpoint = farm.coordinator()
+    _, endpoint = farm.coordinator()
     workers = {w.pid: w for w in (farm.worker(endpoint, name=n) for n in ("one", "two"))}
     farm.until_workers(endpoint, 2)
     client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
@@ -61,7 +61,7 @@ def test_a_worker_that_dies_takes_its_engine_along_and_its_job_goes_to_another(
 def test_a_job_waits_for_the_worker_that_is_started_anew(farm: Farm, client: Client) -> None:
     control = control_of(farm)
     control.on("wait")
-    coordinator, endpoint = farm.coordinator()
+    _, endpoint = farm.coordinator()
     worker = farm.worker(endpoint)
     farm.until_workers(endpoint)
     client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")

@@ -7,7 +7,11 @@ from farm_client import Client
 from harness import Farm, until
 
 LINK = {"fxfarm_link_messages_total", "fxfarm_link_bytes_total", "fxfarm_link_chunk_bytes_total"}
-ALWAYS = {"fxfarm_build_info", "fxfarm_stats_resets_total", "fxfarm_stats_last_reset_timestamp_seconds"} | LINK
+ALWAYS = {
+    "fxfarm_build_info",
+    "fxfarm_stats_resets_total",
+    "fxfarm_stats_last_reset_timestamp_seconds",
+} | LINK
 COORDINATOR = ALWAYS | {
     *("fxfarm_lookups_total", "fxfarm_lookups_joined_total", "fxfarm_stages_served_total"),
     *("fxfarm_store_queries_total", "fxfarm_store_hits_total", "fxfarm_store_bytes"),

@@ -1,4 +1,4 @@
-"""The same with Inductor itself: a real compile is right, survives a kill in its middle, and leaves nothing."""
+"""The same with Inductor itself: a compile is right, survives a kill in its middle, and leaves nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import fxfarm
 def real_farm() -> Iterator[tuple[Farm, str]]:
     """One local farm with a real engine for all tests of this file, and its endpoint."""
     with tempfile.TemporaryDirectory(prefix="ff-") as directory, farm_in(Path(directory)) as farm:
-        _, endpoint = farm.local()
+        _, endpoint = farm.local("--nice", "0")
         farm.until_workers(endpoint)
         yield farm, endpoint
 
@@ -56,7 +56,9 @@ def test_a_real_engine_that_is_killed_in_a_compile_does_it_again(
 
 def test_a_model_is_trained_through_its_switch(real_client: Client) -> None:
     torch.manual_seed(0)
-    models = [torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)) for _ in "ab"]
+    models = [
+        torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)) for _ in "ab"
+    ]
     models[1].load_state_dict(models[0].state_dict())
     steps = [models[0], torch.compile(models[1], backend="fxfarm")]
     optimizers = [torch.optim.SGD(m.parameters(), 0.1) for m in models]

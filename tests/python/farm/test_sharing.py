@@ -38,7 +38,9 @@ def test_eight_processes_share_one_farm_one_graph_and_one_job(farm: Farm) -> Non
             assert rank.end()[0] == 0
 
 
-def test_a_stage_is_made_by_a_worker_then_served_from_memory_then_from_disk(farm: Farm, client: Client) -> None:
+def test_a_stage_is_made_by_a_worker_then_served_from_memory_then_from_disk(
+    farm: Farm, client: Client
+) -> None:
     first, endpoint = farm.coordinator()
     for name in ("one", "two"):
         farm.worker(endpoint, name=name).wait_line("worker ready")
@@ -59,7 +61,7 @@ def test_a_stage_is_made_by_a_worker_then_served_from_memory_then_from_disk(farm
 
     client.leave()
     assert first.stop() == 0
-    again, endpoint = farm.coordinator(port=int(endpoint.rsplit(":", 1)[1]))
+    _, endpoint = farm.coordinator(port=int(endpoint.rsplit(":", 1)[1]))
     model = client.model()
     model.until_compiled()
     assert model.stage.source == "disk"
