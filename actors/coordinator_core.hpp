@@ -71,8 +71,8 @@ public:
 private:
   struct peer {
     net::hello who;
-    std::size_t reading = 0;                   // its lookups that wait for the store
-    std::optional<time_point> starting_since;  // of a worker whose engines have yet to say what they are
+    std::size_t reading = 0;                        // its lookups that wait for the store
+    std::optional<time_point> starting_since = {};  // of a worker whose engines have yet to say what they are
   };
   // A lookup that waits for the store; several for one stage key share one read.
   struct waiting_lookup {

@@ -1,7 +1,5 @@
 #include "client/local_farm.hpp"
 
-#include "runtime/limits.hpp"
-
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -73,7 +71,7 @@ result<pid_t> spawn(const std::vector<std::string>& command) {
 
 }  // namespace
 
-result<void> start_local_farm(const std::vector<std::string>& command) {
+result<void> start_local_farm(const std::vector<std::string>& command, std::chrono::milliseconds patience) {
   if (command.empty()) return {errc::bad_input, "no command for the local farm"};
   auto pid = spawn(command);
   if (!pid) return pid.failure();
@@ -81,7 +79,6 @@ result<void> start_local_farm(const std::vector<std::string>& command) {
   const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, *pid, 0));
   if (pidfd >= 0) {
     pollfd ended{pidfd, POLLIN, 0};
-    const auto patience = std::chrono::duration_cast<std::chrono::milliseconds>(limits::local_start_max);
     const int n = ::poll(&ended, 1, static_cast<int>(patience.count()));
     ::close(pidfd);
     if (n == 0) {
