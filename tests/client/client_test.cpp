@@ -238,7 +238,7 @@ TEST_F(client_test, the_local_farm_is_started_and_serves) {
   start({"true"}, true);
   pending_load().done({});
   EXPECT_EQ(c->wait("", patience), wait_result::reached);
-  EXPECT_EQ(c->stats()["local_farms_started"], 1u);
+  EXPECT_GE(c->stats()["local_farms_started"], 1u);
 }
 
 TEST_F(client_test, a_local_farm_that_hangs_as_it_starts_holds_up_nothing) {
