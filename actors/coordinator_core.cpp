@@ -289,9 +289,10 @@ void coordinator_core::queue_jobs(const std::vector<std::string>& stage_keys) {
 void coordinator_core::start_jobs(time_point now) {
   if (draining_) return;
   for (const auto& [key, worker] : scheduler_.assign()) {
-    const auto attempt = jobs_.start(key, worker, now);
     const auto* job = jobs_.find(key);
     const auto& r = job->request;
+    const auto& graph = graphs_.at(r.graph_key);
+    const auto attempt = jobs_.start(key, worker, now, limits::transfer_time_max(graph->size()));
     probe_.job_started();
     probe_.queue_waited(job->queue_seconds());
     if (auto* entry = book_.find(r.graph_key, key)) {
@@ -302,7 +303,7 @@ void coordinator_core::start_jobs(time_point now) {
     net::job message{attempt, key, r.graph_key, r.name, r.stage, r.target, 0, 0};
     message.lease_ms = static_cast<std::uint64_t>(settings_.jobs.lease.count());
     message.deadline_ms = static_cast<std::uint64_t>(settings_.jobs.deadline.count());
-    port_.send(worker, std::move(message), graphs_.at(r.graph_key));
+    port_.send(worker, std::move(message), graph);
     for (const auto& peer : job->subscribers) {
       port_.send(peer, net::stage_progress{r.graph_key, key, "running", worker}, nullptr);
     }
@@ -370,7 +371,14 @@ void coordinator_core::serve(const net::peer_id& to, const job_request& request,
 // --- workers ---------------------------------------------------------------------------------------------------------
 
 void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, time_point now) {
-  scheduler_.set_worker(from, {m.runs_on, m.slots, m.draining, m.problem});
+  scheduler::worker_offer offer{m.runs_on, m.slots, m.draining, m.problem};
+  auto& starting_since = peers_.at(from).starting_since;
+  if (!offer.starting()) {
+    starting_since.reset();
+  } else if (!starting_since) {
+    starting_since = now;
+  }
+  scheduler_.set_worker(from, std::move(offer));
   for (const auto& unknown : jobs_.renew(from, m.running, now)) {
     port_.send(from, net::cancel_job{unknown, "this coordinator knows of no such lease"}, nullptr);
   }
@@ -447,7 +455,20 @@ void coordinator_core::tick(time_point now) {
     if (now >= question.until) ask_for_graph(graph_key, now);
   }
   settle(jobs_.expire(now), now);
+  give_up_starting(now);
   fail_unplaceable(now);
+}
+
+// A worker ends and reports an engine that takes too long; one that says nothing must not keep jobs waiting for it.
+void coordinator_core::give_up_starting(time_point now) {
+  for (const auto& w : scheduler_.workers()) {
+    auto it = peers_.find(w.id);
+    if (it == peers_.end() || !w.offer.starting() || !it->second.starting_since) continue;
+    if (now < *it->second.starting_since + limits::engine_start_max + limits::no_worker_grace) continue;
+    auto offer = w.offer;
+    offer.problem = to_string(error{errc::engine_start, "its engines have not said in time what they are"});
+    scheduler_.set_worker(w.id, std::move(offer));
+  }
 }
 
 // A worker that leaves is often back in a moment, so the grace starts when the last one that fits has gone.

@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -70,7 +71,8 @@ public:
 private:
   struct peer {
     net::hello who;
-    std::size_t reading = 0;  // its lookups that wait for the store
+    std::size_t reading = 0;                        // its lookups that wait for the store
+    std::optional<time_point> starting_since = {};  // of a worker whose engines have yet to say what they are
   };
   // A lookup that waits for the store; several for one stage key share one read.
   struct waiting_lookup {
@@ -109,6 +111,7 @@ private:
   void expect_no_graph(const net::peer_id& from, const std::string& graph_key, time_point now);
   void forget_dropped(const std::vector<job_table::dropped_job>& dropped);
   void forget_read(const net::peer_id& from, const std::string& stage_key);
+  void give_up_starting(time_point now);
   void fail_unplaceable(time_point now);
   void queue_jobs(const std::vector<std::string>& stage_keys);
   void start_jobs(time_point now);

@@ -20,6 +20,19 @@ json to_json(const platform& p) {
   return out;
 }
 
+// An answer is one frame: what fits, and a word that there is more.
+class report_room {
+public:
+  bool takes(const json& entry) {
+    bytes_ += text_of(entry).size() + 1;
+    return !full();
+  }
+  bool full() const { return bytes_ > limits::report_bytes_max; }
+
+private:
+  std::size_t bytes_ = 0;
+};
+
 }  // namespace
 
 void coordinator_core::on(const net::peer_id& from, const net::ask& m, time_point now) {
@@ -44,16 +57,20 @@ void coordinator_core::on(const net::peer_id& from, const net::ask& m, time_poin
 
 std::string coordinator_core::status_document(time_point now) const {
   json workers = json::array();
-  for (const auto& w : scheduler_.workers()) {
+  const auto known = scheduler_.workers();
+  report_room room;
+  for (const auto& w : known) {
     auto it = peers_.find(w.id);
-    workers.push_back({{"name", it == peers_.end() ? w.id : it->second.who.id},
-                       {"host", it == peers_.end() ? "" : it->second.who.host},
-                       {"pid", it == peers_.end() ? 0 : it->second.who.pid},
-                       {"state", to_string(state_of(w))},
-                       {"slots", w.offer.slots},
-                       {"busy", w.busy},
-                       {"problem", w.offer.problem},
-                       {"runs_on", to_json(w.offer.runs_on)}});
+    json entry{{"name", it == peers_.end() ? w.id : it->second.who.id},
+               {"host", it == peers_.end() ? "" : it->second.who.host},
+               {"pid", it == peers_.end() ? 0 : it->second.who.pid},
+               {"state", to_string(state_of(w))},
+               {"slots", w.offer.slots},
+               {"busy", w.busy},
+               {"problem", w.offer.problem},
+               {"runs_on", to_json(w.offer.runs_on)}};
+    if (!room.takes(entry)) break;
+    workers.push_back(std::move(entry));
   }
   json jobs = json::object();
   for (const auto& [state, count] : jobs_.count_by_state()) jobs[std::string(to_string(state))] = count;
@@ -71,8 +88,9 @@ std::string coordinator_core::status_document(time_point now) const {
            {"draining", draining_},
            {"endpoints", settings_.endpoints},
            {"metrics", settings_.metrics},
-           {"peers", {{"clients", clients_}, {"workers", workers.size()}}},
+           {"peers", {{"clients", clients_}, {"workers", known.size()}}},
            {"workers", workers},
+           {"truncated", room.full()},
            {"jobs", jobs},
            {"store", store},
            {"graph_bytes", graph_bytes_}};
@@ -82,8 +100,7 @@ std::string coordinator_core::status_document(time_point now) const {
 std::string coordinator_core::graphs_document(const std::map<std::string, std::string>& arguments) const {
   const auto wanted = arguments.find("key");
   json graphs = json::array();
-  std::size_t bytes = 0;
-  bool truncated = false;
+  report_room room;
   for (const auto& graph : book_.graphs()) {
     if (wanted != arguments.end() && graph.graph_key.rfind(wanted->second, 0) != 0) continue;
     json stages = json::array();
@@ -100,15 +117,10 @@ std::string coordinator_core::graphs_document(const std::map<std::string, std::s
                         {"subscribers", job ? job->subscribers.size() : 0}});
     }
     json entry{{"graph_key", graph.graph_key}, {"name", graph.name}, {"stages", stages}};
-    // The answer is one frame: the youngest graphs that fit, and a word that there are more.
-    bytes += text_of(entry).size() + 1;
-    if (bytes > limits::report_bytes_max) {
-      truncated = true;
-      break;
-    }
+    if (!room.takes(entry)) break;  // the youngest come first
     graphs.push_back(std::move(entry));
   }
-  return text_of(json{{"graphs", graphs}, {"truncated", truncated}});
+  return text_of(json{{"graphs", graphs}, {"truncated", room.full()}});
 }
 
 std::string coordinator_core::statistics_document() const {

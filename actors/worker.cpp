@@ -31,7 +31,9 @@ void worker_slots::start(pointer self, worker_options options) {
   auto owner = caf::actor_cast<engine_owner>(self_);
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     auto settings = options_.engine;
-    slots_[i].engine = self_->spawn(engine_behavior, i, owner, std::move(settings), options_.probe);
+    slots_[i].engine = options_.spawn_engine
+                           ? options_.spawn_engine(i, owner)
+                           : self_->spawn(engine_behavior, i, owner, std::move(settings), options_.probe);
   }
   publish_gauges();
 }
@@ -70,6 +72,7 @@ void worker_slots::take_job(const net::peer_id& from, const net::job& m, const b
 
 void worker_slots::abandon_jobs_of(const net::peer_id& coordinator) {
   std::erase_if(waiting_, [&](const accepted_job& j) { return j.coordinator == coordinator; });
+  std::erase_if(sent_, [&](const sent_result& r) { return r.coordinator == coordinator; });
   for (auto& slot : slots_) {
     if (slot.job && slot.job->coordinator == coordinator) {
       self_->send(slot.engine, engine_cancel{slot.job->what.id, "its coordinator is gone"});
@@ -108,6 +111,7 @@ void worker_slots::start_waiting() {
 
 void worker_slots::cancel_job(const net::peer_id& from, const net::cancel_job& m) {
   std::erase_if(waiting_, [&](const accepted_job& j) { return j.coordinator == from && j.what.id == m.id; });
+  std::erase_if(sent_, [&](const sent_result& r) { return r.coordinator == from && r.id == m.id; });
   for (auto& slot : slots_) {
     if (slot.job && slot.job->coordinator == from && slot.job->what.id == m.id) {
       self_->send(slot.engine, engine_cancel{m.id, m.reason});
@@ -140,11 +144,19 @@ void worker_slots::take_outcome(engine_outcome& m) {
   } else {
     options_.probe->job_done();
     for (const auto& [phase, seconds] : m.phases) options_.probe->phase_took(phase, seconds);
+    track_result(job, m.artifact->size());
     options_.link->send(job.coordinator, net::job_done{job.what.id, job.what.stage_key, std::move(m.phases)},
                         m.artifact);
   }
   start_waiting();
   settle();
+}
+
+void worker_slots::track_result(const accepted_job& job, std::size_t bytes) {
+  if (!coordinators_.contains(job.coordinator)) return;
+  if (sent_.size() >= limits::results_tracked_max) sent_.pop_front();
+  sent_.push_back({job.coordinator, job.what.id,
+                   self_->clock().now() + limits::stream_silence_max + limits::transfer_time_max(bytes)});
 }
 
 void worker_slots::fail(const accepted_job& job, const error& why) {
@@ -172,6 +184,9 @@ net::worker_offer worker_slots::make_offer(const net::peer_id& to) const {
   for (const auto& job : waiting_) {
     if (job.coordinator == to) out.running.push_back(job.what.id);
   }
+  for (const auto& result : sent_) {
+    if (result.coordinator == to) out.running.push_back(result.id);
+  }
   out.problem.resize(std::min(out.problem.size(), limits::text_bytes_max));
   return out;
 }
@@ -189,6 +204,7 @@ void worker_slots::offer_to_all() {
 
 void worker_slots::renew_leases() {
   tick_armed_ = false;
+  std::erase_if(sent_, [now = self_->clock().now()](const sent_result& r) { return now >= r.until; });
   for (const auto& coordinator : coordinators_) {
     auto held = make_offer(coordinator).running;
     if (!held.empty()) options_.link->send(coordinator, net::job_alive{std::move(held)}, nullptr);
@@ -210,14 +226,12 @@ void worker_slots::begin_drain(bool at_once) {
 
 void worker_slots::settle() {
   publish_gauges();
-  if (has_jobs()) {
-    if (!tick_armed_) {
-      tick_armed_ = true;
-      self_->delayed_send(self_, options_.lease_renewal, tick{});
-    }
-    return;
+  const bool working = has_jobs();
+  if ((working || !sent_.empty()) && !tick_armed_) {
+    tick_armed_ = true;
+    self_->delayed_send(self_, options_.lease_renewal, tick{});
   }
-  if (draining_) end();
+  if (draining_ && !working) end();
 }
 
 void worker_slots::end() {

@@ -23,6 +23,8 @@ struct worker_options {
   unsigned slots = 1;
   engine_settings engine;
   std::chrono::milliseconds lease_renewal = limits::job_lease / 3;
+  // Makes the engine of a slot, in place of one that runs `engine`.
+  std::function<engine_actor(std::size_t slot, engine_owner owner)> spawn_engine;
   monitoring::worker_probe* probe = nullptr;  // outlives the actor
   std::function<void()> on_end;               // called once, on an actor thread, when it has drained
 };
@@ -54,6 +56,14 @@ private:
     std::optional<accepted_job> job;
   };
 
+  // A result on its way: its lease is renewed until the coordinator says that it knows of none, which is when it has
+  // the result, or until it cannot be on its way any more.
+  struct sent_result {
+    net::peer_id coordinator;
+    std::string id;
+    std::chrono::steady_clock::time_point until;
+  };
+
   void take_job(const net::peer_id& from, const net::job& m, const blob& graph);
   void cancel_job(const net::peer_id& from, const net::cancel_job& m);
   void start_waiting();
@@ -65,6 +75,7 @@ private:
   void offer(const net::peer_id& to);
   void offer_to_all();
   net::worker_offer make_offer(const net::peer_id& to) const;
+  void track_result(const accepted_job& job, std::size_t bytes);
   void fail(const accepted_job& job, const error& why);
   bool has_jobs() const;
   void settle();
@@ -77,7 +88,8 @@ private:
   std::set<net::peer_id> coordinators_;  // that are up
   // Jobs that came while every engine was busy or restarting: several coordinators may each count on the same slots.
   std::deque<accepted_job> waiting_;
-  std::string offered_;  // what the coordinators know, to tell them only of changes
+  std::deque<sent_result> sent_;  // oldest first
+  std::string offered_;           // what the coordinators know, to tell them only of changes
   bool tick_armed_ = false;
   bool draining_ = false;
   bool ended_ = false;

@@ -1,7 +1,6 @@
 #include "client/local_farm.hpp"
 
-#include "runtime/limits.hpp"
-
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -71,24 +70,37 @@ result<pid_t> spawn(const std::vector<std::string>& command) {
   return pid;
 }
 
+// Success when the process has ended, whoever reaps it.
+result<void> await_end(pid_t pid, std::chrono::milliseconds patience) {
+  using clock = std::chrono::steady_clock;
+  const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+  if (pidfd < 0 && errno == ESRCH) return {};
+  if (pidfd < 0) return {errc::io, std::string("cannot be watched: ") + std::strerror(errno)};
+  const auto deadline = clock::now() + patience;
+  pollfd ended{pidfd, POLLIN, 0};
+  int n = 0;
+  do {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - clock::now());
+    n = ::poll(&ended, 1, static_cast<int>(std::max<std::chrono::milliseconds::rep>(left.count(), 0)));
+  } while (n < 0 && errno == EINTR);
+  const int why = errno;
+  ::close(pidfd);
+  if (n < 0) return {errc::io, std::string("cannot be watched: ") + std::strerror(why)};
+  if (n == 0) return {errc::timeout, "did not detach in time"};
+  return {};
+}
+
 }  // namespace
 
-result<void> start_local_farm(const std::vector<std::string>& command) {
+result<void> start_local_farm(const std::vector<std::string>& command, std::chrono::milliseconds patience) {
   if (command.empty()) return {errc::bad_input, "no command for the local farm"};
   auto pid = spawn(command);
   if (!pid) return pid.failure();
 
-  const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, *pid, 0));
-  if (pidfd >= 0) {
-    pollfd ended{pidfd, POLLIN, 0};
-    const auto patience = std::chrono::duration_cast<std::chrono::milliseconds>(limits::local_start_max);
-    const int n = ::poll(&ended, 1, static_cast<int>(patience.count()));
-    ::close(pidfd);
-    if (n == 0) {
-      ::kill(*pid, SIGKILL);
-      ::waitpid(*pid, nullptr, 0);
-      return {errc::timeout, command.front() + " did not detach in time"};
-    }
+  if (auto ended = await_end(*pid, patience); !ended) {
+    ::kill(*pid, SIGKILL);
+    ::waitpid(*pid, nullptr, 0);
+    return ended.failure().with_context(command.front());
   }
   int status = 0;
   while (::waitpid(*pid, &status, 0) < 0) {

@@ -109,14 +109,15 @@ void job_table::graph_asked(const std::string& graph_key, time_point now) {
   for (const auto& stage_key : it->second) jobs_.at(stage_key).graph_until = now + limits::graph_wait_max;
 }
 
-std::string job_table::start(const std::string& stage_key, const std::string& worker, time_point now) {
+std::string job_table::start(const std::string& stage_key, const std::string& worker, time_point now,
+                             std::chrono::milliseconds transfer) {
   auto& job = jobs_.at(stage_key);
   assert(job.state == job_state::queued);
   move_to(job, job_state::running);
   job.worker = worker;
   job.attempt = attempt_prefix_ + "-" + std::to_string(++attempts_made_);
   job.started_at = now;
-  job.lease_until = now + bounds_.lease;
+  job.lease_until = now + bounds_.lease + transfer;
   ++job.attempts;
   by_attempt_[job.attempt] = stage_key;
   return job.attempt;

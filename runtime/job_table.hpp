@@ -93,8 +93,10 @@ public:
   // Gives the jobs that want a graph more time, since another subscriber was asked for it.
   void graph_asked(const std::string& graph_key, time_point now);
 
-  // A queued job starts on `worker`; returns the attempt's id.
-  std::string start(const std::string& stage_key, const std::string& worker, time_point now);
+  // A queued job starts on `worker`; returns the attempt's id. Its first lease is longer by `transfer`, since a worker
+  // knows of the job, and can renew its lease, only when all of the graph has arrived.
+  std::string start(const std::string& stage_key, const std::string& worker, time_point now,
+                    std::chrono::milliseconds transfer = {});
   // Renews leases. Returns the ids among `attempts` that `worker` does not hold (any longer).
   std::vector<std::string> renew(const std::string& worker, const std::vector<std::string>& attempts, time_point now);
 

@@ -27,10 +27,11 @@ inline constexpr std::size_t socket_messages_max = 64;  // messages of one peer 
 inline constexpr std::size_t list_items_max = 10'000;   // a list or map in a message
 inline constexpr std::size_t message_depth_max = 8;     // maps and lists inside each other
 inline constexpr auto heartbeat_period = 2s;
-inline constexpr auto peer_silence_max = 10s;       // silence after which a peer counts as gone
-inline constexpr auto handshake_timeout = 5s;       // from a connection's first byte to its hello
-inline constexpr auto stream_silence_max = 20s;     // a stream that makes no progress for so long is given up
-inline constexpr auto reconnect_delay_min = 100ms;  // doubles with jitter up to the next
+inline constexpr auto peer_silence_max = 10s;    // silence after which a peer counts as gone
+inline constexpr auto handshake_timeout = 5s;    // from a connection's first byte to its hello
+inline constexpr auto stream_silence_max = 20s;  // a stream that makes no progress for so long is given up
+inline constexpr std::size_t stream_bytes_per_second_min = 1 * MiB;  // how slow a link a large attachment may have
+inline constexpr auto reconnect_delay_min = 100ms;                   // doubles with jitter up to the next
 inline constexpr auto reconnect_delay_max = 10s;
 inline constexpr auto goodbye_linger = 100ms;  // how long a closing socket may take to send what it holds
 
@@ -52,12 +53,13 @@ inline constexpr auto drain_max = 30s;          // what runs may finish within i
 inline constexpr auto operator_reply_max = 5s;  // a command line's question
 
 // Jobs.
-inline constexpr unsigned job_attempts_max = 3;    // then the graph is quarantined for this stage
-inline constexpr auto job_deadline = 1800s;        // wall clock of one compile
-inline constexpr auto job_deadline_max = 7 * 24h;  // that a worker believes
-inline constexpr auto job_lease = 15s;             // a worker renews it by heartbeats
-inline constexpr auto no_worker_grace = 2s;        // how long a job waits when no worker fits
-inline constexpr auto failure_memory = 600s;       // how long a failed stage is answered from memory
+inline constexpr unsigned job_attempts_max = 3;            // then the graph is quarantined for this stage
+inline constexpr auto job_deadline = 1800s;                // wall clock of one compile
+inline constexpr auto job_deadline_max = 7 * 24h;          // that a worker believes
+inline constexpr auto job_lease = 15s;                     // a worker renews it by heartbeats
+inline constexpr std::size_t results_tracked_max = 1'000;  // results on their way to coordinators, of one worker
+inline constexpr auto no_worker_grace = 2s;                // how long a job waits when no worker fits
+inline constexpr auto failure_memory = 600s;               // how long a failed stage is answered from memory
 inline constexpr std::size_t failures_kept_max = 10'000;
 inline constexpr std::size_t graphs_remembered_max = 1'000;  // finished graphs that `fxfarm graphs` can show
 inline constexpr std::size_t stages_remembered_max = 64;     // of one such graph
@@ -87,5 +89,10 @@ inline constexpr auto local_idle = 300s;          // a local farm leaves after s
 inline constexpr auto local_start_max = 15s;      // from spawn to its socket answering
 inline constexpr auto lookup_refresh = 60s;       // a lookup without an end is repeated so often
 inline constexpr unsigned load_attempts_max = 2;  // a corrupt artifact is asked for again so often
+
+// How long an attachment may take on a link that is just fast enough.
+constexpr std::chrono::milliseconds transfer_time_max(std::size_t bytes) {
+  return std::chrono::milliseconds(bytes / (stream_bytes_per_second_min / 1000));
+}
 
 }  // namespace fxfarm::limits

@@ -78,6 +78,18 @@ protected:
     return s;
   }
 
+  coordinator_core make_core(coordinator_settings s) {
+    return {std::move(s),
+            *this,
+            metrics.coordinator(),
+            {[this] {
+               return std::map<std::string, double>{
+                   {"lookups", 3}, {"resets", resets}, {"last_reset_timestamp_seconds", 12}};
+             },
+             [this] { ++resets; }},
+            now};
+  }
+
   const std::string graph = hex64('a');
   time_point now{1000s};
   outbox out;
@@ -85,15 +97,7 @@ protected:
   std::vector<std::pair<std::string, stored>> writes;
   int resets = 0;
   monitoring::metrics metrics{"1.2.3", "coordinator"};
-  coordinator_core core{
-      settings(),
-      *this,
-      metrics.coordinator(),
-      {[this] {
-         return std::map<std::string, double>{{"lookups", 3}, {"resets", resets}, {"last_reset_timestamp_seconds", 12}};
-       },
-       [this] { ++resets; }},
-      now};
+  coordinator_core core = make_core(settings());
 };
 
 }  // namespace
@@ -521,4 +525,68 @@ TEST_F(coordinator_core_test, names_that_are_no_text_do_not_break_the_documents)
   tell(came("w", "worker"));
   tell(said("w", offer));
   EXPECT_TRUE(ask("status").is_object());
+}
+
+TEST_F(coordinator_core_test, a_lease_begins_when_the_graph_can_have_reached_the_worker) {
+  auto roomy = settings();
+  roomy.graph_bytes_max = limits::attachment_bytes_max;
+  auto other = make_core(roomy);
+  const auto large = make_blob(bytes(10 * limits::MiB));
+  for (const char* role : {"client", "worker"}) other.handle(came(role, role), now);
+  net::worker_offer offer;
+  offer.runs_on = machine();
+  offer.slots = 1;
+  other.handle(said("worker", offer), now);
+  other.handle(said("client", ask_for()), now);
+  other.store_read(key_of(), std::optional<stored>(), now);
+  other.handle(said("client", net::submit{graph}, large), now);
+  ASSERT_EQ(out.count<net::job>("worker"), 1u);
+  now += limits::job_lease + limits::transfer_time_max(large->size()) - 1ms;
+  other.tick(now);
+  EXPECT_EQ(out.count<net::cancel_job>("worker"), 0u);
+  EXPECT_GE(limits::transfer_time_max(large->size()), 10s);
+  now += 1ms;
+  other.tick(now);
+  EXPECT_EQ(out.count<net::cancel_job>("worker"), 1u);
+}
+
+TEST_F(coordinator_core_test, a_worker_whose_engines_never_say_what_they_are_keeps_no_job_waiting) {
+  tell(came("w", "worker"));
+  tell(said("w", net::worker_offer{}));
+  client("a");
+  lookup_misses("a");
+  submit("a");
+  pass(limits::engine_start_max + limits::no_worker_grace - 1s);
+  EXPECT_EQ(out.count<net::stage_failed>(), 0u);
+  EXPECT_EQ(ask("status")["workers"][0]["state"], "starting");
+  tell(said("w", net::worker_offer{}));
+  pass(1s + limits::no_worker_grace);
+  auto failed = out.take<net::stage_failed>("a");
+  ASSERT_EQ(failed.size(), 1u) << "saying it again gains it no time";
+  EXPECT_EQ(failed[0].code, "no_worker");
+  EXPECT_NE(failed[0].reason.find("have not said in time"), std::string::npos) << failed[0].reason;
+  EXPECT_EQ(ask("status")["workers"][0]["state"], "unavailable");
+
+  net::worker_offer at_last;
+  at_last.runs_on = machine();
+  at_last.slots = 1;
+  tell(said("w", at_last));
+  EXPECT_EQ(ask("status")["workers"][0]["state"], "idle");
+}
+
+TEST_F(coordinator_core_test, a_status_of_more_workers_than_fit_is_cut) {
+  constexpr std::size_t count = 300;
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto id = "w" + std::to_string(i);
+    tell(came(id, "worker"));
+    net::worker_offer offer;
+    offer.problem = std::string(limits::text_bytes_max, 'x');
+    tell(said(id, offer));
+  }
+  const auto status = ask("status");
+  EXPECT_EQ(status["truncated"], true);
+  EXPECT_EQ(status["peers"]["workers"], count);
+  EXPECT_LT(status["workers"].size(), count);
+  EXPECT_GT(status["workers"].size(), count / 4);
+  EXPECT_LT(status.dump().size(), limits::report_bytes_max + 4 * limits::KiB);
 }

@@ -10,8 +10,8 @@ namespace {
 
 class coordinator_test : public actors_test {
 protected:
-  void start(std::chrono::milliseconds idle = 0ms) {
-    store = system.spawn([]() -> store_actor::behavior_type {
+  store_actor empty_store() {
+    return system.spawn([]() -> store_actor::behavior_type {
       return {
           [](const store_read&) {
             return store_found{std::make_shared<const result<std::optional<stored>>>(std::optional<stored>())};
@@ -20,6 +20,9 @@ protected:
           [](const store_remove&) {},
       };
     });
+  }
+  void start(std::chrono::milliseconds idle = 0ms) {
+    if (!store) store = empty_store();
     coordinator_options o;
     o.settings.id = "farm";
     o.link = link;
@@ -77,6 +80,42 @@ TEST_F(coordinator_test, leaves_when_it_has_been_idle_and_not_while_a_client_is_
   EXPECT_EQ(ended, 0);
   for (int i = 0; i < 3; ++i) pass(1s);
   EXPECT_EQ(ended, 1);
+}
+
+TEST_F(coordinator_test, a_store_that_never_answers_is_a_miss_and_holds_up_no_result) {
+  struct silence {
+    std::vector<caf::typed_response_promise<store_found>> reads;
+    std::vector<caf::typed_response_promise<store_written>> writes;
+  };
+  store = system.spawn([](store_actor::stateful_pointer<silence> self) -> store_actor::behavior_type {
+    return {
+        [self](const store_read&) {
+          return self->state.reads.emplace_back(self->make_response_promise<store_found>());
+        },
+        [self](const store_write&) {
+          return self->state.writes.emplace_back(self->make_response_promise<store_written>());
+        },
+        [](const store_remove&) {},
+    };
+  });
+  start();
+  deliver(coordinator, came("a", "client"));
+  deliver(coordinator, came("w", "worker"));
+  net::worker_offer offer;
+  offer.runs_on = machine();
+  offer.slots = 1;
+  deliver(coordinator, said("w", offer));
+  lookup();
+  pass(29s);
+  EXPECT_EQ(link->count<net::need_graph>("a"), 0u);
+  pass(1s);
+  ASSERT_EQ(link->count<net::need_graph>("a"), 1u);
+  deliver(coordinator, said("a", net::submit{hex64('a')}, some_bytes()));
+  const auto job = link->take<net::job>("w").at(0);
+  deliver(coordinator, said("w", net::job_done{job.id, job.stage_key, {}}, some_bytes()));
+  EXPECT_EQ(link->count<net::stage_ready>("a"), 0u);
+  pass(30s);
+  EXPECT_EQ(link->count<net::stage_ready>("a"), 1u);
 }
 
 TEST_F(coordinator_test, drains_when_nothing_runs) {

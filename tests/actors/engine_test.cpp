@@ -178,6 +178,20 @@ TEST_F(engine_test, a_program_that_is_not_there_is_tried_again) {
   for (int i = 0; i < 4; ++i) EXPECT_EQ(state().problem.value().code, errc::engine_start);
 }
 
+TEST_F(engine_test, jobs_that_kill_engines_do_not_slow_down_their_return) {
+  auto settings = engine_that("serve()");
+  settings.restart_delay_min = 50ms;
+  settings.restart_delay_max = 1h;
+  start(settings);
+  // If the delay grew, the last engine would be back after minutes.
+  for (int i = 0; i < 12; ++i) {
+    expect_ready();
+    submit("crash");
+    EXPECT_TRUE(outcome().why);
+    ASSERT_TRUE(state().problem);
+  }
+}
+
 TEST_F(engine_test, garbage_in_the_middle_of_a_job_ends_both) {
   start(engine_that("hello(); ready(); receive(); os.write(1, b'\\0\\0\\0\\1\\xc1'); signal.pause()"));
   expect_ready();

@@ -1,4 +1,4 @@
-// The worker's decisions, with engines that cannot start: what an engine would say is said by the test.
+// The worker's decisions, with engines that only listen: what an engine would say is said by the test.
 
 #include "actors/worker.hpp"
 
@@ -19,8 +19,7 @@ protected:
     o.name = "w";
     o.link = link;
     o.slots = slots;
-    // Waits for its input to end, which it does when the engine is told to stop.
-    o.engine.process.argv = {"cat"};
+    o.spawn_engine = [this](std::size_t slot, const engine_owner&) { return silent_engine(slot); };
     o.lease_renewal = 5s;
     o.probe = &metrics.worker();
     o.on_end = [this] { ++ended; };
@@ -31,9 +30,21 @@ protected:
   void TearDown() override {
     if (ended == 0) tell(worker, drain{true});
     worker = nullptr;
-    // Engines end when their processes have: outside of the clock.
-    while (system.registry().running() > 0) run();
     actors_test::TearDown();
+    EXPECT_EQ(system.registry().running(), 0u) << "its engines end with it";
+  }
+  engine_actor silent_engine(std::size_t slot) {
+    return system.spawn([this, slot](engine_actor::pointer self) -> engine_actor::behavior_type {
+      return {
+          [this, slot](engine_job& m) { given.emplace_back(slot, m); },
+          [this](const engine_cancel& m) { cancelled.push_back(m.id); },
+          [](const engine_frame&) {},
+          [](const engine_exited&) {},
+          [](const engine_deadline&) {},
+          [](const engine_restart&) {},
+          [self](const drain&) { self->quit(); },
+      };
+    });
   }
   void engine_ready(std::size_t slot) {
     tell(worker, engine_state{slot, machine(), false, std::nullopt});
@@ -49,9 +60,13 @@ protected:
     m.deadline_ms = 60'000;
     deliver(worker, said(from, m, some_bytes("graph")));
   }
-  // What an engine says of a job; its own refusal of it came first and is void by then.
   void outcome(std::size_t slot, const std::string& id, std::optional<error> why = {}) {
-    tell(worker, engine_outcome{slot, id, why ? nullptr : some_bytes("artifact"), {}, why});
+    tell(worker, engine_outcome{slot, id, why ? nullptr : some_bytes("artifact"), {{"lower", 0.5}}, why});
+  }
+  std::vector<std::string> renewed() {
+    auto alive = link->take<net::job_alive>(farm);
+    EXPECT_LE(alive.size(), 1u);
+    return alive.empty() ? std::vector<std::string>{} : alive[0].ids;
   }
   net::worker_offer offered(const std::string& to = farm) {
     auto offers = link->take<net::worker_offer>(to);
@@ -61,6 +76,8 @@ protected:
 
   monitoring::metrics metrics{"1", "worker"};
   std::shared_ptr<outbox> link = std::make_shared<outbox>();
+  std::vector<std::pair<std::size_t, engine_job>> given;
+  std::vector<std::string> cancelled;
   int ended = 0;
   worker_actor worker;
 };
@@ -155,11 +172,90 @@ TEST_F(worker_test, a_job_without_its_graph_is_refused_and_garbage_counted) {
 TEST_F(worker_test, an_outcome_goes_to_who_gave_the_job_and_only_once) {
   start(1);
   engine_ready(0);
-  // The engine itself has never become ready and refuses; the coordinator hears of it.
   job("1");
-  EXPECT_EQ(link->take<net::job_failed>(farm).at(0).code, "engine_start");
+  ASSERT_EQ(given.size(), 1u);
+  EXPECT_EQ(given[0].second.id, "1");
+  EXPECT_EQ(given[0].second.deadline, 60s);
+  outcome(0, "2");
+  EXPECT_EQ(link->count<net::job_done>(), 0u) << "not the job that it has";
+  outcome(0, "1");
+  EXPECT_EQ(text_of(*link->sent.back().attachment), "artifact");
+  auto done = link->take<net::job_done>(farm);
+  ASSERT_EQ(done.size(), 1u);
+  EXPECT_EQ(done[0].stage_key, "stage of 1");
+  EXPECT_EQ(done[0].phases.at("lower"), 0.5);
   outcome(0, "1");
   EXPECT_EQ(link->count<net::job_done>(), 0u);
+}
+
+TEST_F(worker_test, a_slot_that_is_done_takes_the_next_job_whoever_it_is_from) {
+  start(1);
+  deliver(worker, came("tcp://other"));
+  engine_ready(0);
+  job("1");
+  job("2", "tcp://other");
+  EXPECT_EQ(given.size(), 1u);
+  outcome(0, "1", error{errc::compile_failed, "why"});
+  EXPECT_EQ(link->take<net::job_failed>(farm).at(0).code, "compile_failed");
+  ASSERT_EQ(given.size(), 2u);
+  outcome(0, "2");
+  EXPECT_EQ(link->count<net::job_done>("tcp://other"), 1u);
+}
+
+TEST_F(worker_test, a_deadline_is_believed_up_to_a_bound) {
+  start(1);
+  engine_ready(0);
+  net::job m;
+  m.deadline_ms = ~0ULL;
+  deliver(worker, said(farm, m, some_bytes("graph")));
+  EXPECT_EQ(given.at(0).second.deadline, limits::job_deadline_max);
+}
+
+TEST_F(worker_test, a_job_is_cancelled_only_by_the_coordinator_that_gave_it) {
+  start(1);
+  deliver(worker, came("tcp://other"));
+  engine_ready(0);
+  job("1");
+  deliver(worker, said("tcp://other", net::cancel_job{"1", "why"}));
+  deliver(worker, said(farm, net::cancel_job{"2", "why"}));
+  EXPECT_TRUE(cancelled.empty());
+  deliver(worker, said(farm, net::cancel_job{"1", "why"}));
+  EXPECT_EQ(cancelled, std::vector<std::string>{"1"});
+  pass(5s);
+  EXPECT_EQ(renewed(), std::vector<std::string>{"1"}) << "held until its engine lets go of it";
+}
+
+TEST_F(worker_test, a_result_on_its_way_keeps_its_lease_until_the_coordinator_has_it) {
+  start(1);
+  engine_ready(0);
+  job("1");
+  outcome(0, "1");
+  job("2");
+  pass(5s);
+  EXPECT_EQ(renewed(), (std::vector<std::string>{"2", "1"}));
+  deliver(worker, said(farm, net::cancel_job{"1", "no such lease"}));
+  pass(5s);
+  EXPECT_EQ(renewed(), std::vector<std::string>{"2"});
+  EXPECT_TRUE(cancelled.empty());
+}
+
+TEST_F(worker_test, a_result_that_cannot_be_on_its_way_any_more_keeps_no_lease) {
+  start(1);
+  engine_ready(0);
+  job("1");
+  outcome(0, "1");
+  std::chrono::milliseconds passed{0};
+  for (; passed < limits::stream_silence_max - 5s; passed += 5s) {
+    pass(5s);
+    EXPECT_EQ(renewed(), std::vector<std::string>{"1"}) << passed.count();
+  }
+  pass(5s);
+  EXPECT_TRUE(renewed().empty());
+  job("2");
+  outcome(0, "2");
+  deliver(worker, went(farm));
+  deliver(worker, came(farm));
+  EXPECT_TRUE(link->take<net::worker_offer>().back().running.empty()) << "nor does one that was cut off";
 }
 
 TEST_F(worker_test, drains_at_once_without_jobs) {

@@ -145,6 +145,16 @@ TEST_F(table, a_renewed_lease_does_not_run_out) {
   EXPECT_EQ(jobs.find("s")->state, job_state::queued);
 }
 
+TEST_F(table, a_first_lease_is_longer_by_the_time_that_the_graph_takes) {
+  queue();
+  const auto attempt = jobs.start("s", "w", now, 60s);
+  now += limits::job_lease + 60s - 1ms;
+  EXPECT_TRUE(jobs.expire(now).empty());
+  EXPECT_TRUE(jobs.renew("w", {attempt}, now).empty());
+  now += limits::job_lease;
+  EXPECT_EQ(jobs.expire(now).size(), 1u) << "later ones are not";
+}
+
 TEST_F(table, renewing_tells_which_leases_are_not_held) {
   const auto attempt = run();
   EXPECT_EQ(jobs.renew("other", {attempt}, now), std::vector<std::string>{attempt});
