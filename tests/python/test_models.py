@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,9 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="fxfarm-") as sockets:
         socket = f"{sockets}/farm.sock"
         options = {"socket": socket, "python": sys.executable, "nice": 0, "metrics": "off"}
-        options |= {"cache-dir": folder / "cache", "engine-cache-dir": folder / "engines"}
+        # A folder that outlives the tests saves the next run the headers.
+        engines = os.environ.get("FXFARM_TEST_ENGINES", folder / "engines")
+        options |= {"cache-dir": folder / "cache", "engine-cache-dir": engines}
         flags = [f"--{name}={value}" for name, value in options.items()]
         process = subprocess.Popen([str(PROGRAM), "local", *flags])
         yield f"ipc://{socket}"
@@ -103,7 +106,7 @@ def test_a_transformer_answers_as_in_eager_through_the_switch(name: str) -> None
     with torch.no_grad():
         want = call(model)
         same(call(compiled), want)
-        while not fxfarm.wait(timeout=0):
+        while not fxfarm.wait(timeout=0.02):
             same(call(compiled), want)
         switched()
         same(call(compiled), want)
