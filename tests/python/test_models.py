@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,13 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         socket = f"{sockets}/farm.sock"
         options = {"socket": socket, "python": sys.executable, "nice": 0, "metrics": "off"}
         # A folder that outlives the tests saves the next run the headers.
-        engines = os.environ.get("FXFARM_TEST_ENGINES", folder / "engines")
+        engines = os.environ.get("TEST_ENGINE_CACHE", folder / "engines")
         options |= {"cache-dir": folder / "cache", "engine-cache-dir": engines}
         flags = [f"--{name}={value}" for name, value in options.items()]
         process = subprocess.Popen([str(PROGRAM), "local", *flags])
+        while not Path(socket).exists():
+            assert process.poll() is None, "the farm did not start"
+            time.sleep(0.05)
         yield f"ipc://{socket}"
         process.terminate()
         assert process.wait(60) == 0
