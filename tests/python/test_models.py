@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,9 +34,14 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="fxfarm-") as sockets:
         socket = f"{sockets}/farm.sock"
         options = {"socket": socket, "python": sys.executable, "nice": 0, "metrics": "off"}
-        options |= {"cache-dir": folder / "cache", "engine-cache-dir": folder / "engines"}
+        # A folder that outlives the tests saves the next run the headers.
+        engines = os.environ.get("TEST_ENGINE_CACHE", folder / "engines")
+        options |= {"cache-dir": folder / "cache", "engine-cache-dir": engines}
         flags = [f"--{name}={value}" for name, value in options.items()]
         process = subprocess.Popen([str(PROGRAM), "local", *flags])
+        while not Path(socket).exists():
+            assert process.poll() is None, "the farm did not start"
+            time.sleep(0.05)
         yield f"ipc://{socket}"
         process.terminate()
         assert process.wait(60) == 0
@@ -70,11 +78,9 @@ def same(got: Any, want: Any) -> None:
 
 
 def transformer(name: str) -> tuple[torch.nn.Module, Call]:
-    import transformers as t
-
+    t: Any = importlib.import_module("transformers")
     ids = torch.randint(3, 90, (2, 12))
     shape = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 32, "intermediate_size": 48}
-    config: Any
     if name == "gpt2":
         config = t.GPT2Config(n_layer=1, n_embd=32, n_head=2, vocab_size=90, bos_token_id=1, eos_token_id=2)
         return t.GPT2LMHeadModel(config), lambda f: f(input_ids=ids).logits
@@ -103,7 +109,7 @@ def test_a_transformer_answers_as_in_eager_through_the_switch(name: str) -> None
     with torch.no_grad():
         want = call(model)
         same(call(compiled), want)
-        while not fxfarm.wait(timeout=0):
+        while not fxfarm.wait(timeout=0.02):
             same(call(compiled), want)
         switched()
         same(call(compiled), want)
@@ -286,7 +292,7 @@ def test_an_operator_that_the_engine_lacks_leaves_eager_with_the_reason() -> Non
     def _(x: torch.Tensor) -> torch.Tensor:
         return torch.empty_like(x)
 
-    def fn(x: torch.Tensor) -> torch.Tensor:
+    def fn(x: torch.Tensor) -> Any:
         return twice(x) + 1
 
     compiled, x = farmed(fn), torch.randn(3)

@@ -177,6 +177,7 @@ def _vector_isa(level: str) -> Iterator[None]:
     """
     from torch._inductor import cpu_vec_isa
 
+    module: Any = cpu_vec_isa
     if not level:
         yield
         return
@@ -184,12 +185,12 @@ def _vector_isa(level: str) -> Iterator[None]:
     found = known.get(platform.VECTOR_BITS[level])
     # The stock truth value of a set is what runs the C++ compiler.
     chosen = [] if found is None else [type(found.__name__, (found,), {"__bool__": lambda _: True})()]
-    original = cpu_vec_isa.valid_vec_isa_list
-    cpu_vec_isa.valid_vec_isa_list = lambda: chosen
+    original = module.valid_vec_isa_list
+    module.valid_vec_isa_list = lambda: chosen
     try:
         yield
     finally:
-        cpu_vec_isa.valid_vec_isa_list = original
+        module.valid_vec_isa_list = original
 
 
 @contextlib.contextmanager
