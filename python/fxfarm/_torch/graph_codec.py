@@ -13,11 +13,11 @@ from typing import Any
 import msgpack
 import torch
 
-from . import ambient, expressions, values
+from . import ambient, expressions, pack, values
 from .capture import Constant, GraphSnapshot, ModuleFacts, SymbolicInput, TensorFacts
 from .errors import Unserializable
 
-KEY_EPOCH = "fxfarm-1"
+KEY_EPOCH = f"fxfarm-{pack.FORMAT}"
 FORMAT = 1
 _OPS = {"call_function": "f", "call_method": "m", "get_attr": "a", "call_module": "M", "output": "o"}
 

@@ -11,7 +11,9 @@ import msgpack
 
 from .errors import CorruptArtifact
 
-FORMAT = 1
+FORMAT = 2
+"""Part of every graph key: what was packed in another way is missed and not misread."""
+_CODE_FIELDS = {"source", "code", "magic"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +60,9 @@ def unpack(data: bytes | memoryview) -> Artifact:
             raise CorruptArtifact(f"artifact format {body['format']}, this client reads {FORMAT}")
         found = Artifact(body["manifest"], body["entry"], body["code"], body["files"], body["constants"])
         _check_files(found.files)
-    except (ValueError, KeyError, TypeError) as error:
+        if not all(code.keys() >= _CODE_FIELDS for code in found.codes):
+            raise CorruptArtifact("a wrapper lacks its source, its code or the mark of its Python")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptArtifact(f"not an artifact: {type(error).__name__}: {error}") from error
     return found
 

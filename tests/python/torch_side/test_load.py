@@ -1,4 +1,4 @@
-from __future__ import annotations
+from __future__ import dataclasses
 
 import stat
 from pathlib import Path
@@ -81,6 +81,18 @@ def test_every_altered_byte_is_refused(artifacts: dict[str, Path], tmp_path: Pat
 def test_bytes_that_are_no_artifact_are_refused(data: bytes, tmp_path: Path) -> None:
     with pytest.raises(_torch.CorruptArtifact):
         _torch.load_artifact(data, tmp_path)
+
+
+def test_an_artifact_laid_out_in_another_way_is_refused_as_corrupt(
+    artifacts: dict[str, Path], tmp_path: Path
+) -> None:
+    from fxfarm._torch import pack
+
+    sound = pack.unpack(artifacts["row_sum"].read_bytes())
+    without_magic = [{k: v for k, v in code.items() if k != "magic"} for code in sound.codes]
+    old = pack.pack(dataclasses.replace(sound, codes=without_magic))
+    with pytest.raises(_torch.CorruptArtifact, match="wrapper lacks"):
+        _torch.load_artifact(old, tmp_path)
 
 
 @pytest.mark.parametrize(
