@@ -125,17 +125,16 @@ void engine_slot::take_exit(const engine_exited& m) {
   // Whatever the cause, this engine never got as far as taking jobs.
   if (!ready_) why.code = errc::engine_start;
   ready_ = false;
+  std::optional<engine_outcome> lost;
   if (job_) {
     // The job is to blame, or was cancelled; the engine itself starts well.
     restart_delay_ = settings_.restart_delay_min;
-    auto id = *std::exchange(job_, std::nullopt);
-    self_->send(owner_, engine_outcome{slot_, std::move(id), nullptr, {}, why});
+    lost = engine_outcome{slot_, *std::exchange(job_, std::nullopt), nullptr, {}, why};
   }
-  if (ending_) {
-    self_->quit();
-    return;
-  }
-  restart_later(why);
+  // Told before the outcome, so that the next job is not given to an engine that is gone.
+  if (!ending_) restart_later(why);
+  if (lost) self_->send(owner_, std::move(*lost));
+  if (ending_) self_->quit();
 }
 
 void engine_slot::pass_deadline(const engine_deadline& m) {
