@@ -470,7 +470,8 @@ TEST_F(coordinator_core_test, nothing_is_left_when_all_have_gone) {
   answer_reads();
   EXPECT_TRUE(core.idle());
   EXPECT_EQ(ask("status")["graph_bytes"], 0);
-  for (const auto& stage : ask("graphs")["graphs"][0]["stages"]) EXPECT_NE(stage["state"], "queued");
+  const auto document = ask("graphs");
+  for (const auto& stage : document["graphs"][0]["stages"]) EXPECT_NE(stage["state"], "queued");
 }
 
 TEST_F(coordinator_core_test, documents_have_the_fields_that_the_command_line_shows) {

@@ -127,7 +127,7 @@ TEST_F(worker_engine_test, a_cancelled_job_ends_and_the_slot_goes_on) {
   hear(said(farm, net::cancel_job{"hang", "nobody waits"}));
   const auto failed = link->next<net::job_failed>();
   EXPECT_EQ(failed.code, "cancelled");
-  EXPECT_EQ(failed.reason, "nobody waits");
+  EXPECT_NE(failed.reason.find("nobody waits"), std::string::npos) << failed.reason;
   job("good");
   expect_done();
 }

@@ -137,7 +137,9 @@ TEST_F(client_test, a_stage_that_fails_on_the_farm_or_in_the_loader_ends_the_wai
   c->release(1);
   EXPECT_EQ(c->wait("", patience), wait_result::failed);
   for (const auto& g : c->graphs()) {
-    if (g.id == id) EXPECT_EQ(g.stages.at(0).error, "compile_failed: no such operator");
+    if (g.id == id) {
+      EXPECT_EQ(g.stages.at(0).error, "compile_failed: no such operator");
+    }
   }
 }
 

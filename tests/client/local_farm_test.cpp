@@ -50,7 +50,9 @@ TEST(local_farm, a_program_that_does_not_detach_is_ended) {
   ASSERT_FALSE(started);
   EXPECT_EQ(started.failure().code, errc::timeout);
   int pid = 0;
-  if (std::ifstream(file) >> pid) EXPECT_EQ(::kill(pid, 0), -1);
+  if (std::ifstream(file) >> pid) {
+    EXPECT_EQ(::kill(pid, 0), -1);
+  }
 }
 
 TEST(local_farm, a_start_apart_reports_from_another_thread) {

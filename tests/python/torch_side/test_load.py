@@ -1,5 +1,6 @@
-from __future__ import dataclasses
+from __future__ import annotations
 
+import dataclasses
 import stat
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,6 @@ def test_bytes_that_are_no_artifact_are_refused(data: bytes, tmp_path: Path) -> 
 def test_an_artifact_laid_out_in_another_way_is_refused_as_corrupt(
     artifacts: dict[str, Path], tmp_path: Path
 ) -> None:
-    from fxfarm._torch import pack
-
     sound = pack.unpack(artifacts["row_sum"].read_bytes())
     without_magic = [{k: v for k, v in code.items() if k != "magic"} for code in sound.codes]
     old = pack.pack(dataclasses.replace(sound, codes=without_magic))
