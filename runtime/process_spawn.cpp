@@ -94,8 +94,22 @@ void set_limit(const child_plan& plan, decltype(RLIMIT_AS) which, std::uint64_t 
   if (value != 0 && ::setrlimit(which, &limit) != 0) give_up(plan, child_failure::limits);
 }
 
+// Where the kernel groups processes by session for scheduling (sched(7), autogroups), a process's own nice value counts
+// within its session only: the session needs one, too. Other kernels have no such file.
+void set_session_nice(int nice) {
+  const int fd = ::open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  char text[3];
+  std::size_t length = 0;
+  if (nice >= 10) text[length++] = static_cast<char>('0' + nice / 10);
+  text[length++] = static_cast<char>('0' + nice % 10);
+  // Refused when it was changed a moment ago; then the process's own value has to do.
+  (void)!::write(fd, text, length);
+  ::close(fd);
+}
+
 [[noreturn]] void run_child(const child_plan& plan) {
-  ::setpgid(0, 0);
+  ::setsid();
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != plan.parent) ::_exit(127);  // it died before the line above
 
@@ -110,7 +124,9 @@ void set_limit(const child_plan& plan, decltype(RLIMIT_AS) which, std::uint64_t 
   const auto& options = *plan.options;
   if (options.nice != 0) {
     errno = 0;
-    if (::nice(options.nice) == -1 && errno != 0) give_up(plan, child_failure::limits);
+    const int now = ::nice(options.nice);
+    if (now == -1 && errno != 0) give_up(plan, child_failure::limits);
+    if (now > 0) set_session_nice(now);
   }
   if (!options.cpus.empty() && ::sched_setaffinity(0, sizeof(plan.cpus), &plan.cpus) != 0) {
     give_up(plan, child_failure::limits);
@@ -216,7 +232,6 @@ result<spawned_process> spawn(const engine_options& options) {
   spawned_process child;
   child.pid = fork_with_signals_blocked(plan);
   if (child.pid < 0) return {errc::engine_start, std::string("cannot fork: ") + std::strerror(errno)};
-  ::setpgid(child.pid, child.pid);  // the child does, too: whoever is first
   failure.write.reset();
   if (auto started = await_exec(failure.read.get(), options); !started) {
     kill_and_reap(child.pid);

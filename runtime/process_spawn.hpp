@@ -16,7 +16,7 @@ struct spawned_process {
   file_handle log;     // its standard error; we read, non-blocking
 };
 
-// Starts the program in a process group of its own; returns when it has been executed. The child is killed when the
+// Starts the program in a session, and so in a process group, of its own; returns when it has been executed. The child is killed when the
 // calling thread ends. Errors: `engine_start`, `bad_input`.
 result<spawned_process> spawn(const engine_options& options);
 

@@ -1,3 +1,4 @@
+#include "fxfarm_version.hpp"
 #include "python/binding/client_binding.hpp"
 #include "python/binding/slot.hpp"
 #include "runtime/digest.hpp"
@@ -51,4 +52,5 @@ PYBIND11_MODULE(_core, module) {
   module.def("default_local_socket", default_local_socket, py::arg("tag"));
   module.def("digest", digest, py::arg("data"));
   module.def("version", [] { return FXFARM_VERSION; });
+  module.def("build", [] { return std::string(build_text); });
 }

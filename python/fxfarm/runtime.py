@@ -373,7 +373,7 @@ def _status(graph: _Graph, told: Any) -> GraphStatus:
 
 def environment_tag(python: str) -> str:
     """Names this Python environment: clients of one environment share a local farm, others do not."""
-    text = "\0".join((_core.version(), sys.prefix, python))
+    text = "\0".join((_core.build(), sys.prefix, python))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

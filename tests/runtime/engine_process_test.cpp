@@ -351,6 +351,17 @@ TEST(engine_process, may_use_memory_while_nobody_watches) {
   EXPECT_EQ(l.frame(), "b");
 }
 
+TEST(engine_process, is_nice_as_a_session_where_the_kernel_schedules_by_session) {
+  std::ifstream enabled("/proc/sys/kernel/sched_autogroup_enabled");
+  int on = 0;
+  if (!(enabled >> on) || on == 0) GTEST_SKIP() << "this kernel does not group processes by session";
+  listener l;
+  auto options = python(R"(send(open("/proc/self/autogroup").read().split()[-1].encode()))");
+  options.nice = 7;
+  auto e = start(l, std::move(options));
+  EXPECT_EQ(l.frame(), std::to_string(::nice(0) + 7));
+}
+
 TEST(engine_process, starts_with_the_options_it_was_given) {
   listener l;
   auto options = python(R"(
