@@ -52,5 +52,5 @@ PYBIND11_MODULE(_core, module) {
   module.def("default_local_socket", default_local_socket, py::arg("tag"));
   module.def("digest", digest, py::arg("data"));
   module.def("version", [] { return FXFARM_VERSION; });
-  module.def("build", [] { return std::string(build_text); });
+  module.def("build", [] { return std::string(fxfarm::build_text); });
 }
