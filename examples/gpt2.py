@@ -2,8 +2,9 @@
 
     python examples/gpt2.py [--stages default,max-autotune] [--seconds 300]
 
-Random weights, so nothing is downloaded. Prints each call's latency and the stage that ran it, and at the end
-the medians of eager and compiled calls and how far their outputs are apart. Needs `transformers`.
+Requests come one by one, with pauses as long as the answers. Random weights, so nothing is downloaded.
+Prints each call's latency and the stage that ran it, and at the end the medians of eager and compiled calls
+and how far their outputs are apart. Needs `transformers`.
 """
 
 from __future__ import annotations
@@ -115,6 +116,8 @@ def main() -> int:
             if call > 1:
                 latencies.setdefault(stage, []).append(seconds)
             display.show(call, seconds, stage)
+            # Half of the time goes to requests, as in a server that is not yet too small.
+            time.sleep(seconds)
             if last_stage_at is None and settled():
                 last_stage_at, last_stage_call = time.monotonic(), call
             if (

@@ -61,8 +61,6 @@ struct worker_config : common_config, engine_config {
 };
 
 struct local_config : common_config, farm_config, engine_config {
-  local_config() { nice = 19; }  // the user's own programs come first
-
   std::string socket;  // a file; see endpoint() and lock()
   std::chrono::milliseconds idle_timeout = limits::local_idle;
   std::string metrics = "127.0.0.1:0";  // empty: off

@@ -209,7 +209,7 @@ TEST(config, defaults_follow_the_host) {
   EXPECT_EQ(local->config.endpoint(), "ipc:///run/user/7/fxfarm/local-default.sock");
   EXPECT_EQ(local->config.lock(), "/run/user/7/fxfarm/local-default.lock");
   EXPECT_EQ(local->config.cache_dir, "/home/ada/.cache/fxfarm/local");
-  EXPECT_EQ(local->config.nice, 19u);
+  EXPECT_EQ(local->config.nice, 10u);
   EXPECT_EQ(local->config.slots, 1u);
   EXPECT_EQ(local->config.idle_timeout, limits::local_idle);
 
