@@ -42,8 +42,10 @@ void engine_slot::launch() {
   };
   events.on_exit = [me, generation = generation_](exit_report report) {
     error why{errc::engine_crashed, "the engine " + to_string(report) + last_words(report.log_tail)};
-    if (report.cause.code != errc::none) why.code = report.cause.code;
-    caf::anon_send(me, engine_exited{generation, std::move(why)});
+    const bool ours = report.cause.code != errc::none;
+    if (ours) why.code = report.cause.code;
+    const bool killed_by_others = report.how == exit_report::ending::signalled && !ours;
+    caf::anon_send(me, engine_exited{generation, std::move(why), killed_by_others});
   };
   auto process = engine_process::start(settings_.process, std::move(events));
   if (!process) return restart_later(process.failure());
@@ -88,6 +90,7 @@ void engine_slot::take_report(const engine_report& report) {
   }
   if (const auto* ready = std::get_if<engine_ready>(&report)) {
     ready_ = true;
+    failed_starts_ = 0;
     probe_->engine_warmed(ready->warm_seconds);
     self_->send(owner_, engine_state{slot_, ready->runs_on, true, std::nullopt});
   } else if (const auto* fatal = std::get_if<engine_fatal>(&report)) {
@@ -122,8 +125,11 @@ void engine_slot::take_exit(const engine_exited& m) {
   if (m.generation != generation_ || !process_) return;
   process_.reset();
   error why = fatal_.value_or(m.why);
-  // Whatever the cause, this engine never got as far as taking jobs.
-  if (!ready_) why.code = errc::engine_start;
+  // One that is killed before it could take jobs deserves another chance, though not for ever.
+  if (!ready_) {
+    const bool chance = m.killed_by_others && ++failed_starts_ < limits::engine_starts_max;
+    why.code = chance ? errc::engine_crashed : errc::engine_start;
+  }
   ready_ = false;
   auto job = std::exchange(job_, std::nullopt);
   // With a job, that is to blame, or it was cancelled; the engine itself starts well.

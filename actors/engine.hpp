@@ -60,6 +60,7 @@ private:
   std::uint64_t generation_ = 0;
   bool greeted_ = false;  // said hello in a protocol that we speak
   bool ready_ = false;
+  unsigned failed_starts_ = 0;  // in a row
   bool ending_ = false;
   std::optional<std::string> job_;  // id
   std::optional<error> fatal_;      // what the engine said before it left

@@ -68,6 +68,7 @@ struct engine_frame {
 struct engine_exited {
   std::uint64_t generation = 0;
   error why;
+  bool killed_by_others = false;  // by a signal that was not ours
 };
 // A deadline of that generation, for the start (empty id) or for a job.
 struct engine_deadline {

@@ -81,17 +81,14 @@ void worker_slots::abandon_jobs_of(const net::peer_id& coordinator) {
 }
 
 void worker_slots::refuse_waiting() {
-  if (waiting_.empty() || std::any_of(slots_.begin(), slots_.end(), usable)) return;
-  error why{errc::engine_start, "no engine is up"};
-  for (const auto& slot : slots_) {
-    if (slot.problem) why = *slot.problem;
-  }
+  if (waiting_.empty() || !std::all_of(slots_.begin(), slots_.end(), out_of_order)) return;
+  const error why = *slots_.back().problem;
   for (const auto& job : std::exchange(waiting_, {})) fail(job, why);
 }
 
-// An engine that died is back in a moment; its slot counts unless it has never worked or cannot start.
-bool worker_slots::usable(const slot& s) {
-  return s.runs_on && (!s.problem || s.problem->code != errc::engine_start);
+// An engine that died is back in a moment; not so one that cannot start.
+bool worker_slots::out_of_order(const slot& s) {
+  return s.problem && s.problem->code == errc::engine_start;
 }
 
 void worker_slots::start_waiting() {
@@ -172,15 +169,15 @@ net::worker_offer worker_slots::make_offer(const net::peer_id& to) const {
   out.name = options_.name;
   out.draining = draining_;
   for (const auto& slot : slots_) {
-    if (usable(slot)) {
+    if (slot.runs_on && !out_of_order(slot)) {
       ++out.slots;
       out.runs_on = *slot.runs_on;
-    } else if (slot.problem) {
-      out.problem = to_string(*slot.problem);
     }
     if (slot.job && slot.job->coordinator == to) out.running.push_back(slot.job->what.id);
   }
-  if (out.slots > 0) out.problem.clear();
+  if (!slots_.empty() && std::all_of(slots_.begin(), slots_.end(), out_of_order)) {
+    out.problem = to_string(*slots_.back().problem);
+  }
   for (const auto& job : waiting_) {
     if (job.coordinator == to) out.running.push_back(job.what.id);
   }

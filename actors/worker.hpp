@@ -71,7 +71,7 @@ private:
   void abandon_jobs_of(const net::peer_id& coordinator);
   // When no engine will take them: elsewhere they may do better.
   void refuse_waiting();
-  static bool usable(const slot& s);
+  static bool out_of_order(const slot& s);
   void offer(const net::peer_id& to);
   void offer_to_all();
   net::worker_offer make_offer(const net::peer_id& to) const;

@@ -70,6 +70,7 @@ inline constexpr std::size_t engine_frames_queued_max = 64;  // frames that wait
 inline constexpr std::size_t engine_queue_bytes_max = 2048 * MiB;
 inline constexpr std::size_t engine_log_bytes_max = 64 * KiB;  // tail of an engine's stderr that is kept
 inline constexpr auto engine_start_max = 600s;  // from spawn to ready: seconds, or minutes where others have the cores
+inline constexpr unsigned engine_starts_max = 3;  // that may fail in a row before the slot counts as out of order
 inline constexpr auto engine_stop_grace = 2s;   // from SIGTERM to SIGKILL
 inline constexpr auto engine_restart_delay_min = 200ms;
 inline constexpr auto engine_restart_delay_max = 30s;

@@ -102,7 +102,7 @@ TEST_F(client_test, a_graph_without_any_farm_is_asked_for_when_one_is_back) {
   start({"tcp://a"}, "");
   submit(1);
   down("tcp://a");
-  EXPECT_EQ(log->find(1)->stages.at(0).error, "unreachable: silent");
+  EXPECT_EQ(log->find(1)->stages.at(0).error, "unreachable: no farm can be reached: tcp://a: unreachable: silent");
   up("tcp://a");
   EXPECT_EQ(links->count<net::lookup>("tcp://a"), 1u);
 }

@@ -171,6 +171,14 @@ TEST_F(engine_test, what_dies_before_it_is_ready_could_not_be_started) {
   }
 }
 
+TEST_F(engine_test, what_is_killed_before_it_is_ready_gets_another_chance_though_not_for_ever) {
+  start(engine_that("os.kill(os.getpid(), 9)"));
+  for (unsigned times = 1; times < limits::engine_starts_max; ++times) {
+    EXPECT_EQ(state().problem.value().code, errc::engine_crashed);
+  }
+  EXPECT_EQ(state().problem.value().code, errc::engine_start);
+}
+
 TEST_F(engine_test, a_program_that_is_not_there_is_tried_again) {
   auto settings = engine_that("");
   settings.process.argv = {"/no/such/program"};

@@ -63,7 +63,9 @@ def compile_job(artifacts: Path, control: Path, job: dict[str, Any]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     elif what == "fail":
         return send(type="failed", id=job["id"], code="compile_failed", reason="the test wants it so")
-    elif what == "junk":
+    elif what in ("junk", "junk-once"):
+        if what == "junk-once":
+            (control / "any").write_text("compile")
         return send(type="done", id=job["id"], artifact=b"no artifact at all", phases={"compile": 0.001})
     artifact = (artifacts / graph).read_bytes()
     return send(type="done", id=job["id"], artifact=artifact, phases={"compile": 0.001, "pack": 0.0005})

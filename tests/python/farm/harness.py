@@ -148,7 +148,7 @@ class Control:
         self.python.chmod(0o755)
 
     def on(self, what: str, graph: str = "any") -> None:
-        """What becomes of a graph's jobs from now on: compile, wait, die, fail or junk."""
+        """What becomes of a graph's jobs from now on: compile, wait, die, fail, junk or junk-once."""
         written = self.directory / "next"
         written.write_text(what)
         written.rename(self.directory / graph)
@@ -316,6 +316,9 @@ class Farm:
         left = [*(runtime.iterdir() if runtime.exists() else ()), *(self.directory / "tmp").iterdir()]
         # torch's own, in every process that compiles.
         left = [p for p in left if not p.name.startswith("torchinductor_")]
+        # A worker that was killed cannot tidy up; the next one of this user does.
+        if any(role.process.returncode == -signal.SIGKILL for role in self.roles):
+            left = [p for p in left if not p.name.startswith("fxfarm-work-")]
         left += [p for p in (self.directory / "cache").rglob("*") if ".tmp" in p.name]
         if left:
             raise LeftoverError(f"files are left: {[str(p) for p in left]}")

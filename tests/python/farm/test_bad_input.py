@@ -190,7 +190,8 @@ def test_peers_that_speak_rubbish_or_another_version_are_counted_and_refused(
     _, endpoint = farm.coordinator()
     port = int(endpoint.rsplit(":", 1)[1])
     with socket.create_connection(("127.0.0.1", port)) as raw:
-        raw.sendall(os.urandom(4096))
+        # Ends before ZeroMQ's oldest framing, which has no greeting, would see a message in it.
+        raw.sendall(b"GET / HTTP/1.1\r\n\r\n")
     newer = {"magic": "fxfarm", "version": 99, "role": "client", "id": "x"}
     for said, reason in (
         (msgpack.packb({"type": "hello", "body": newer}), "hello.version: 99"),
@@ -236,10 +237,8 @@ def test_a_stored_artifact_that_cannot_be_loaded_is_compiled_again(farm: Farm, c
     assert farm.control is not None
     _, endpoint = farm.local()
     client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
-    farm.control.on("junk")
+    farm.control.on("junk-once")
     model = client.model()
-    farm.control.job()
-    farm.control.on("compile")
     model.until_compiled()
     names = ("jobs_started", "jobs_finished", "artifacts_refused", "load_failures")
     assert farm.counts(endpoint, *names) == (2, 2, 1, 1)
