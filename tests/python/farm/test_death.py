@@ -184,7 +184,7 @@ def test_a_failed_compile_is_told_with_its_reason_and_not_repeated(farm: Farm, c
 def test_a_compile_past_its_deadline_ends_its_engine(farm: Farm, client: Client) -> None:
     control = control_of(farm)
     control.on("wait")
-    client.set(FXFARM_JOB_DEADLINE="200ms", FXFARM_JOB_ATTEMPTS="2")
+    client.set(FXFARM_JOB_DEADLINE="3s", FXFARM_JOB_ATTEMPTS="2")
     stage = client.model().until_state("failed")
     assert stage.error.startswith("quarantined: given up after 2 attempts, the last: deadline: ")
     endpoint = farm.own_socket()

@@ -22,6 +22,7 @@ def real_farm() -> Iterator[tuple[Farm, str]]:
     with tempfile.TemporaryDirectory(prefix="ff-") as directory, farm_in(Path(directory)) as farm:
         _, endpoint = farm.local("--nice", "0")
         farm.until_workers(endpoint)
+        until("the engine is warm", lambda: farm.counts(endpoint, "engines_now_idle") == (1,), 300)
         yield farm, endpoint
 
 
