@@ -88,7 +88,11 @@ def _torch_version() -> str:
     found = importlib.util.find_spec("torch")
     if found is None or not found.origin:
         return ""
-    text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
+    try:
+        text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
+    except OSError:
+        # A broken installation; importing it will say how.
+        return ""
     said = re.search(r"^__version__ = '([^']+)'", text, re.MULTILINE)
     return said.group(1) if said else ""
 

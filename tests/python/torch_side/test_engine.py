@@ -103,10 +103,12 @@ def test_a_job_that_cannot_be_done_is_answered_and_the_engine_lives_on(
 def test_kernels_stay_in_the_engines_own_directory_and_headers_beside_it(talk: Talk, cache: Path) -> None:
     _, done = talk.job(_graph(), stage_of())
     assert done["type"] == "done"
-    assert list((cache / "0").rglob("*.so"))
-    assert not list((cache / "0").rglob("*.gch"))
-    assert list((cache / "headers").glob("*.gch"))
-    assert not list(cache.rglob(".unfinished"))
+    # os.walk passes over what the engine, which tidies up after its answer, removes meanwhile.
+    found = [Path(folder, name) for folder, _, names in os.walk(cache) for name in names]
+    mine, shared = cache / "0", cache / "headers"
+    assert any(f.suffix == ".so" and f.is_relative_to(mine) for f in found)
+    assert {f.parent for f in found if f.suffix == ".gch"} == {shared}
+    assert not [f for f in found if f.name == ".unfinished"]
 
 
 def test_a_cache_that_cannot_be_used_is_named(tmp_path: Path) -> None:
