@@ -54,9 +54,9 @@ struct engine_events {
   std::function<void(exit_report)> on_exit;  // exactly once, and nothing comes after it
 };
 
-// Thread-safe. The child runs in a session and process group of its own, which is killed as a whole when the engine ends for
-// whatever reason, so compilers that it started die with it. It dies with us, too (PR_SET_PDEATHSIG, which the kernel
-// ties to the thread that forked: the engine's own thread does, and lives until the child is reaped); compilers
+// Thread-safe. The child runs in a session and process group of its own, which is killed as a whole when the engine
+// ends for whatever reason, so compilers that it started die with it. It dies with us, too (PR_SET_PDEATHSIG, which the
+// kernel ties to the thread that forked: the engine's own thread does, and lives until the child is reaped); compilers
 // that it had running then end by themselves. Idle engines cost no CPU.
 class engine_process {
 public:
