@@ -148,7 +148,7 @@ def test_without_any_farm_the_model_stays_eager_and_says_why(farm: Farm, client:
     endpoint = f"tcp://127.0.0.1:{free_port()}"
     client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
     model = client.model()
-    until("the reason is told", lambda: bool(model.stage.error))
+    until("the reason is told", lambda: any(stage.error for stage in model.status.stages))
     assert model.stage.state == "waiting"
     assert endpoint in model.stage.error
     assert fxfarm.wait(timeout=0) is False
