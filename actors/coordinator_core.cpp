@@ -1,21 +1,10 @@
 #include "actors/coordinator_core.hpp"
 
-#include "monitoring/log.hpp"
 #include "runtime/digest.hpp"
 #include "runtime/keys.hpp"
 
-#include <algorithm>
-
 namespace fxfarm::actors {
 namespace {
-
-constexpr std::uint64_t busy_retry_ms = 1'000;
-
-double total(const std::map<std::string, double>& phases) {
-  double sum = 0;
-  for (const auto& [phase, seconds] : phases) sum += seconds;
-  return sum;
-}
 
 // Which role may send what; everything else is dropped and counted.
 bool allowed(const std::string& role, const net::message& what) {
@@ -133,43 +122,6 @@ void coordinator_core::ask_for_stage(const net::peer_id& from, job_request reque
   ++reader.reading;
   ++reading_;
   if (first) port_.read_store(stage_key);
-}
-
-void coordinator_core::forget_read(const net::peer_id& from, const std::string& stage_key) {
-  auto it = reads_.find(stage_key);
-  if (it == reads_.end() || it->second.erase(from) == 0) return;
-  --peers_.at(from).reading;
-  --reading_;
-}
-
-void coordinator_core::store_read(const std::string& stage_key, result<std::optional<stored>> found, time_point now) {
-  auto waiting = reads_.extract(stage_key);
-  if (waiting.empty()) return;
-  const bool here = found && found.value().has_value();
-  bool removed = false;
-  for (const auto& [peer, lookup] : waiting.mapped()) {
-    const auto& request = lookup.request;
-    --peers_.at(peer).reading;
-    --reading_;
-    if (here && lookup.refused && !removed) {
-      removed = true;
-      probe_.artifact_refused();
-      port_.remove_stored(stage_key);
-    }
-    if (here && !lookup.refused) {
-      const auto& artifact = **found;
-      auto& entry = book_.touch(request.graph_key, request.name, request.stage.name, stage_key);
-      entry.state = "ready";
-      entry.error.clear();
-      entry.source = artifact.tier;
-      entry.compile_seconds = total(artifact.phases);
-      probe_.stage_served(artifact.tier);
-      serve(peer, request, artifact, artifact.tier, 0);
-    } else {
-      admit(peer, request, now);
-    }
-  }
-  start_jobs(now);
 }
 
 void coordinator_core::admit(const net::peer_id& from, const job_request& request, time_point now) {
@@ -353,21 +305,6 @@ void coordinator_core::forget_graph_unless_used(const std::string& graph_key) {
   graphs_.erase(it);
 }
 
-void coordinator_core::tell_failure(const net::peer_id& to, const std::string& graph_key, const std::string& stage_key,
-                                    const error& why) {
-  net::stage_failed m{graph_key, stage_key, std::string(to_string(why.code)), why.message, 0};
-  m.reason.resize(std::min(m.reason.size(), limits::text_bytes_max));
-  if (why.code == errc::busy) m.retry_ms = busy_retry_ms;
-  probe_.stage_refused(m.code);
-  port_.send(to, std::move(m), nullptr);
-}
-
-void coordinator_core::serve(const net::peer_id& to, const job_request& request, const stored& artifact,
-                             const std::string& source, double queue_seconds) {
-  port_.send(to, net::stage_ready{request.graph_key, request.stage_key, source, queue_seconds, artifact.phases},
-             artifact.data);
-}
-
 // --- workers ---------------------------------------------------------------------------------------------------------
 
 void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, time_point now) {
@@ -388,49 +325,6 @@ void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, 
 void coordinator_core::on(const net::peer_id& from, const net::job_alive& m, time_point now) {
   for (const auto& unknown : jobs_.renew(from, m.ids, now)) {
     port_.send(from, net::cancel_job{unknown, "the lease has moved on"}, nullptr);
-  }
-}
-
-void coordinator_core::on(const net::peer_id& from, const net::job_done& m, const blob& artifact, time_point now) {
-  if (!artifact) {
-    return on(from, net::job_failed{m.id, m.stage_key, std::string(to_string(errc::protocol)), "no artifact came"},
-              now);
-  }
-  const auto* job = jobs_.finish(from, m.id);
-  if (!job) {
-    probe_.result_refused();
-    return;
-  }
-  scheduler_.release(from);
-  const auto& request = job->request;
-  probe_.job_finished();
-  probe_.artifact_made(static_cast<double>(artifact->size()));
-  probe_.compiled(request.stage.name, total(m.phases));
-  for (const auto& [phase, seconds] : m.phases) probe_.phase_took(request.stage.name, phase, seconds);
-  if (auto* entry = book_.find(request.graph_key, request.stage_key)) entry->compile_seconds = total(m.phases);
-  waiting_result done{{artifact, m.phases, peers_.at(from).who.id, {}}, job->queue_seconds()};
-  const auto stage_key = request.stage_key;
-  forget_graph_unless_used(request.graph_key);
-  port_.write_store(stage_key, done.artifact);
-  writes_.emplace(stage_key, std::move(done));
-  start_jobs(now);
-}
-
-void coordinator_core::store_written(const std::string& stage_key, const result<void>& outcome, time_point) {
-  auto done = writes_.extract(stage_key);
-  auto job = jobs_.remove(stage_key);
-  if (done.empty() || !job) return;
-  // The store has counted its failure; those who wait are served all the same.
-  if (!outcome) log::warning("an artifact could not be stored", {{"why", to_string(outcome.failure())}});
-  const auto& artifact = done.mapped().artifact;
-  if (auto* entry = book_.find(job->request.graph_key, stage_key)) {
-    entry->state = "ready";
-    entry->error.clear();
-    entry->source = artifact.made_by;
-  }
-  for (const auto& peer : job->subscribers) {
-    probe_.stage_served("job");
-    serve(peer, job->request, artifact, artifact.made_by, done.mapped().queue_seconds);
   }
 }
 
