@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fxfarm import _core, config, disk
+from fxfarm import _core, config, disk, pace
 from fxfarm.status import GraphStatus, StageStatus
 
 log = logging.getLogger("fxfarm")
@@ -135,7 +135,8 @@ class Runtime:
             if command is None:
                 return
             if isinstance(command, _Graph):
-                self._prepare(command)
+                with pace.paced():
+                    self._prepare(command)
             else:
                 self._release(command)
 
@@ -219,7 +220,8 @@ class Runtime:
         while not client.stopped:
             task = client.next_task(TASK_WAIT_MS)
             if task is not None:
-                self._load(task)
+                with pace.paced():
+                    self._load(task)
 
     def _load(self, task: _core.LoadTask) -> None:
         from fxfarm import _torch
@@ -271,6 +273,10 @@ class Runtime:
 
     def wait(self, stage: str | None, timeout: float | None) -> bool:
         """See fxfarm.wait."""
+        with pace.hurried():
+            return self._wait(stage, timeout)
+
+    def _wait(self, stage: str | None, timeout: float | None) -> bool:
         deadline = None if timeout is None else time.monotonic() + timeout
 
         def slice_s() -> float:

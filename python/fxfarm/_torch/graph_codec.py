@@ -13,6 +13,8 @@ from typing import Any
 import msgpack
 import torch
 
+from fxfarm import pace
+
 from . import ambient, expressions, pack, values
 from .capture import Constant, GraphSnapshot, ModuleFacts, SymbolicInput, TensorFacts
 from .errors import Unserializable
@@ -60,8 +62,12 @@ class _Encoder:
     def graph(self) -> dict[str, Any]:
         assert self._snap.module is not None
         guards = {msgpack.packb(self._expr(g)): None for g in self._snap.guards}
+        inputs = []
+        for facts in self._snap.inputs:
+            pace.step()
+            inputs.append(self._input(facts))
         return {
-            "inputs": [self._input(i) for i in self._snap.inputs],
+            "inputs": inputs,
             "symbols": [self._symbol(f) for f in self._snap.symbols.values()],
             "guards": sorted(guards),
             "module": self._module(self._snap.module),
@@ -109,6 +115,7 @@ class _Encoder:
 
         placeholders = 0
         for facts in module.nodes:
+            pace.step()
             if facts.op == "placeholder":
                 placeholders += 1
                 nodes.append(["p"])

@@ -41,11 +41,14 @@ def place(directory: Path, data: bytes, name: str) -> Path:
     return path
 
 
-def load(path: Path, name: str) -> Callable[..., Any]:
-    """The function `kernel` of the shared object, loaded once per process and content."""
+def load(directory: Path, data: bytes, name: str) -> Callable[..., Any]:
+    """The function `kernel` of the shared object with content `name`, loaded once per process from a file in
+    `directory`.
+    """
     with _lock:
         if name in _loaded:
             return _loaded[name]
+    path = place(directory, data, name)
     # Without the interpreter lock; the import below then finds the library opened.
     _core.preload(str(path))
     # Kernels read the address of this accessor when they initialize (torch 2.11-2.13,

@@ -6,14 +6,15 @@ import dataclasses
 import importlib.util
 import marshal
 import pickle
+import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fxfarm import disk
+from fxfarm import disk, pace
 
 from . import kernels, platform, slim
 from .errors import CorruptArtifact, LoadError, describe
@@ -42,13 +43,12 @@ def load_artifact(data: bytes | memoryview, directory: Path) -> LoadedStage:
     manifest = artifact.manifest
     try:
         _check_platform(manifest["platform"])
-        for name in manifest["needs"]:
-            importlib.import_module(name)
+        _import_needs(manifest["needs"])
         disk.make_private(directory)
         functions = {}
         for file in artifact.files:
-            path = kernels.place(directory, file["data"], file["digest"])
-            functions[file["name"]] = kernels.load(path, file["digest"])
+            pace.step()
+            functions[file["name"]] = kernels.load(directory, file["data"], file["digest"])
         with slim.bound(functions):
             call = _restore(artifact)
         guard = _guard(manifest["guards"], manifest["guard_positions"])
@@ -57,6 +57,15 @@ def load_artifact(data: bytes | memoryview, directory: Path) -> LoadedStage:
     except Exception as error:  # an artifact that cannot be used must never reach the model's call
         raise LoadError(describe(error)) from error
     return LoadedStage(call, True, guard, manifest["mutates_inputs"], manifest["has_backward"], manifest)
+
+
+def _import_needs(names: Sequence[str]) -> None:
+    missing = [name for name in names if name not in sys.modules]
+    if not missing:
+        return
+    with pace.paced_imports():
+        for name in missing:
+            importlib.import_module(name)
 
 
 def _check_platform(made_for: dict[str, Any]) -> None:
@@ -69,14 +78,19 @@ def _check_platform(made_for: dict[str, Any]) -> None:
 
 
 def _restore(artifact: Artifact) -> Callable[[list[Any]], Any]:
+    pace.step()
     entry, codes = pickle.loads(artifact.entry), iter(artifact.codes)
+    pace.step()
     entry.compiled_fw = _Wrapper(entry.compiled_fw.result, next(codes))
     if entry.compiled_bw is not None:
         entry.compiled_bw = _BackwardWrapper(entry.compiled_bw, next(codes))
     call = _post_compile(entry)
     if not artifact.constants:
         return call
-    constants = [tensor_from(c) for c in artifact.constants]
+    constants = []
+    for constant in artifact.constants:
+        pace.step()
+        constants.append(tensor_from(constant))
 
     def with_constants(args: list[Any]) -> Any:
         args.extend(constants)
@@ -123,7 +137,10 @@ class _Wrapper:
         constants = CompiledFxGraphConstants()
         module = types.ModuleType("fxfarm_artifact")
         module.__dict__.update(constants.unwrap(result))
-        exec(_code(self._code), module.__dict__)
+        code = _code(self._code)
+        pace.step()
+        exec(code, module.__dict__)
+        pace.step()
         result.current_callable = module.__dict__["call"]
         result.recursively_apply_fns = module.__dict__.get("recursively_apply_fns")
         result.compiled_fn_runner = None
