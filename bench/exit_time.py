@@ -34,7 +34,7 @@ def model_process(way: str, state: str, end: str, model: str) -> None:
     import torch
 
     module, inputs, _ = harness.build(model)
-    compiled = torch.compile(module, backend=way)
+    compiled = harness.compiled(module, way)
     with torch.no_grad():
         compiled(*inputs)
         if way == "fxfarm":
@@ -57,7 +57,7 @@ def ending(place: harness.Place, way: str, state: str, end: str, model: str) -> 
     child = place.start(model_process, way=way, state=state, end=end, model=model)
     if not child.wait_answered(READY_S_MAX):
         raise RuntimeError("the model's process is not ready in time")
-    begin = child.answer()["monotonic"]
+    begin: float = child.answer()["monotonic"]
     if end == "Ctrl-C":
         begin = time.monotonic()
         child.process.send_signal(signal.SIGINT)

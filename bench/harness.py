@@ -240,8 +240,13 @@ def build(name: str) -> tuple[Any, tuple[Any, ...], Callable[[Any], Any]]:
             (torch.randint(0, gpt2.vocab_size, (1, 64)),),
             lambda out: out.logits,
         )
-    sizes = {"num_hidden_layers": 4, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}
-    bert = transformers.BertConfig(**(sizes if name == "bert4" else {}))
+    small = {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}
+    sizes: dict[str, dict[str, Any]] = {
+        "bert": {},
+        "bert4": {"num_hidden_layers": 4, **small},
+        "deep": {"num_hidden_layers": 48, **small},
+    }
+    bert = transformers.BertConfig(**sizes[name])
     return (
         transformers.BertModel(bert).eval(),
         (torch.randint(0, bert.vocab_size, (1, 64)),),
@@ -249,7 +254,16 @@ def build(name: str) -> tuple[Any, tuple[Any, ...], Callable[[Any], Any]]:
     )
 
 
-MODELS = ("gpt2", "bert", "bert4", "mlp")
+def compiled(module: Any, backend: str) -> Callable[..., Any]:
+    """`torch.compile` with a type that its callers can be checked with."""
+    import torch
+
+    made: Callable[..., Any] = torch.compile(module, backend=backend)
+    return made
+
+
+# "deep" is bert4 with 48 layers: a graph of more than a thousand nodes.
+MODELS = ("gpt2", "bert", "bert4", "deep", "mlp")
 
 
 # Results.
@@ -355,6 +369,9 @@ def parser(about: str | None) -> argparse.ArgumentParser:
 if __name__ == "__main__":
     # Under its own name, so that the benchmark's module and this are one.
     import harness
+
+    # A shell's background jobs ignore Ctrl-C, and so would their children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     found = getattr(importlib.import_module(sys.argv[1]), sys.argv[2])(**json.loads(sys.argv[3]))
     if not Path(sys.argv[4]).exists():

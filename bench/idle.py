@@ -30,7 +30,7 @@ def waiting_client(backend: str) -> None:
     import torch
 
     module, inputs, _ = harness.build("mlp")
-    compiled = torch.compile(module, backend=backend)
+    compiled = harness.compiled(module, backend)
     with torch.no_grad():
         compiled(*inputs)
         if backend == "fxfarm":

@@ -3,9 +3,9 @@
     python bench/interference.py [--model gpt2] [--threads 2] [--rounds 3] [--json FILE]
 
 The model is called at eager speed while the local farm compiles it, and while a stranger compiles the same
-model with Inductor under `nice -n 19`. Each process first takes its own latency without a compile; a latency
-in the compile is divided by that. The last column compares the two. Both farm and stranger start with empty
-caches, and their start counts.
+model with Inductor under `nice`, whose level the farm's engines have too. Each process first takes its own
+latency without a compile; a latency in the compile is divided by that. The last column compares the two. Both
+farm and stranger start with empty caches, and their start counts.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ def calls_of_model(way: str, model: str, threads: int, stranger: list[str]) -> d
     torch.set_num_threads(threads)
     module, inputs, _ = harness.build(model)
     with torch.no_grad():
-        torch.compile(module, backend="eager")(*inputs)
+        harness.compiled(module, "eager")(*inputs)
         quiet = iter(range(CALLS_QUIET))
         alone = latencies(lambda: module(*inputs), lambda: next(quiet, None) is None)
         if way == "farm":
             import fxfarm
 
-            compiled = torch.compile(module, backend="fxfarm")
+            compiled = harness.compiled(module, "fxfarm")
             compiled(*inputs)
             busy = latencies(lambda: compiled(*inputs), lambda: fxfarm.stats()["compiled_runs"] > 0)
         else:
@@ -74,16 +74,14 @@ def compile_alone(model: str) -> None:
 
     module, inputs, _ = harness.build(model)
     with torch.no_grad():
-        torch.compile(module, backend="inductor")(*inputs)
+        harness.compiled(module, "inductor")(*inputs)
 
 
 def measured(way: str, model: str, threads: int) -> Any:
     """One measurement in a place of its own."""
     with harness.Place() as place:
         stranger = harness.child_command(compile_alone, place, model=model)
-        return place.run(
-            calls_of_model, way=way, model=model, threads=threads, stranger=["nice", "-n", "19", *stranger]
-        )
+        return place.run(calls_of_model, way=way, model=model, threads=threads, stranger=["nice", *stranger])
 
 
 def main(argv: Sequence[str]) -> int:

@@ -29,8 +29,8 @@ def steady(model: str, blocks: int, calls: int) -> dict[str, Any]:
     module, inputs, tensor = harness.build(model)
     ways: dict[str, Callable[..., Any]] = {
         "eager": module,
-        "inductor": torch.compile(module, backend="inductor"),
-        "fxfarm": torch.compile(module, backend="fxfarm"),
+        "inductor": harness.compiled(module, "inductor"),
+        "fxfarm": harness.compiled(module, "fxfarm"),
     }
     with torch.no_grad():
         outputs = {name: tensor(way(*inputs)) for name, way in ways.items()}
