@@ -51,6 +51,7 @@ public:
   void request_to_switch(std::string_view stage, double seconds);  // from the client's request to running it
   void load_took(double seconds);                                  // in the client
   void load_failed(std::string_view code);                         // in the client; errc by name
+  void rolled_back(std::string_view stage);                        // in the client, which found it slower
   void artifact_made(double bytes);
   void jobs_now(std::string_view state, double count);     // "queued", "running"
   void workers_now(std::string_view state, double count);  // "starting", "idle", "busy", "draining", "unavailable"
