@@ -14,7 +14,9 @@ bool reached(const graph_status& graph, const std::string& stage) {
   } else {
     wanted = std::find_if(stages.begin(), stages.end(), [&](const stage_status& s) { return s.name == stage; });
   }
-  return std::any_of(wanted, stages.end(), [](const stage_status& s) { return s.state == stage_state::loaded; });
+  return std::any_of(wanted, stages.end(), [](const stage_status& s) {
+    return s.state == stage_state::loaded || s.state == stage_state::rolled_back;
+  });
 }
 
 }  // namespace

@@ -45,6 +45,7 @@ void client_state::submit(const submit_graph& m) {
   options.fallback = settings_.local_endpoint;
   options.log = settings_.log;
   options.load = settings_.load;
+  options.failed = settings_.failed;
   graph g;
   g.key = options.request.graph_key;
   auto owner = caf::actor_cast<output_owner>(self_);
@@ -65,6 +66,11 @@ void client_state::release(std::uint64_t id) {
   self_->send_exit(it->second.output, caf::exit_reason::user_shutdown);
   graphs_.erase(it);
   settings_.log->erase(id);
+}
+
+void client_state::roll_back(const roll_back_graph& m) {
+  auto it = graphs_.find(m.graph);
+  if (it != graphs_.end()) self_->send(it->second.output, m.what);
 }
 
 void client_state::release_stages(const graph& g, std::uint64_t id) {
@@ -238,6 +244,7 @@ client_actor::behavior_type client_behavior(client_state::pointer self, client_s
       [self](const link_events& m) { self->state.handle(m); },
       [self](const submit_graph& m) { self->state.submit(m); },
       [self](const release_graph& m) { self->state.release(m.graph); },
+      [self](const roll_back_graph& m) { self->state.roll_back(m); },
       [self](const to_farm& m) { self->state.forward(m); },
       [self](const fall_back& m) { self->state.fall_back_to_local(m); },
       [self](const graph_settled& m) { self->state.settle(m.graph); },

@@ -26,8 +26,9 @@ struct local_check {};
 
 using client_actor =
     caf::typed_actor<caf::reacts_to<link_events>, caf::reacts_to<submit_graph>, caf::reacts_to<release_graph>,
-                     caf::reacts_to<to_farm>, caf::reacts_to<fall_back>, caf::reacts_to<graph_settled>,
-                     caf::reacts_to<local_started>, caf::reacts_to<local_check>, caf::reacts_to<drain>>;
+                     caf::reacts_to<roll_back_graph>, caf::reacts_to<to_farm>, caf::reacts_to<fall_back>,
+                     caf::reacts_to<graph_settled>, caf::reacts_to<local_started>, caf::reacts_to<local_check>,
+                     caf::reacts_to<drain>>;
 
 // The part of net::dialer that the client needs, so that it can be tested without sockets.
 class farm_links : public net::outbound {
@@ -48,6 +49,7 @@ struct client_settings {
   std::shared_ptr<farm_links> links;
   std::shared_ptr<board> log;
   std::function<void(load_task)> load;
+  std::function<void()> failed = [] {};  // see client::start
 };
 
 class client_state {
@@ -61,6 +63,7 @@ public:
   void handle(const link_events& events);
   void submit(const submit_graph& m);
   void release(std::uint64_t id);
+  void roll_back(const roll_back_graph& m);
   void forward(const to_farm& m);
   void fall_back_to_local(const fall_back& m);
   void settle(std::uint64_t id);

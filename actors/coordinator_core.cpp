@@ -219,6 +219,8 @@ void coordinator_core::on(const net::peer_id&, const net::switched& m) {
   if (m.error.empty()) {
     probe_.request_to_switch(m.stage, m.request_to_switch_seconds);
     probe_.load_took(m.load_seconds);
+  } else if (m.error == to_string(errc::slower)) {
+    probe_.rolled_back(m.stage);
   } else {
     probe_.load_failed(m.error);
   }

@@ -111,6 +111,16 @@ struct load_result {
   std::size_t stage = 0;
   std::shared_ptr<const result<void>> outcome;
 };
+// Calls went back from this stage to the one before it.
+struct rolled_back {
+  std::size_t stage = 0;
+  error why;
+};
+// The same, for a graph of the client.
+struct roll_back_graph {
+  std::uint64_t graph = 0;
+  rolled_back what;
+};
 // An output actor's message for the farm that serves its graph.
 struct to_farm {
   std::uint64_t graph = 0;
@@ -153,6 +163,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::resubscribe)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::retry_lookup)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::farm_lost)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::load_result)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::rolled_back)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::roll_back_graph)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::to_farm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::fall_back)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::graph_settled)

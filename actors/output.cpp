@@ -144,11 +144,16 @@ void output_state::on(const net::stage_failed& m) {
   }
   for (auto stage : stages) {
     plan_.mark_failed(stage);
-    status_.stages[stage].state = stage_state::failed;
-    status_.stages[stage].error = to_string(error{code, m.reason});
-    options_.log->count("stages_failed");
+    fail(stage, {code, m.reason});
   }
   publish();
+  options_.failed();
+}
+
+void output_state::fail(std::size_t stage, const error& why) {
+  status_.stages[stage].state = stage_state::failed;
+  status_.stages[stage].error = to_string(why);
+  options_.log->count("stages_failed");
 }
 
 void output_state::lose_farm(const error& why) {
@@ -197,19 +202,36 @@ void output_state::finish_load(const load_result& m) {
     send(std::move(report));
     if (!useless.stage_keys.empty()) send(std::move(useless));
   } else {
-    const bool again = outcome.failure().code == errc::corrupt && load_attempts_[m.stage] < limits::load_attempts_max;
     report.error = to_string(outcome.failure().code);
-    plan_.mark_load_failed(m.stage, again);
-    s.state = again ? stage_state::waiting : stage_state::failed;
-    s.error = to_string(outcome.failure());
-    options_.log->count(again ? "artifacts_refused" : "stages_failed");
     send(std::move(report));
-    if (again) {
-      refused_.push_back(s.stage_key);
-      subscribe();
-    }
+    fail_load(m.stage, outcome.failure());
   }
   load_next();
+  publish();
+  if (s.state == stage_state::failed) options_.failed();
+}
+
+void output_state::fail_load(std::size_t stage, const error& why) {
+  const bool again = why.code == errc::corrupt && load_attempts_[stage] < limits::load_attempts_max;
+  plan_.mark_load_failed(stage, again);
+  if (!again) return fail(stage, why);
+  auto& s = status_.stages[stage];
+  s.state = stage_state::waiting;
+  s.error = to_string(why);
+  options_.log->count("artifacts_refused");
+  refused_.push_back(s.stage_key);
+  subscribe();
+}
+
+void output_state::roll_back(const rolled_back& m) {
+  if (m.stage >= plan_.size() || !plan_.mark_rolled_back(m.stage)) return;
+  auto& s = status_.stages[m.stage];
+  s.state = stage_state::rolled_back;
+  s.error = to_string(m.why);
+  status_.stage = plan_.current() ? status_.stages[*plan_.current()].name : "eager";
+  options_.log->count("stages_rolled_back");
+  send(net::switched{options_.request.graph_key, s.stage_key, s.name, seconds(), s.seconds_load,
+                     std::string(to_string(m.why.code))});
   publish();
 }
 
@@ -248,6 +270,7 @@ output_actor::behavior_type output_behavior(output_state::pointer self, output_o
       [self](const retry_lookup&) { self->state.retry(); },
       [self](const farm_lost& m) { self->state.lose_farm(m.why); },
       [self](const load_result& m) { self->state.finish_load(m); },
+      [self](const rolled_back& m) { self->state.roll_back(m); },
       [self](const tick&) { self->state.ask_again(); },
   };
 }

@@ -13,9 +13,9 @@
 
 namespace fxfarm::actors {
 
-using output_actor =
-    caf::typed_actor<caf::reacts_to<farm_message>, caf::reacts_to<resubscribe>, caf::reacts_to<retry_lookup>,
-                     caf::reacts_to<farm_lost>, caf::reacts_to<load_result>, caf::reacts_to<tick>>;
+using output_actor = caf::typed_actor<caf::reacts_to<farm_message>, caf::reacts_to<resubscribe>,
+                                      caf::reacts_to<retry_lookup>, caf::reacts_to<farm_lost>,
+                                      caf::reacts_to<load_result>, caf::reacts_to<rolled_back>, caf::reacts_to<tick>>;
 // Whoever links output actors to farms, in practice the client actor.
 using output_owner =
     caf::typed_actor<caf::reacts_to<to_farm>, caf::reacts_to<fall_back>, caf::reacts_to<graph_settled>>;
@@ -28,6 +28,7 @@ struct output_options {
   std::string fallback;  // the farm that is asked when another cannot serve the graph; empty: none
   std::shared_ptr<board> log;
   std::function<void(load_task)> load;
+  std::function<void()> failed = [] {};  // see client::start
   std::function<std::chrono::steady_clock::time_point()> now = [] { return std::chrono::steady_clock::now(); };
 };
 
@@ -43,6 +44,7 @@ public:
   void subscribe();
   void lose_farm(const error& why);
   void finish_load(const load_result& m);
+  void roll_back(const rolled_back& m);
   void ask_again();
   void retry();
 
@@ -53,6 +55,8 @@ private:
   void on(const net::stage_failed& m);
   // Stages with equal options share a key.
   std::vector<std::size_t> stages_of(const std::string& stage_key) const;
+  void fail(std::size_t stage, const error& why);
+  void fail_load(std::size_t stage, const error& why);
   double seconds() const;  // since the graph was submitted
   void load_next();
   void send(net::message what, blob attachment = nullptr);

@@ -94,7 +94,8 @@ struct client::impl {
 
 client::client(std::unique_ptr<impl> i) : impl_(std::move(i)) {}
 
-result<std::unique_ptr<client>> client::start(client_options options, std::function<void(load_task)> load) {
+result<std::unique_ptr<client>> client::start(client_options options, std::function<void(load_task)> load,
+                                              std::function<void()> failed) {
   if (auto usable = check(options); !usable) return usable.failure();
   auto i = std::make_unique<impl>(std::move(options));
   net::dialer_options dialing;
@@ -116,6 +117,7 @@ result<std::unique_ptr<client>> client::start(client_options options, std::funct
   settings.links = i->links;
   settings.log = i->log;
   settings.load = std::move(load);
+  settings.failed = std::move(failed);
   i->self = i->system.spawn(actors::client_behavior, std::move(settings));
   i->inbox->bind(i->self);
   return std::unique_ptr<client>(new client(std::move(i)));
@@ -149,6 +151,10 @@ result<std::uint64_t> client::submit(graph_request request) {
 
 void client::release(std::uint64_t graph) {
   caf::anon_send(impl_->self, actors::release_graph{graph});
+}
+
+void client::roll_back(std::uint64_t graph, std::size_t stage, error why) {
+  caf::anon_send(impl_->self, actors::roll_back_graph{graph, {stage, std::move(why)}});
 }
 
 client::wait_result client::wait(const std::string& stage, std::chrono::milliseconds timeout) {

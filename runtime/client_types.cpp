@@ -18,6 +18,8 @@ std::string_view to_string(stage_state s) {
       return "failed";
     case stage_state::superseded:
       return "superseded";
+    case stage_state::rolled_back:
+      return "rolled_back";
   }
   return "unknown";
 }

@@ -35,7 +35,7 @@ struct load_task {
   std::function<void(result<void>)> done;
 };
 
-enum class stage_state { waiting, queued, running, fetched, loaded, failed, superseded };
+enum class stage_state { waiting, queued, running, fetched, loaded, failed, superseded, rolled_back };
 std::string_view to_string(stage_state s);
 
 struct stage_status {
@@ -43,7 +43,7 @@ struct stage_status {
   std::string stage_key;
   stage_state state = stage_state::waiting;
   std::string source;            // "memory", "disk", or the worker that compiled it; empty until known
-  std::string error;             // "code: reason" when failed
+  std::string error;             // "code: reason" when failed or rolled back
   double seconds_to_ready = 0;   // from submit to the artifact's arrival
   double seconds_to_switch = 0;  // from submit to loaded
   double seconds_load = 0;
@@ -55,7 +55,7 @@ struct graph_status {
   std::uint64_t id = 0;
   std::string graph_key;
   std::string name;
-  std::string stage = "eager";  // the best that is loaded
+  std::string stage = "eager";  // what calls run: the best that is loaded
   std::string farm;             // endpoint that serves it
   bool settled = false;         // nothing more will change
   std::vector<stage_status> stages;

@@ -34,6 +34,7 @@ constexpr std::array names{
     code_name{errc::quarantined, "quarantined"},
     code_name{errc::unserializable, "unserializable"},
     code_name{errc::load_failed, "load_failed"},
+    code_name{errc::slower, "slower"},
     code_name{errc::shutdown, "shutdown"},
     code_name{errc::internal, "internal"},
 };

@@ -33,6 +33,7 @@ enum class errc : std::uint8_t {
   quarantined,     // a graph has killed too many engines
   unserializable,  // a graph cannot be sent to the farm
   load_failed,     // an artifact could not be loaded in the client
+  slower,          // a stage was slower than the one that it replaced
   shutdown,        // the other side is going away
   internal,        // an invariant of our own is broken
 };

@@ -16,8 +16,8 @@ struct spawned_process {
   file_handle log;     // its standard error; we read, non-blocking
 };
 
-// Starts the program in a session, and so in a process group, of its own; returns when it has been executed. The child is killed when the
-// calling thread ends. Errors: `engine_start`, `bad_input`.
+// Starts the program in a session, and so in a process group, of its own; returns when it has been executed. The child
+// is killed when the calling thread ends. Errors: `engine_start`, `bad_input`.
 result<spawned_process> spawn(const engine_options& options);
 
 // Resident bytes of all processes of a group; what ends meanwhile is left out.

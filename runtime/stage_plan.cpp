@@ -50,9 +50,19 @@ void stage_plan::mark_load_failed(std::size_t stage, bool again) {
   states_[stage] = again ? state::waiting : state::failed;
 }
 
+bool stage_plan::mark_rolled_back(std::size_t stage) {
+  if (current_ != stage) return false;
+  states_[stage] = state::rolled_back;
+  current_.reset();
+  for (std::size_t worse = stage; worse-- > 0 && !current_;) {
+    if (states_[worse] == state::loaded) current_ = worse;
+  }
+  return true;
+}
+
 bool stage_plan::settled() const {
-  return std::all_of(states_.begin(), states_.end(),
-                     [](state s) { return s == state::loaded || s == state::failed || s == state::superseded; });
+  return std::none_of(states_.begin(), states_.end(),
+                      [](state s) { return s == state::waiting || s == state::ready || s == state::loading; });
 }
 
 }  // namespace fxfarm

@@ -1,6 +1,6 @@
 #pragma once
-// Which stage of one graph to load next: the best that is ready wins, never a step back, worse ones still pending are
-// released. A plain class; the output actor drives it.
+// Which stage of one graph to load next: the best that is ready wins, worse ones still pending are released. The one
+// step back is from a stage that turned out slower. A plain class; the output actor drives it.
 
 #include <cstddef>
 #include <optional>
@@ -10,7 +10,7 @@ namespace fxfarm {
 
 class stage_plan {
 public:
-  enum class state { waiting, ready, loading, loaded, failed, superseded };
+  enum class state { waiting, ready, loading, loaded, failed, superseded, rolled_back };
 
   // `count` stages, worst to best.
   explicit stage_plan(std::size_t count) : states_(count, state::waiting) {}
@@ -32,7 +32,10 @@ public:
   // The load failed; `again` sends the stage back to waiting for another artifact.
   void mark_load_failed(std::size_t stage, bool again);
 
-  // The best stage loaded so far; none: eager.
+  // Calls went back from `stage` to what they ran before. False when it is not the current one.
+  bool mark_rolled_back(std::size_t stage);
+
+  // The best stage loaded so far and not rolled back; none: eager.
   std::optional<std::size_t> current() const { return current_; }
   // Whether nothing will change any more.
   bool settled() const;

@@ -1,6 +1,7 @@
 #pragma once
 // Stages that wait to be loaded: filled on the client's actor threads, emptied by one loader thread of Python's. It
-// holds at most one task per stage of each graph, since the client offers a stage once and waits for its answer.
+// holds at most one task per stage of each graph, since the client offers a stage once and waits for its answer. The
+// same thread is woken when a stage has failed.
 
 #include "client/client.hpp"
 
@@ -8,7 +9,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
-#include <optional>
+#include <utility>
 
 namespace fxfarm::python {
 
@@ -41,11 +42,20 @@ public:
     ready_.notify_one();
   }
 
-  // Null when nothing came in time, or when the queue is closed.
+  // Any thread. One pop returns at once, without a task.
+  void wake() {
+    {
+      std::lock_guard lock(mutex_);
+      woken_ = true;
+    }
+    ready_.notify_one();
+  }
+
+  // Null when nothing came in time, on a wake, or when the queue is closed.
   std::shared_ptr<pending_load> pop(std::chrono::milliseconds timeout) {
     std::unique_lock lock(mutex_);
-    ready_.wait_for(lock, timeout, [this] { return closed_ || !tasks_.empty(); });
-    if (closed_ || tasks_.empty()) return nullptr;
+    ready_.wait_for(lock, timeout, [this] { return closed_ || woken_ || !tasks_.empty(); });
+    if (std::exchange(woken_, false) || closed_ || tasks_.empty()) return nullptr;
     auto first = std::move(tasks_.front());
     tasks_.pop_front();
     return first;
@@ -65,6 +75,7 @@ private:
   std::mutex mutex_;
   std::condition_variable ready_;
   std::deque<std::shared_ptr<pending_load>> tasks_;
+  bool woken_ = false;
   bool closed_ = false;
 };
 

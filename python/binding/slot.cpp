@@ -1,5 +1,6 @@
 #include "python/binding/slot.hpp"
 
+#include "python/binding/call_times.hpp"
 #include "runtime/limits.hpp"
 
 #include <array>
@@ -7,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <utility>
 
 #include <structmember.h>
 
@@ -27,9 +29,19 @@ struct stage_entry {
   PyObject* guard = nullptr;  // null: always fits
   bool boxed = false;
   std::atomic<std::uint64_t> runs{0};
+  call_times times;
 
-  // Writers hold the interpreter lock, so that an increment needs no locked instruction.
-  void count() { runs.store(runs.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
+  // The number of this run, from 0. Writers hold the interpreter lock, so that an increment needs no locked
+  // instruction.
+  std::uint64_t count() {
+    const auto number = runs.load(std::memory_order_relaxed);
+    runs.store(number + 1, std::memory_order_relaxed);
+    return number;
+  }
+  void clear() {
+    Py_CLEAR(guard);
+    Py_CLEAR(target);
+  }
 };
 
 // Ownership across threads: a call takes its own reference to the target before anything can release the interpreter
@@ -40,6 +52,9 @@ struct slot_object {
   PyObject* weak_references;
   PyObject* name;
   std::atomic<stage_entry*> current;
+  stage_entry* best;    // ever published
+  stage_entry* before;  // what `current` has replaced, while it may be rolled back; null: it may not
+  PyObject* measured;   // called once it can be compared with `before`; null: has been called
   std::atomic<std::uint64_t> guard_misses;
   bool sealed;
   std::array<stage_entry, stages_max> stages;
@@ -68,10 +83,29 @@ PyObject* invoke(PyObject* target, bool boxed, PyObject* const* args, std::size_
   return PyObject_CallOneArg(target, list.get());
 }
 
-PyObject* run_stage(stage_entry& stage, PyObject* const* args, std::size_t flagged_count, PyObject* keywords) {
-  stage.count();
-  owned target{Py_NewRef(stage.target)};
-  return invoke(target.get(), stage.boxed, args, flagged_count, keywords);
+// Once for each stage that may be rolled back.
+void tell_measured(slot_object* self, const stage_entry& stage) {
+  if (&stage != self->current.load(std::memory_order_relaxed)) return;
+  owned measured{std::exchange(self->measured, nullptr)};
+  if (!measured) return;
+  owned answer{PyObject_CallNoArgs(measured.get())};
+  if (!answer) PyErr_WriteUnraisable(measured.get());
+}
+
+PyObject* run_timed(slot_object* self, stage_entry& stage, PyObject* target, PyObject* const* args,
+                    std::size_t flagged_count, PyObject* keywords) {
+  const auto begin = std::chrono::steady_clock::now();
+  owned result{invoke(target, stage.boxed, args, flagged_count, keywords)};
+  if (!result) return nullptr;
+  stage.times.add(std::chrono::steady_clock::now() - begin);
+  if (stage.times.count() == call_times::enough) tell_measured(self, stage);
+  return result.release();
+}
+
+PyObject* run_stage(slot_object* self, stage_entry& stage, PyObject* target, PyObject* const* args,
+                    std::size_t flagged_count, PyObject* keywords) {
+  if (call_times::due(stage.count())) return run_timed(self, stage, target, args, flagged_count, keywords);
+  return invoke(target, stage.boxed, args, flagged_count, keywords);
 }
 
 enum class guard_answer { fits, misses, raised };
@@ -96,28 +130,32 @@ PyObject* run_guarded(slot_object* self, stage_entry& stage, PyObject* const* ar
     case guard_answer::raised:
       return nullptr;
     case guard_answer::fits:
-      stage.count();
-      return invoke(target.get(), stage.boxed, args, flagged_count, keywords);
+      return run_stage(self, stage, target.get(), args, flagged_count, keywords);
     case guard_answer::misses:
       break;
   }
   self->guard_misses.fetch_add(1, std::memory_order_relaxed);
-  // Eager is gone only when the slot was sealed under a stage that fits all arguments.
-  stage_entry& eager = self->stages[0];
-  return run_stage(eager.target != nullptr ? eager : *self->current.load(), args, flagged_count, keywords);
+  // Eager is gone only when the slot was sealed under a stage that fits all arguments. Not timed: these calls are
+  // unlike those that the stages are compared by.
+  stage_entry& instead = self->stages[0].target != nullptr ? self->stages[0] : *self->current.load();
+  instead.count();
+  owned other{Py_NewRef(instead.target)};
+  return invoke(other.get(), instead.boxed, args, flagged_count, keywords);
 }
 
 PyObject* slot_vectorcall(PyObject* callable, PyObject* const* args, std::size_t flagged_count, PyObject* keywords) {
   slot_object* self = as_slot(callable);
   stage_entry* stage = self->current.load(std::memory_order_acquire);
   if (stage->guard != nullptr) return run_guarded(self, *stage, args, flagged_count, keywords);
-  return run_stage(*stage, args, flagged_count, keywords);
+  owned target{Py_NewRef(stage->target)};
+  return run_stage(self, *stage, target.get(), args, flagged_count, keywords);
 }
 
 int slot_traverse(PyObject* o, visitproc visit, void* arg) {
   slot_object* self = as_slot(o);
   Py_VISIT(Py_TYPE(o));
   Py_VISIT(self->dict);
+  Py_VISIT(self->measured);
   for (stage_entry& stage : self->stages) {
     Py_VISIT(stage.target);
     Py_VISIT(stage.guard);
@@ -130,6 +168,8 @@ int slot_traverse(PyObject* o, visitproc visit, void* arg) {
 int slot_clear(PyObject* o) {
   slot_object* self = as_slot(o);
   Py_CLEAR(self->dict);
+  Py_CLEAR(self->measured);
+  self->before = nullptr;
   self->current.store(&self->stages[0], std::memory_order_release);
   Py_XSETREF(self->stages[0].target, Py_NewRef(Py_None));
   for (stage_entry& stage : self->stages) {
@@ -161,10 +201,8 @@ PyObject* slot_new(PyTypeObject* type, PyObject* args, PyObject* keywords) {
   PyObject* name = nullptr;
   if (PyArg_ParseTupleAndKeywords(args, keywords, "O|U:Slot", const_cast<char**>(names), &eager, &name) == 0)
     return nullptr;
-  if (PyCallable_Check(eager) == 0) {
-    PyErr_Format(PyExc_TypeError, "eager must be callable, not %.200s", Py_TYPE(eager)->tp_name);
-    return nullptr;
-  }
+  if (PyCallable_Check(eager) == 0)
+    return PyErr_Format(PyExc_TypeError, "eager must be callable, not %.200s", Py_TYPE(eager)->tp_name);
   PyObject* held_name = name != nullptr ? Py_NewRef(name) : PyUnicode_FromString("fxfarm_slot");
   if (held_name == nullptr) return nullptr;
   PyObject* o = type->tp_alloc(type, 0);
@@ -178,44 +216,82 @@ PyObject* slot_new(PyTypeObject* type, PyObject* args, PyObject* keywords) {
   std::construct_at(&self->stages);
   self->stages[0].target = Py_NewRef(eager);
   std::construct_at(&self->current, &self->stages[0]);
+  self->best = &self->stages[0];
   std::construct_at(&self->guard_misses, 0);
   return o;
 }
 
+// Nobody goes back to this stage any longer. Eager stays for the arguments that a guard refuses, and for stages to
+// come.
+void drop(slot_object* self, stage_entry& stage) {
+  const bool wanted =
+      &stage == &self->stages[0] && (!self->sealed || self->current.load(std::memory_order_relaxed)->guard != nullptr);
+  if (!wanted) stage.clear();
+}
+
 PyObject* slot_publish(PyObject* o, PyObject* args, PyObject* keywords) {
-  static const char* names[] = {"index", "target", "boxed", "guard", nullptr};
+  static const char* names[] = {"index", "target", "boxed", "guard", "measured", nullptr};
   slot_object* self = as_slot(o);
   Py_ssize_t index = 0;
   PyObject* target = nullptr;
   int boxed = 0;
   PyObject* guard = Py_None;
-  if (PyArg_ParseTupleAndKeywords(args, keywords, "nO|pO:publish", const_cast<char**>(names), &index, &target, &boxed,
-                                  &guard) == 0)
+  PyObject* measured = Py_None;
+  if (PyArg_ParseTupleAndKeywords(args, keywords, "nO|pOO:publish", const_cast<char**>(names), &index, &target, &boxed,
+                                  &guard, &measured) == 0)
     return nullptr;
   if (index < 1 || static_cast<std::size_t>(index) >= stages_max)
     return PyErr_Format(PyExc_ValueError, "index must be from 1 to %zu, not %zd", stages_max - 1, index);
-  if (PyCallable_Check(target) == 0 || (guard != Py_None && PyCallable_Check(guard) == 0))
-    return PyErr_Format(PyExc_TypeError, "target must be callable, and guard callable or None");
+  if (PyCallable_Check(target) == 0 || (guard != Py_None && PyCallable_Check(guard) == 0) ||
+      (measured != Py_None && PyCallable_Check(measured) == 0))
+    return PyErr_Format(PyExc_TypeError, "target must be callable, guard and measured callable or None");
 
-  stage_entry* before = self->current.load(std::memory_order_relaxed);
-  if (self->sealed || static_cast<std::size_t>(index) <= self->index_of(before)) Py_RETURN_FALSE;
+  if (self->sealed || static_cast<std::size_t>(index) <= self->index_of(self->best)) Py_RETURN_FALSE;
   stage_entry& stage = self->stages[static_cast<std::size_t>(index)];
   stage.target = Py_NewRef(target);
   stage.guard = guard == Py_None ? nullptr : Py_NewRef(guard);
   stage.boxed = boxed != 0;
-  self->current.store(&stage, std::memory_order_release);
-  if (before != &self->stages[0]) {
-    Py_CLEAR(before->guard);
-    Py_CLEAR(before->target);
-  }
+  stage_entry* replaced = self->current.exchange(&stage, std::memory_order_acq_rel);
+  const bool may_go_back = measured != Py_None;
+  stage_entry* older = std::exchange(self->before, may_go_back ? replaced : nullptr);
+  self->best = &stage;
+  Py_XSETREF(self->measured, may_go_back ? Py_NewRef(measured) : nullptr);
+  if (older != nullptr) drop(self, *older);
+  if (!may_go_back) drop(self, *replaced);
+  Py_RETURN_TRUE;
+}
+
+// Takes what the slot could go back to from the stage with that index; null, with or without an exception set, when
+// it cannot.
+stage_entry* take_before(slot_object* self, PyObject* index) {
+  const Py_ssize_t i = PyLong_AsSsize_t(index);
+  if (i < 0 || static_cast<std::size_t>(i) != self->index_of(self->current.load(std::memory_order_relaxed)))
+    return nullptr;
+  Py_CLEAR(self->measured);
+  return std::exchange(self->before, nullptr);
+}
+
+PyObject* slot_keep(PyObject* o, PyObject* index) {
+  slot_object* self = as_slot(o);
+  if (stage_entry* before = take_before(self, index)) drop(self, *before);
+  if (PyErr_Occurred() != nullptr) return nullptr;
+  Py_RETURN_NONE;
+}
+
+PyObject* slot_roll_back(PyObject* o, PyObject* index) {
+  slot_object* self = as_slot(o);
+  stage_entry* before = take_before(self, index);
+  if (PyErr_Occurred() != nullptr) return nullptr;
+  if (before == nullptr) Py_RETURN_FALSE;
+  drop(self, *self->current.exchange(before, std::memory_order_acq_rel));
   Py_RETURN_TRUE;
 }
 
 PyObject* slot_seal(PyObject* o, PyObject*) {
   slot_object* self = as_slot(o);
   self->sealed = true;
-  stage_entry* current = self->current.load(std::memory_order_relaxed);
-  if (current != &self->stages[0] && current->guard == nullptr) Py_CLEAR(self->stages[0].target);
+  stage_entry& eager = self->stages[0];
+  if (self->current.load(std::memory_order_relaxed) != &eager && self->before != &eager) drop(self, eager);
   Py_RETURN_NONE;
 }
 
@@ -239,13 +315,29 @@ PyObject* slot_stage(PyObject* o, void*) {
 // Counts up to the highest stage that was ever published.
 PyObject* slot_runs(PyObject* o, void*) {
   slot_object* self = as_slot(o);
-  std::size_t count = self->index_of(self->current.load(std::memory_order_relaxed)) + 1;
+  std::size_t count = self->index_of(self->best) + 1;
   owned list{PyList_New(static_cast<Py_ssize_t>(count))};
   if (!list) return nullptr;
   for (std::size_t i = 0; i < count; ++i) {
     PyObject* runs = PyLong_FromUnsignedLongLong(self->stages[i].runs.load(std::memory_order_relaxed));
     if (runs == nullptr) return nullptr;
     PyList_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i), runs);
+  }
+  return list.release();
+}
+
+PyObject* slot_call_seconds(PyObject* o, PyObject* index) {
+  const Py_ssize_t i = PyLong_AsSsize_t(index);
+  if (i == -1 && PyErr_Occurred() != nullptr) return nullptr;
+  if (i < 0 || static_cast<std::size_t>(i) >= stages_max)
+    return PyErr_Format(PyExc_ValueError, "index must be from 0 to %zu, not %zd", stages_max - 1, i);
+  const call_times& times = as_slot(o)->stages[static_cast<std::size_t>(i)].times;
+  owned list{PyList_New(times.end() - times.begin())};
+  if (!list) return nullptr;
+  for (const float* took = times.begin(); took != times.end(); ++took) {
+    PyObject* seconds = PyFloat_FromDouble(static_cast<double>(*took));
+    if (seconds == nullptr) return nullptr;
+    PyList_SET_ITEM(list.get(), took - times.begin(), seconds);
   }
   return list.release();
 }
@@ -276,9 +368,15 @@ PyCFunction as_method(F f) {
 
 PyMethodDef slot_methods[] = {
     {"publish", as_method(slot_publish), METH_VARARGS | METH_KEYWORDS,
-     "publish(index, target, boxed=False, guard=None) -> bool\n\nMakes `target` what calls run from now on. False, "
-     "without "
-     "effect, when the slot is already at that stage or a better one, or sealed."},
+     "publish(index, target, boxed=False, guard=None, measured=None) -> bool\n\nMakes `target` what calls run from now "
+     "on. False, without effect, when the slot has had that stage or a better one, or is sealed. `measured`: what it "
+     "replaces stays for roll_back(), and this is called, in the caller's thread, when enough calls have been timed."},
+    {"keep", slot_keep, METH_O, "keep(index)\n\nFrees the stage that roll_back(index) would go back to."},
+    {"roll_back", slot_roll_back, METH_O,
+     "roll_back(index) -> bool\n\nMakes calls run the stage that the one with this index has replaced, and frees it. "
+     "False, without effect, when it is not the current one or nothing was kept."},
+    {"call_seconds", slot_call_seconds, METH_O,
+     "call_seconds(index) -> list[float]\n\nHow long the latest timed calls of a stage took, in no order."},
     {"seal", slot_seal, METH_NOARGS,
      "seal()\n\nNo better stage will come. Frees eager's callable unless a guard may still need it."},
     {"__deepcopy__", slot_deepcopy, METH_O, nullptr},

@@ -41,13 +41,24 @@ class Slot:
         target: Callable[..., Any],
         boxed: bool = False,
         guard: Callable[..., Any] | None = None,
+        measured: Callable[[], object] | None = None,
     ) -> bool:
         """Makes `target` what calls run from now on.
 
         `boxed`: it takes one list of the arguments, which it may empty. `guard`: called with the arguments of
-        each call; when it is false or raises, that call runs eager. False, without effect, when the slot is
-        at that stage or a better one already, or sealed. Raises ValueError for an index outside the bounds.
+        each call; when it is false or raises, that call runs eager. `measured`: the stage that is replaced is
+        kept for `roll_back`, and this is called, once and in the thread of a call, when enough calls of
+        `target` have been timed. False, without effect, when the slot has had that stage or a better one, or
+        is sealed. Raises ValueError for an index outside the bounds.
         """
+    def keep(self, index: int) -> None:
+        """Frees the stage that `roll_back(index)` would go back to."""
+    def roll_back(self, index: int) -> bool:
+        """Makes calls run what the stage with this index has replaced, and frees that stage. False, without
+        effect, when it is not the one that calls run, or nothing was kept."""
+    def call_seconds(self, index: int) -> list[float]:
+        """How long the latest timed calls of a stage took, at most 64 and in no order. The first calls are
+        left out, and later one in 16 is timed."""
     def seal(self) -> None:
         """No better stage will come: frees eager's callable unless a guard may still need it."""
     @property
@@ -93,9 +104,11 @@ class Client:
         self, graph_key: str, name: str, graph: bytes, stages: Sequence[_StageSpec], target: dict[str, Any]
     ) -> int: ...
     def release(self, graph: int) -> None: ...
+    def roll_back(self, graph: int, stage: int, why: str) -> None:
+        """Says that calls left a loaded stage (index into the graph's stages) again, since it is slower."""
     def wait_slice(self, stage: str, timeout_ms: int) -> Literal["reached", "failed", "timed_out"]: ...
     def next_task(self, timeout_ms: int) -> LoadTask | None:
-        """None when nothing came in time or the client was stopped."""
+        """None when nothing came in time, a stage has failed for good, or the client was stopped."""
     def graphs(self) -> list[_GraphStatus]: ...
     def stats(self) -> dict[str, int]: ...
     def reset_stats(self) -> None: ...

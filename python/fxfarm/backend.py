@@ -52,7 +52,7 @@ def _handed_over(
     wanted = options.pop("stages", None)
     if wanted is None and mode is None:
         wanted = farm.options.stages or None
-    plan = stages.resolve(wanted, mode, options)
+    plan = stages.resolve(wanted, mode, options, farm.options.stage_options)
     if not plan:
         # Eager alone was asked for.
         return eager

@@ -4,15 +4,19 @@ default."""
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from fxfarm import stages
+
 LOG_LEVELS = ("debug", "info", "warning", "error", "off")
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_BUILT_IN = (stages.EAGER, *stages.NAMED)
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 
@@ -66,6 +70,32 @@ def _level(value: object) -> str:
     return value.lower()
 
 
+def _stage_options(value: object) -> Mapping[str, Mapping[str, Any]]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, Mapping) or not all(
+        isinstance(name, str) and name not in _BUILT_IN and isinstance(options, Mapping)
+        for name, options in value.items()
+    ):
+        raise _NotAllowedError(
+            f"a mapping (a JSON object in a text) from a name that is none of {', '.join(_BUILT_IN)} to "
+            "a mapping of Inductor settings"
+        )
+    return {name: dict(_dotted(options)) for name, options in value.items()}
+
+
+def _dotted(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by their dotted names; TOML makes tables of dotted keys."""
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
 def _path(value: object) -> Path:
     if isinstance(value, Path):
         return value
@@ -103,6 +133,14 @@ class Config:
     local: bool = _option(_flag, "whether a farm may be started on this host", default=True)
     stages: tuple[str, ...] = _option(
         _texts, "stages wanted, worst to best; none: the built-in plan", default=()
+    )
+    stage_options: Mapping[str, Mapping[str, Any]] = _option(
+        _stage_options, "stages of one's own: name to Inductor settings", factory=dict
+    )
+    roll_back: bool = _option(
+        _flag,
+        "whether a stage that is slower than the one before on the caller's calls is left again",
+        default=True,
     )
     log: str = _option(_level, "lowest level that is logged", default="warning")
     space: str = _option(_filled_text, "namespace of this client's graphs", default="default")

@@ -10,21 +10,19 @@ from __future__ import annotations
 import atexit
 import collections
 import dataclasses
-import hashlib
+import functools
 import itertools
 import logging
 import os
 import queue
-import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from fxfarm import _core, config, disk, pace
-from fxfarm.status import GraphStatus, StageStatus
+from fxfarm import _core, config, disk, local_farm, pace, status, trial
+from fxfarm.status import GraphStatus
 
 log = logging.getLogger("fxfarm")
 
@@ -32,8 +30,6 @@ WAIT_SLICE_MS = 100
 """Longest time in which Ctrl-C is not noticed."""
 TASK_WAIT_MS = 3_600_000
 """A wait that has to end some time; a task or a stop ends it at once."""
-FAILURE_CHECK_S = 1.0
-"""How often stages that fail in the farm are looked for, while any is unsettled."""
 TIDY_S = 60.0
 """How often the artifacts on disk are looked through, while new ones come."""
 REFUSED_KEPT = 1000
@@ -56,6 +52,8 @@ class _Graph:
     client_id: int | None = None
     key: str = ""
     error: str = ""
+    judged: bool = False
+    """Whether a stage is compared with the one that it replaces."""
     reported: set[str] = dataclasses.field(default_factory=set)
 
 
@@ -68,7 +66,8 @@ class Runtime:
 
     def __init__(self, options: config.Config) -> None:
         self.options = options
-        self._commands: queue.SimpleQueue[_Graph | int | None] = queue.SimpleQueue()
+        # For the prepare thread; None ends it.
+        self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._serials = itertools.count()
         # Guards the tables and `_unprepared`.
         self._changed = threading.Condition()
@@ -104,9 +103,9 @@ class Runtime:
         inputs."""
         serial = next(self._serials)
         graph = _Graph(f"graph-{serial}", stages, snapshot=snapshot, publish_when_safe=publish_when_safe)
-        commands = self._commands
+        commands, release = self._commands, functools.partial(self._release, serial)
         # May run in any thread at any allocation, so it only puts; SimpleQueue allows that.
-        graph.slot = weakref.ref(slot, lambda _: commands.put(serial))
+        graph.slot = weakref.ref(slot, lambda _: commands.put(release))
         with self._changed:
             self._graphs[serial] = graph
             self._unprepared += 1
@@ -115,7 +114,7 @@ class Runtime:
                     target=self._prepare_loop, name="fxfarm-prepare", daemon=True
                 )
                 self._prepare_thread.start()
-        commands.put(graph)
+        commands.put(functools.partial(self._prepare, graph))
 
     def add_failed(self, reason: str) -> None:
         """Records a graph that stays eager and has no slot."""
@@ -127,34 +126,15 @@ class Runtime:
 
     def _prepare_loop(self) -> None:
         while True:
-            try:
-                command = self._commands.get(timeout=FAILURE_CHECK_S if self._any_unsettled() else None)
-            except queue.Empty:
-                self._report_failures()
-                continue
+            command = self._commands.get()
             if command is None:
                 return
-            if isinstance(command, _Graph):
-                with pace.paced():
-                    self._prepare(command)
-            else:
-                self._release(command)
+            command()
 
     def _prepare(self, graph: _Graph) -> None:
-        from fxfarm import _torch
-
         try:
-            if graph.slot is not None and graph.slot() is not None:
-                serialized = _torch.serialize(graph.snapshot)
-                graph.key, graph.name = serialized.key, serialized.name or graph.name
-                target = dict(_torch.client_platform(serialized.device))
-                client = self._connected()
-                with self._submitting:
-                    graph.client_id = client.submit(
-                        graph.key, graph.name, serialized.payload, graph.stages, target
-                    )
-                    self._by_client[graph.client_id] = graph
-                self._bg_started += len(graph.stages)
+            with pace.paced():
+                self._submit(graph)
         except Exception as e:
             self._fail(graph, _describe(e))
         finally:
@@ -162,6 +142,38 @@ class Runtime:
             with self._changed:
                 self._unprepared -= 1
                 self._changed.notify_all()
+
+    def _submit(self, graph: _Graph) -> None:
+        from fxfarm import _torch
+
+        if graph.slot is None or graph.slot() is None:
+            return
+        serialized = _torch.serialize(graph.snapshot)
+        graph.key, graph.name = serialized.key, serialized.name or graph.name
+        # Only where a call's end is the end of its work and no backward belongs to it.
+        graph.judged = (
+            self.options.roll_back and serialized.device == "cpu" and graph.publish_when_safe is None
+        )
+        target = dict(_torch.client_platform(serialized.device))
+        client = self._connected()
+        with self._submitting:
+            graph.client_id = client.submit(graph.key, graph.name, serialized.payload, graph.stages, target)
+            self._by_client[graph.client_id] = graph
+        self._bg_started += len(graph.stages)
+
+    def _judge(self, graph: _Graph, before: int, index: int) -> None:
+        """Keeps the stage of the slot with that index, or goes back to the one before."""
+        slot = graph.slot() if graph.slot is not None else None
+        if slot is None:
+            return
+        verdict = trial.compare(slot.call_seconds(before), slot.call_seconds(index))
+        if verdict is None or not verdict.slower:
+            slot.keep(index)
+        elif slot.roll_back(index):
+            name = graph.stages[index - 1]["name"]
+            log.warning("%s goes back from stage %s: it is slower, %s", graph.name, name, verdict)
+            if self._client is not None and graph.client_id is not None:
+                self._client.roll_back(graph.client_id, index - 1, str(verdict))
 
     def _release(self, serial: int) -> None:
         with self._changed:
@@ -176,11 +188,12 @@ class Runtime:
         if self._client is not None:
             return self._client
         o = self.options
-        endpoint = _core.default_local_socket(environment_tag(o.python)) if o.local or not o.endpoints else ""
+        tag = local_farm.environment_tag(o.python)
+        endpoint = _core.default_local_socket(tag) if o.local or not o.endpoints else ""
         self._client = client = _core.Client(
             endpoints=list(o.endpoints),
             local_endpoint=endpoint,
-            local_command=local_command(endpoint, o),
+            local_command=local_farm.command(endpoint, o),
             space=o.space,
             salt=o.salt,
         )
@@ -199,16 +212,18 @@ class Runtime:
             # Stopped in between.
             return []
 
-    def _any_unsettled(self) -> bool:
-        return not all(g["settled"] for g in self._told())
-
     def _report_failures(self) -> None:
-        for status in self._told():
-            graph = self._by_client.get(status["id"])
-            for stage in status["stages"]:
-                if graph is not None and stage["state"] == "failed" and stage["name"] not in graph.reported:
-                    graph.reported.add(stage["name"])
+        for told in self._told():
+            graph = self._by_client.get(told["id"])
+            for stage in told["stages"]:
+                if graph is not None and stage["state"] == "failed" and self._is_news(graph, stage["name"]):
                     log.warning("%s goes without stage %s: %s", graph.name, stage["name"], stage["error"])
+
+    def _is_news(self, graph: _Graph, stage: str) -> bool:
+        with self._changed:
+            news = stage not in graph.reported
+            graph.reported.add(stage)
+            return news
 
     def _fail(self, graph: _Graph, reason: str) -> None:
         graph.error = reason
@@ -219,9 +234,11 @@ class Runtime:
     def _load_loop(self, client: _core.Client) -> None:
         while not client.stopped:
             task = client.next_task(TASK_WAIT_MS)
-            if task is not None:
-                with pace.paced():
-                    self._load(task)
+            if task is None:
+                self._report_failures()
+                continue
+            with pace.paced():
+                self._load(task)
 
     def _load(self, task: _core.LoadTask) -> None:
         from fxfarm import _torch
@@ -249,7 +266,12 @@ class Runtime:
             if slot is None:
                 task.done("cancelled", "the model is gone")
                 return
-            slot.publish(index, loaded.call, loaded.boxed, guard)
+            measured = None
+            if graph.judged:
+                judge = functools.partial(self._judge, graph, slot.stage, index)
+                # Runs in the caller's thread.
+                measured = functools.partial(self._commands.put, judge)
+            slot.publish(index, loaded.call, loaded.boxed, guard, measured)
             if last:
                 slot.seal()
             self._bg_finished += 1
@@ -306,7 +328,13 @@ class Runtime:
         told = {g["id"]: g for g in self._told()}
         with self._changed:
             graphs = [*self._graphs.values(), *self._refused]
-        return [_status(g, told.get(g.client_id) if g.client_id is not None else None) for g in graphs]
+        return [self._status(g, told.get(g.client_id) if g.client_id is not None else None) for g in graphs]
+
+    def _status(self, graph: _Graph, told: Any) -> GraphStatus:
+        slot = graph.slot() if graph.slot is not None else None
+        return status.of_graph(
+            graph.name, graph.key, graph.error, [s["name"] for s in graph.stages], slot, told
+        )
 
     def stats(self) -> dict[str, int]:
         """See fxfarm.stats."""
@@ -352,45 +380,6 @@ class Runtime:
         """In the child of a fork, where no thread of this is left."""
         if self._client is not None:
             self._client.abandon()
-
-
-def _status(graph: _Graph, told: Any) -> GraphStatus:
-    slot = graph.slot() if graph.slot is not None else None
-    names = ["eager", *(s["name"] for s in graph.stages)]
-    stages = (
-        ()
-        if told is None
-        else tuple(
-            StageStatus(**{("key" if k == "stage_key" else k): v for k, v in s.items()})
-            for s in told["stages"]
-        )
-    )
-    return GraphStatus(
-        key=graph.key,
-        name=graph.name,
-        stage=names[slot.stage] if slot is not None else "eager",
-        settled=bool(graph.error) or (told is not None and told["settled"]),
-        stages=stages,
-        runs=dict(zip(names, slot.runs, strict=False)) if slot is not None else {},
-        guard_misses=slot.guard_misses if slot is not None else 0,
-        error=graph.error,
-    )
-
-
-def environment_tag(python: str) -> str:
-    """Names this Python environment: clients of one environment share a local farm, others do not."""
-    text = "\0".join((_core.build(), sys.prefix, python))
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def local_command(endpoint: str, options: config.Config) -> list[str]:
-    """The command that starts this host's farm and returns; none when there may be no such farm."""
-    if not options.local:
-        return []
-    program = Path(__file__).parent / "bin" / "fxfarm"
-    socket = endpoint.removeprefix("ipc://")
-    command = [str(program), "local", "--detach", "--socket", socket, "--python", options.python]
-    return [*command, "--salt", options.salt] if options.salt else command
 
 
 _lock = threading.Lock()

@@ -8,7 +8,8 @@
 | `max-autotune` | both of these |
 
 A user's own stage is a mapping `{"name": ..., "options": {...}}` whose options are Inductor settings by their
-dotted names (`torch._inductor.config`): `{"name": "exact-random", "options": {"fallback_random": True}}`.
+dotted names (`torch._inductor.config`): `{"name": "exact-random", "options": {"fallback_random": True}}`. One
+that the configuration defines under `stage_options` is named like those above.
 """
 
 from __future__ import annotations
@@ -34,12 +35,14 @@ def resolve(
     stages: Sequence[str | Mapping[str, Any]] | None = None,
     mode: str | None = None,
     options: Mapping[str, Any] | None = None,
+    defined: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Stage]:
     """The stages wanted, worst to best, as they go to the farm.
 
     `stages` wins; without it `mode` is the last stage after `default`, as users of `torch.compile(mode=...)`
     expect of the code that they end up with; with neither, there is `default` alone. `options` are Inductor
-    settings for every stage; a stage's own options win over them. Raises ValueError naming what is allowed.
+    settings for every stage; a stage's own options win over them. `defined` are the options of more stages by
+    name. Raises ValueError naming what is allowed.
     """
     if stages is not None and mode is not None:
         raise ValueError("give either stages or mode, not both")
@@ -53,7 +56,7 @@ def resolve(
     wanted = [s for s in wanted if s != EAGER]  # always there as stage 0
     if len(wanted) > STAGES_MAX:
         raise ValueError(f"{len(wanted)} stages, at most {STAGES_MAX} are allowed")
-    found = [_stage(s, options or {}) for s in wanted]
+    found = [_stage(s, options or {}, {**(defined or {}), **NAMED}) for s in wanted]
     names = [s["name"] for s in found]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
@@ -61,13 +64,15 @@ def resolve(
     return found
 
 
-def _stage(stage: str | Mapping[str, Any], shared: Mapping[str, Any]) -> Stage:
+def _stage(
+    stage: str | Mapping[str, Any], shared: Mapping[str, Any], named: Mapping[str, Mapping[str, Any]]
+) -> Stage:
     if isinstance(stage, str):
-        if stage not in NAMED:
+        if stage not in named:
             raise ValueError(
-                f"unknown stage {stage!r}; allowed: {', '.join(NAMED)}, or a mapping with name and options"
+                f"unknown stage {stage!r}; allowed: {', '.join(named)}, or a mapping with name and options"
             )
-        return {"name": stage, "options": _texts(stage, {**shared, **NAMED[stage]})}
+        return {"name": stage, "options": _texts(stage, {**shared, **named[stage]})}
     if not isinstance(stage, Mapping):
         raise ValueError(f"a stage is a name or a mapping, not {type(stage).__name__}")
     unknown = sorted(set(stage) - {"name", "options"})

@@ -27,7 +27,7 @@ graph_status graph(std::uint64_t id, std::vector<stage_state> states, bool settl
 }
 
 constexpr auto waiting = stage_state::waiting, loaded = stage_state::loaded, failed = stage_state::failed,
-               superseded = stage_state::superseded;
+               superseded = stage_state::superseded, rolled_back = stage_state::rolled_back;
 
 }  // namespace
 
@@ -43,6 +43,7 @@ TEST(board, a_wait_ends_as_the_graphs_do) {
       {{graph(1, {loaded, waiting})}, "default", wait_result::reached},
       {{graph(1, {superseded, loaded}, true)}, "default", wait_result::reached},
       {{graph(1, {superseded, loaded}, true)}, "", wait_result::reached},
+      {{graph(1, {loaded, rolled_back}, true)}, "", wait_result::reached},
       {{graph(1, {loaded, failed}, true)}, "", wait_result::failed},
       {{graph(1, {failed, failed}, true), graph(2, {loaded, loaded}, true)}, "default", wait_result::failed},
       {{graph(1, {failed, failed}, true), graph(2, {waiting, waiting})}, "default", wait_result::timed_out},

@@ -24,6 +24,7 @@ protected:
     o.fallback = std::move(fallback);
     o.log = log;
     o.load = [this](load_task t) { loads.push_back(std::move(t)); };
+    o.failed = [this] { ++failures; };
     graph_status known;
     known.id = 1;
     log->add(known);
@@ -69,6 +70,7 @@ protected:
   std::vector<error> fallbacks;
   std::vector<load_task> loads;
   int settled = 0;
+  int failures = 0;  // that were told
   std::shared_ptr<board> log = std::make_shared<board>();
   output_owner owner;
   output_actor output;
@@ -110,6 +112,31 @@ TEST_F(output_test, loads_the_best_stage_and_releases_worse_ones) {
   EXPECT_TRUE(log->find(1)->settled);
 }
 
+TEST_F(output_test, a_stage_that_was_slower_is_left_and_the_farm_told) {
+  start();
+  tell(output, resubscribe{});
+  for (std::size_t stage : {0u, 1u}) {
+    ready(stage);
+    loaded();
+  }
+  out.sent.clear();
+  tell(output, rolled_back{0, {errc::slower, "not the current one"}});
+  EXPECT_EQ(out.count<net::switched>(), 0u);
+  tell(output, rolled_back{7, {errc::slower, "no such stage"}});
+  tell(output, rolled_back{1, {errc::slower, "3 ms a call, 2 ms before"}});
+  EXPECT_EQ(log->find(1)->stage, "default");
+  EXPECT_EQ(shown(1).state, stage_state::rolled_back);
+  EXPECT_EQ(shown(1).error, "slower: 3 ms a call, 2 ms before");
+  auto reports = out.take<net::switched>();
+  ASSERT_EQ(reports.size(), 1u);
+  EXPECT_EQ(reports[0].error, "slower");
+  EXPECT_EQ(log->stats()["stages_rolled_back"], 1u);
+  tell(output, rolled_back{0, {errc::slower, "3 ms a call, 2 ms before"}});
+  EXPECT_EQ(log->find(1)->stage, "eager");
+  EXPECT_TRUE(log->find(1)->settled);
+  EXPECT_EQ(failures, 0);
+}
+
 TEST_F(output_test, asks_again_for_what_is_missing_after_an_outage) {
   start();
   tell(output, resubscribe{});
@@ -138,6 +165,7 @@ TEST_F(output_test, asks_again_when_it_hears_nothing_and_not_once_it_is_settled)
   }
   fail(0, errc::compile_failed);
   EXPECT_EQ(settled, 1);
+  EXPECT_EQ(failures, 1);
   pass(limits::lookup_refresh);
   EXPECT_EQ(out.count<net::lookup>(), 0u);
 }
@@ -152,8 +180,10 @@ TEST_F(output_test, a_corrupt_artifact_is_asked_for_again_once) {
   ASSERT_EQ(lookups.size(), 1u);
   EXPECT_EQ(lookups[0].refused, std::vector<std::string>{key(0)});
   EXPECT_EQ(shown(0).state, stage_state::waiting);
+  EXPECT_EQ(failures, 0);
   ready(0);
   loaded({errc::corrupt, "bad signature"});
+  EXPECT_EQ(failures, 1);
   EXPECT_EQ(out.count<net::lookup>(), 0u);
   EXPECT_EQ(shown(0).state, stage_state::failed);
   EXPECT_EQ(shown(0).error, "corrupt: bad signature");

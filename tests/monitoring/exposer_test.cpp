@@ -32,6 +32,7 @@ const char* const families[] = {
     "fxfarm_link_peers gauge",
     "fxfarm_link_rejected_total counter",
     "fxfarm_load_failures_total counter",
+    "fxfarm_stages_rolled_back_total counter",
     "fxfarm_load_seconds histogram",
     "fxfarm_lookups_joined_total counter",
     "fxfarm_lookups_total counter",
@@ -79,6 +80,7 @@ void use_everything(metrics& m) {
   c.request_to_switch("default", 3);
   c.load_took(0.01);
   c.load_failed("corrupt");
+  c.rolled_back("default");
   c.artifact_made(1e6);
   c.stage_refused("no_worker");
   c.message_refused("client");

@@ -46,6 +46,7 @@ class Client:
         self.abandoned = False
         self.graph_states: dict[int, dict[str, Any]] = {}
         self.released: list[int] = []
+        self.rolled_back: list[tuple[int, int, str]] = []
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._changed = threading.Condition()
         Client.made.append(self)
@@ -81,11 +82,19 @@ class Client:
             g["stages"][stage].update(state=state, error=error)
             g["settled"] = all(s["state"] in ("loaded", "failed") for s in g["stages"])
             self._changed.notify_all()
+        if state == "failed":
+            self._tasks.put(None)
 
     def release(self, graph: int) -> None:
         with self._changed:
             self.released.append(graph)
             self.graph_states.pop(graph)
+            self._changed.notify_all()
+
+    def roll_back(self, graph: int, stage: int, why: str) -> None:
+        with self._changed:
+            self.rolled_back.append((graph, stage, why))
+            self.graph_states[graph]["stages"][stage].update(state="rolled_back", error=why)
             self._changed.notify_all()
 
     def until(self, condition: Callable[[], bool]) -> bool:

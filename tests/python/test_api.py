@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import fxfarm
-from fxfarm import _cli, _core, config, runtime
+from fxfarm import _cli, _core, config, local_farm, runtime
 
 
 def test_importing_it_is_cheap() -> None:
@@ -64,15 +64,15 @@ def test_the_local_farms_socket_is_the_users_own(tmp_path: Path, monkeypatch: py
 
 def test_the_local_farm_runs_the_packages_program_in_this_environment() -> None:
     options = config.Config(python="/p", salt="s")
-    program, *arguments = runtime.local_command("ipc:///run/f.sock", options)
+    program, *arguments = local_farm.command("ipc:///run/f.sock", options)
     assert Path(program).parts[-3:] == ("fxfarm", "bin", "fxfarm")
     assert " ".join(arguments) == "local --detach --socket /run/f.sock --python /p --salt s"
-    assert runtime.local_command("ipc:///run/f.sock", config.Config(local=False)) == []
+    assert local_farm.command("ipc:///run/f.sock", config.Config(local=False)) == []
 
 
 def test_environments_do_not_share_a_local_farm() -> None:
-    assert runtime.environment_tag("/a/python") != runtime.environment_tag("/b/python")
-    assert runtime.environment_tag("/a/python") == runtime.environment_tag("/a/python")
+    assert local_farm.environment_tag("/a/python") != local_farm.environment_tag("/b/python")
+    assert local_farm.environment_tag("/a/python") == local_farm.environment_tag("/a/python")
 
 
 def test_a_client_that_cannot_be_is_refused() -> None:

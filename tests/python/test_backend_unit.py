@@ -163,6 +163,87 @@ def test_a_stage_that_fails_in_the_farm_is_logged_once(caplog: pytest.LogCapture
     assert caplog.text.count("no such pass") == 1
 
 
+def test_a_failure_is_logged_though_nobody_waits(caplog: pytest.LogCaptureFixture) -> None:
+    logged = threading.Event()
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "no such pass" in record.getMessage():
+                logged.set()
+
+    handler = Told()
+    runtime.log.addHandler(handler)
+    try:
+        compiled(doubled)(X)
+        client().settle(1, 0, "failed", "compile_failed: no such pass")
+        assert logged.wait(10)
+    finally:
+        runtime.log.removeHandler(handler)
+
+
+CALLS = 80
+"""More than are timed before two stages are compared."""
+
+
+def slow(x: torch.Tensor) -> tuple[torch.Tensor]:
+    time.sleep(0.002)
+    return (x * 3,)
+
+
+def test_a_stage_that_is_slower_is_left_again(caplog: pytest.LogCaptureFixture) -> None:
+    fn = compiled(doubled)
+    for _ in range(CALLS):
+        fn(X)
+    farm = client()
+    farm.arrive(1, 0, Loaded(slow))
+    assert fxfarm.wait(timeout=10)
+    while not farm.rolled_back:
+        fn(X)
+    assert farm.rolled_back[0][:2] == (1, 0)
+    assert fn(X).tolist() == [2, 2, 2]
+    (graph,) = fxfarm.graphs()
+    assert (graph.stage, graph.settled, graph.stages[0].state) == ("eager", True, "rolled_back")
+    assert graph.seconds_per_call["default"] > graph.seconds_per_call["eager"] > 0
+    assert "goes back from stage default: it is slower" in caplog.text
+
+
+def test_a_stage_that_is_not_slower_stays_and_eager_is_freed() -> None:
+    fn = compiled(doubled)
+    farm = runtime.get()
+    for _ in range(CALLS):
+        fn(X)
+    slot = next(iter(farm._graphs.values())).slot
+    client().arrive(1, 0, Loaded(lambda x: (x,)))
+    assert fxfarm.wait(timeout=10)
+    judged = threading.Event()
+    for _ in range(CALLS):
+        fn(X)
+    # Behind what the calls have put there.
+    farm._commands.put(judged.set)
+    assert judged.wait(10)
+    assert fxfarm.graphs()[0].stage == "default"
+    assert slot is not None and slot().roll_back(1) is False  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kind", ["trained", "told not to"])
+def test_a_slower_stage_stays_where_calls_do_not_tell(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kind == "told not to":
+        fxfarm.configure(roll_back=False)
+    fn = compiled(doubled)
+    x = torch.ones(3, requires_grad=kind == "trained")
+    for _ in range(CALLS):
+        fn(x)
+    farm = client()
+    farm.arrive(1, 0, Loaded(slow))
+    assert fxfarm.wait(timeout=10)
+    for _ in range(CALLS):
+        fn(x)
+    done = threading.Event()
+    runtime.get()._commands.put(done.set)
+    assert done.wait(10)
+    assert (farm.rolled_back, fxfarm.graphs()[0].stage) == ([], "default")
+
+
 def test_a_dropped_model_releases_its_graph() -> None:
     farm = runtime.get()
     slot = _core.Slot(lambda: 0)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import fxfarm
 from fxfarm import config
+
+PROGRAM = Path(fxfarm.__file__).parent / "bin" / "fxfarm"
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +33,8 @@ def test_defaults_describe_the_local_farm(monkeypatch: pytest.MonkeyPatch) -> No
         endpoints=(),
         local=True,
         stages=(),
+        stage_options={},
+        roll_back=True,
         log="warning",
         space="default",
         salt="",
@@ -52,6 +59,8 @@ def test_argument_wins_over_variable_over_file_over_default(file: Path) -> None:
         ("local", "off", False),
         ("local", "TRUE", True),
         ("stages", "default,max-autotune", ("default", "max-autotune")),
+        ("stage_options", '{"exact": {"fallback_random": true}}', {"exact": {"fallback_random": True}}),
+        ("roll_back", "no", False),
         ("log", "DEBUG", "debug"),
         ("artifact_dir", "/c", Path("/c")),
         ("artifact_bytes", "4096", 4096),
@@ -63,6 +72,24 @@ def test_variables_are_read(name: str, text: str, value: object) -> None:
     assert getattr(config.load(environ={"FXFARM_" + name.upper(): text}), name) == value
 
 
+def test_a_file_defines_stages_by_dotted_keys(file: Path) -> None:
+    file.write_text(
+        "[client]\nstages = ['default', 'graphs']\n"
+        "[client.stage_options.graphs]\ntriton.cudagraphs = true\nmax_autotune = true\n"
+    )
+    found = config.load({}, {"FXFARM_CONFIG": str(file)})
+    assert found.stages == ("default", "graphs")
+    assert found.stage_options == {"graphs": {"triton.cudagraphs": True, "max_autotune": True}}
+
+
+def test_the_program_passes_over_every_option_of_the_package(tmp_path: Path) -> None:
+    variables = {f"FXFARM_{f.name.upper()}": "x" for f in dataclasses.fields(config.Config)}
+    command = [PROGRAM, "stats", f"--endpoint=ipc://{tmp_path}/nobody"]
+    answer = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert "unknown variable" not in answer.stderr
+    assert "nobody" in answer.stderr, "it got as far as asking"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
@@ -71,6 +98,9 @@ def test_variables_are_read(name: str, text: str, value: object) -> None:
         ("local", "maybe", "true or false"),
         ("local", 1, "true or false"),
         ("stages", [1], "list of texts"),
+        ("stage_options", "{", "JSON object"),
+        ("stage_options", {"default": {}}, "none of eager, default,"),
+        ("stage_options", {"mine": 3}, "Inductor settings"),
         ("log", "loud", "debug, info, warning, error, off"),
         ("space", "", "not empty"),
         ("salt", 3, "a text"),

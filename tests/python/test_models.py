@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -18,7 +20,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 import fxfarm
-from fxfarm import runtime
+from fxfarm import _torch, runtime
 
 STAGE_S = 600
 """Longest wait for a stage; a compile takes seconds on a machine that does nothing else."""
@@ -236,6 +238,40 @@ def test_a_second_size_makes_the_dimension_dynamic() -> None:
     for rows in (4, 7, 12):
         x = torch.randn(rows, 3)
         same(compiled(x), fn(x))
+
+
+def test_a_stage_that_is_slower_is_left_again_and_the_farm_is_told(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fn(x: torch.Tensor) -> torch.Tensor:
+        return x.tan() - 7
+
+    load = _torch.load_artifact
+
+    def hindered(data: Any, directory: Path) -> Any:
+        stage = load(data, directory)
+
+        def call(args: list[Any]) -> Any:
+            time.sleep(0.003)
+            return stage.call(args)
+
+        return dataclasses.replace(stage, call=call)
+
+    monkeypatch.setattr(_torch, "load_artifact", hindered)
+    compiled, x = farmed(fn), torch.randn(5)
+    while fxfarm.stats()["eager_runs"] < 50:
+        same(compiled(x), fn(x))
+    switched(1)
+    while fxfarm.graphs()[0].stage != "eager":
+        same(compiled(x), fn(x))
+    same(compiled(x), fn(x))
+    deadline = time.monotonic() + STAGE_S
+    while not (stage := fxfarm.graphs()[0].stages[0]).error and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (stage.state, stage.error.partition(":")[0]) == ("rolled_back", "slower")
+    command = [str(PROGRAM), "stats", "--json", f"--endpoint={endpoint}"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(told.stdout)["values"]["stages_rolled_back"] == 1
 
 
 def test_graphs_on_both_sides_of_a_break_switch() -> None:

@@ -240,3 +240,99 @@ def test_publishing_while_threads_call() -> None:
         t.join()
     assert all(mine == sorted(mine) for mine in seen), "a caller saw an earlier stage after a later one"
     assert sum(slot.runs) == callers * calls
+
+
+def test_goes_back_once_to_what_was_replaced() -> None:
+    slot = _core.Slot(labelled("eager"))
+    slot.publish(1, labelled("default"))
+    slot.publish(2, labelled("best"), measured=lambda: None)
+    assert slot.roll_back(1) is False, "not the current stage"
+    assert slot.roll_back(2) is True
+    assert (slot()[0], slot.stage, slot.runs) == ("default", 1, [0, 1, 0])
+    assert slot.roll_back(1) is False
+    assert slot.publish(2, labelled("best again")) is False
+    assert slot.publish(3, labelled("third"))
+
+
+def test_what_was_replaced_is_freed_when_the_stage_is_kept() -> None:
+    first, second = labelled("first"), labelled("second")
+    dead = weakref.ref(first), weakref.ref(second)
+    slot = _core.Slot(labelled("eager"))
+    slot.publish(1, first)
+    slot.publish(2, second, measured=lambda: None)
+    del first, second
+    assert dead[0]() is not None
+    slot.keep(1)
+    assert dead[0]() is not None, "not the current stage"
+    slot.keep(2)
+    assert dead[0]() is None
+    slot.publish(3, labelled("third"))
+    assert dead[1]() is None
+
+
+def test_a_newer_stage_ends_the_trial_of_the_one_before() -> None:
+    first = labelled("first")
+    dead = weakref.ref(first)
+    slot = _core.Slot(labelled("eager"))
+    slot.publish(1, first)
+    del first
+    slot.publish(2, labelled("second"), measured=lambda: None)
+    slot.publish(3, labelled("third"), measured=lambda: None)
+    assert dead() is None
+    assert slot.roll_back(3)
+    assert slot()[0] == "second"
+
+
+def test_a_seal_leaves_eager_while_the_last_stage_is_on_trial() -> None:
+    eager = labelled("eager")
+    dead = weakref.ref(eager)
+    slot = _core.Slot(eager)
+    del eager
+    slot.publish(1, labelled("default"), measured=lambda: None)
+    slot.seal()
+    assert dead() is not None
+    slot.keep(1)
+    assert dead() is None
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_sealed_slot_can_go_back_to_eager(kept: bool) -> None:
+    slot = _core.Slot(labelled("eager"))
+    slot.publish(1, labelled("default"), measured=(lambda: None) if kept else None)
+    slot.seal()
+    assert slot.roll_back(1) is kept
+    assert slot()[0] == ("eager" if kept else "default")
+
+
+def test_says_once_that_enough_calls_have_been_timed() -> None:
+    told: list[int] = []
+    slot = _core.Slot(labelled("eager"))
+    slot.publish(1, labelled("default"), measured=lambda: told.append(len(slot.call_seconds(1))))
+    for _ in range(200):
+        slot()
+    assert told == [32]
+    assert (len(slot.call_seconds(0)), len(slot.call_seconds(1))) == (0, 64)
+    assert all(0 < s < 1 for s in slot.call_seconds(1))
+
+
+def test_calls_that_a_guard_refuses_or_that_raise_are_not_timed() -> None:
+    def raises() -> None:
+        raise ValueError
+
+    slot = _core.Slot(raises)
+    for _ in range(10):
+        with pytest.raises(ValueError, match=""):
+            slot()
+    slot = _core.Slot(labelled("eager"))
+    slot.publish(1, labelled("default"), guard=lambda n: False)
+    for _ in range(10):
+        slot(1)
+    assert (slot.call_seconds(0), slot.call_seconds(1), slot.runs) == ([], [], [10, 0])
+
+
+@pytest.mark.parametrize("index", [-1, 17])
+def test_refuses_to_tell_of_a_stage_outside_the_bounds(index: int) -> None:
+    with pytest.raises(ValueError, match="from 0 to 16"):
+        _core.Slot(labelled("eager")).call_seconds(index)
+    with pytest.raises(TypeError):
+        _core.Slot(labelled("eager")).roll_back("1")  # type: ignore[arg-type]

@@ -77,6 +77,29 @@ TEST(stage_plan, a_failed_load_lets_the_next_best_have_its_turn) {
   EXPECT_TRUE(p.settled());
 }
 
+TEST(stage_plan, goes_back_only_from_the_current_stage_and_never_there_again) {
+  stage_plan p(4);
+  for (std::size_t stage : {0u, 2u}) {
+    p.mark_ready(stage);
+    p.take_next();
+    p.mark_loaded(stage);
+  }
+  EXPECT_FALSE(p.mark_rolled_back(0)) << "not the current one";
+  EXPECT_TRUE(p.mark_rolled_back(2));
+  EXPECT_EQ(p.current(), 0u) << "1 was superseded, not loaded";
+  EXPECT_EQ(p.at(2), state::rolled_back);
+  EXPECT_FALSE(p.mark_rolled_back(2));
+  EXPECT_FALSE(p.mark_ready(2));
+  EXPECT_FALSE(p.settled());
+  p.mark_ready(3);
+  EXPECT_EQ(p.take_next(), 3u);
+  p.mark_loaded(3);
+  EXPECT_TRUE(p.mark_rolled_back(3));
+  EXPECT_TRUE(p.mark_rolled_back(0));
+  EXPECT_FALSE(p.current());
+  EXPECT_TRUE(p.settled());
+}
+
 TEST(stage_plan, is_settled_when_nothing_will_change) {
   EXPECT_TRUE(stage_plan(0).settled());
   stage_plan p(2);

@@ -25,6 +25,14 @@ def test_named_stages_are_those_of_torch_compile() -> None:
     }
 
 
+def test_a_stage_of_the_configuration_is_named_like_the_others() -> None:
+    defined = {"exact": {"fallback_random": True}}
+    (stage,) = stages.resolve(["exact"], defined=defined)
+    assert stage == {"name": "exact", "options": {"fallback_random": "true"}}
+    with pytest.raises(ValueError, match="allowed: .*exact"):
+        stages.resolve(["other"], defined=defined)
+
+
 def test_option_values_are_json_texts_in_order() -> None:
     (stage,) = stages.resolve([{"name": "mine", "options": {"b": [1, 2], "a": True}}])
     assert list(stage["options"].items()) == [("a", "true"), ("b", "[1, 2]")]
