@@ -16,6 +16,7 @@ constexpr std::array table{
     command{"graphs", "show graphs and how far their stages are", "client", graphs_command},
     command{"completion", "print the completion script of a shell: completion bash", "", completion_command},
     command{"version", "print the version", "", version_command},
+    command{"guard", "end with an engine all that it has started; workers run it", "", guard_command, true},
     command{"options-reference", "print docs/reference/options.md", "", options_reference_command, true},
 };
 

@@ -34,6 +34,7 @@ exit_code reset_stats_command(const command& self, const arguments& args);
 exit_code graphs_command(const command& self, const arguments& args);
 exit_code completion_command(const command& self, const arguments& args);
 exit_code version_command(const command& self, const arguments& args);
+exit_code guard_command(const command& self, const arguments& args);
 exit_code options_reference_command(const command& self, const arguments& args);
 
 }  // namespace fxfarm::cli

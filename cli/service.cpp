@@ -198,6 +198,9 @@ result<std::unique_ptr<worker_half>> worker_half::start(service& host, const opt
   options.link = half->dialer_;
   options.slots = o.engine.slots;
   options.engine.process.argv = {o.engine.python, "-m", "fxfarm.engine"};
+  // This program, also when its file has been replaced meanwhile.
+  options.engine.process.guard = {"/proc/self/exe", "fxfarm", "guard"};
+  options.engine.process.cpus = last_cpus(o.engine.engine_cores);
   options.engine.process.environment["FXFARM_COMPILE_THREADS"] = std::to_string(o.engine.compile_threads);
   options.engine.process.environment["FXFARM_ENGINE_CACHE_DIR"] = o.engine.engine_cache_dir;
   options.engine.process.environment["FXFARM_ENGINE_CACHE_BYTES"] = std::to_string(o.engine.engine_cache_bytes);

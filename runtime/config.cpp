@@ -30,14 +30,16 @@ void declare(option_set& o, farm_config& c, const std::string& cache_default) {
   o.add("job_attempts", c.job_attempts, kinds::count(1, 100), "attempts before a graph's stage is quarantined");
 }
 
-void declare(option_set& o, engine_config& c, const std::string& slots_default) {
+void declare(option_set& o, engine_config& c, const std::string& slots_default, const std::string& cores_default) {
   o.add("python", c.python, kinds::path(), "interpreter that runs the engines");
   o.add("slots", c.slots, kinds::count(1, 1024), "compiles at the same time", slots_default);
   o.add("nice", c.nice, kinds::count(0, 19), "niceness of the engines; 19 yields most");
   o.add("engine_memory_bytes", c.engine_memory_bytes, kinds::byte_count(),
         "resident memory of one engine and its compilers; 0: no limit");
+  o.add("engine_cores", c.engine_cores, kinds::count(0, 4096),
+        "cores that the engines and their compilers may use together; 0: all", cores_default);
   o.add("compile_threads", c.compile_threads, kinds::count(1, 1024),
-        "compilers that one engine may run at the same time", "cores / slots");
+        "compilers that one engine may run at the same time", "the engines' cores / slots");
   o.add("engine_cache_dir", c.engine_cache_dir, kinds::path(),
         "directory of the engines' kernels and precompiled headers; engines take turns in it",
         "$XDG_CACHE_HOME/fxfarm/engines");
@@ -57,7 +59,7 @@ void declare(option_set& o, worker_config& c) {
   o.add("name", c.name, kinds::text(), "name of this worker, for people", "host name");
   o.add("insecure", c.insecure, kinds::boolean(), "allow endpoints that leave the host, unencrypted");
   o.add("metrics", c.metrics, kinds::address_or_off(), "address of the metrics page");
-  declare(o, static_cast<engine_config&>(c), "cores / 2, at least 1");
+  declare(o, static_cast<engine_config&>(c), "cores / 2, at least 1", "0");
 }
 
 void declare(option_set& o, local_config& c) {
@@ -67,7 +69,7 @@ void declare(option_set& o, local_config& c) {
   o.add("metrics", c.metrics, kinds::address_or_off(), "address of the metrics page");
   o.add("detach", c.detach, kinds::boolean(), "run in the background, with the log in a file beside the socket");
   declare(o, static_cast<farm_config&>(c), "$XDG_CACHE_HOME/fxfarm/local");
-  declare(o, static_cast<engine_config&>(c), "1");
+  declare(o, static_cast<engine_config&>(c), "1", "cores / 2, at least 2");
 }
 
 void declare(option_set& o, client_config& c) {
@@ -101,6 +103,8 @@ void fill_defaults(local_config& c, const config_inputs& in) {
   fill_defaults(static_cast<engine_config&>(c), in);
   c.socket = default_socket(in);
   c.cache_dir = paths::cache_directory(in.environment, in.uid) + "/local";
+  // On a small host the engines' priority alone has to leave the model its cores: on one core compiles take for ever.
+  c.engine_cores = std::max(2u, in.cores / 2);
 }
 
 void fill_defaults(client_config&, const config_inputs&) {}  // the endpoint is looked for when it is needed
@@ -119,7 +123,8 @@ result<void> check_endpoints(const std::vector<std::string>& endpoints, bool ins
 }
 
 void share_cores(engine_config& c, const config_inputs& in) {
-  if (c.compile_threads == 0) c.compile_threads = std::max(1u, in.cores / c.slots);
+  const auto cores = c.engine_cores == 0 ? in.cores : std::min(c.engine_cores, in.cores);
+  if (c.compile_threads == 0) c.compile_threads = std::max(1u, cores / c.slots);
 }
 
 result<void> settle(coordinator_config& c, const config_inputs&, const values& v) {

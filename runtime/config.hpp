@@ -42,6 +42,7 @@ struct engine_config {
   unsigned slots = 1;
   unsigned nice = 10;
   std::uint64_t engine_memory_bytes = limits::engine_memory_bytes;  // 0: no limit
+  unsigned engine_cores = 0;                                        // of all engines together; 0: all
   unsigned compile_threads = 0;                                     // after parsing at least 1
   std::string engine_cache_dir;
   std::uint64_t engine_cache_bytes = limits::engine_cache_bytes;

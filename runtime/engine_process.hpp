@@ -19,11 +19,12 @@ namespace fxfarm {
 
 struct engine_options {
   std::vector<std::string> argv;                   // program (looked up in PATH without a '/') and its arguments
+  std::vector<std::string> guard;                  // runs guard_group: path, then arguments from the name on; or empty
   std::map<std::string, std::string> environment;  // added to ours
   std::string directory;                           // working directory; empty: ours
   std::shared_ptr<const work_directory> scratch;   // gets a TMPDIR of its own in it, gone when it ends; null: ours
   int nice = 0;                                    // added to ours
-  std::vector<unsigned> cpus;                      // CPUs it may run on, see cpus_for; empty: those that we may
+  std::vector<unsigned> cpus;                      // CPUs it may run on, see last_cpus; empty: those that we may
   std::uint64_t address_space_bytes = 0;           // RLIMIT_AS of each of its processes; 0: ours
   std::uint64_t open_files = 0;                    // RLIMIT_NOFILE; 0: ours
   std::size_t frame_bytes_max = limits::engine_frame_bytes_max;
@@ -31,9 +32,13 @@ struct engine_options {
   std::chrono::milliseconds memory_period = limits::engine_memory_period;  // see set_memory_watch
 };
 
-// The CPUs of the engine with that index when each gets `count` of those that this process may use; they wrap around
-// when there are not enough. `count` 0: none named.
-std::vector<unsigned> cpus_for(unsigned index, unsigned count);
+// The last `count` of the CPUs that this process may use: programs that choose their own tend to take the first ones.
+// All of them when there are fewer; none for 0.
+std::vector<unsigned> last_cpus(unsigned count);
+
+// What a guard does: waits for the end of the engine, which started it, then kills its own process group, and with it
+// the compilers that the engine had running. Does not return.
+[[noreturn]] void guard_group();
 
 struct exit_report {
   enum class ending { exited, signalled };
@@ -56,8 +61,8 @@ struct engine_events {
 
 // Thread-safe. The child runs in a session and process group of its own, which is killed as a whole when the engine
 // ends for whatever reason, so compilers that it started die with it. It dies with us, too (PR_SET_PDEATHSIG, which the
-// kernel ties to the thread that forked: the engine's own thread does, and lives until the child is reaped); compilers
-// that it had running then end by themselves. Idle engines cost no CPU.
+// kernel ties to the thread that forked: the engine's own thread does, and lives until the child is reaped), and its
+// guard then kills the rest of the group. Idle engines cost no CPU.
 class engine_process {
 public:
   // Returns once the program runs. Errors: `engine_start` naming the program and the reason; `bad_input` for options

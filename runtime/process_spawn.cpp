@@ -19,6 +19,8 @@
 namespace fxfarm {
 namespace {
 
+constexpr int guard_signal = SIGHUP;  // tells a guard that its engine has ended
+
 struct pipe_ends {
   file_handle read;
   file_handle write;
@@ -64,7 +66,7 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 // What the child could not do; small enough to go through a pipe in one piece.
 struct child_failure {
   int why = 0;
-  enum step_name : int { limits, directory, program } step = program;
+  enum step_name : int { limits, directory, guard, program } step = program;
 };
 
 // All that the child needs, made before the fork: after it, only async-signal-safe calls are allowed, since another
@@ -73,6 +75,7 @@ struct child_plan {
   const engine_options* options;
   const char* program;
   char** argv;
+  char** guard_argv;  // its first is null without a guard
   char** envp;
   cpu_set_t cpus;
   pid_t parent;
@@ -108,10 +111,34 @@ void set_session_nice(int nice) {
   ::close(fd);
 }
 
+// Dies as the one that forked it did, however early that was.
+void follow(pid_t parent, int signal) {
+  ::prctl(PR_SET_PDEATHSIG, signal);
+  if (::getppid() != parent) ::_exit(127);  // it died before the line above
+}
+
+// A child of the engine to be, and of its group: the kernel tells it of the engine's end. Executed, since a mere fork
+// would keep the memory that we had.
+void start_guard(const child_plan& plan) {
+  if (plan.guard_argv[0] == nullptr) return;
+  const pid_t engine = ::getpid();
+  const pid_t guard = ::fork();
+  if (guard < 0) give_up(plan, child_failure::guard);
+  if (guard > 0) return;
+  sigset_t told;
+  ::sigemptyset(&told);
+  ::sigaddset(&told, guard_signal);
+  ::sigprocmask(SIG_BLOCK, &told, nullptr);  // until the guard waits for it
+  follow(engine, guard_signal);
+  // It must not keep the engine's pipes open.
+  ::syscall(SYS_close_range, 0U, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */);
+  ::execve(plan.guard_argv[0], plan.guard_argv + 1, plan.envp);
+  give_up(plan, child_failure::guard);
+}
+
 [[noreturn]] void run_child(const child_plan& plan) {
   ::setsid();
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != plan.parent) ::_exit(127);  // it died before the line above
+  follow(plan.parent, SIGKILL);
 
   // Ours are not the program's; ignored signals would stay so across exec.
   struct sigaction standard {};
@@ -133,6 +160,7 @@ void set_session_nice(int nice) {
   }
   set_limit(plan, RLIMIT_AS, options.address_space_bytes);
   set_limit(plan, RLIMIT_NOFILE, options.open_files);
+  start_guard(plan);
   if (!options.directory.empty() && ::chdir(options.directory.c_str()) != 0) give_up(plan, child_failure::directory);
 
   ::dup2(plan.input, STDIN_FILENO);
@@ -164,6 +192,7 @@ result<void> await_exec(int failure_pipe, const engine_options& options) {
   if (n != sizeof(failure)) return {errc::engine_start, what + "it ended before it was executed"};
   if (failure.step == child_failure::directory) what += "its directory " + options.directory + ": ";
   if (failure.step == child_failure::limits) what += "its priority, CPUs or limits: ";
+  if (failure.step == child_failure::guard) what += "its guard " + options.guard.front() + ": ";
   return {errc::engine_start, what + std::strerror(failure.why)};
 }
 
@@ -210,7 +239,9 @@ result<spawned_process> spawn(const engine_options& options) {
   if (!program) return program.failure();
   auto argv_texts = options.argv;
   auto environment_texts = merged_environment(options.environment);
+  auto guard_texts = options.guard;
   auto argv = pointers(argv_texts);
+  auto guard_argv = pointers(guard_texts);
   auto envp = pointers(environment_texts);
 
   std::array<pipe_ends, 4> pipes;  // input, output, log, failure
@@ -224,8 +255,8 @@ result<spawned_process> spawn(const engine_options& options) {
   }
   auto& [input, output, log, failure] = pipes;
 
-  child_plan plan{&options,   program->c_str(), argv.data(),        envp.data(),     {},
-                  ::getpid(), input.read.get(), output.write.get(), log.write.get(), failure.write.get()};
+  child_plan plan{&options,        program->c_str(),    argv.data(), guard_argv.data(), envp.data(), {}, ::getpid(),
+                  input.read.get(), output.write.get(), log.write.get(), failure.write.get()};
   CPU_ZERO(&plan.cpus);
   for (auto cpu : options.cpus) CPU_SET(cpu, &plan.cpus);
 
@@ -250,7 +281,7 @@ result<spawned_process> spawn(const engine_options& options) {
   return child;
 }
 
-std::vector<unsigned> cpus_for(unsigned index, unsigned count) {
+std::vector<unsigned> last_cpus(unsigned count) {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
   std::vector<unsigned> usable;
@@ -258,12 +289,20 @@ std::vector<unsigned> cpus_for(unsigned index, unsigned count) {
   for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
     if (CPU_ISSET(cpu, &allowed)) usable.push_back(cpu);
   }
-  if (count >= usable.size()) return usable;
-  std::vector<unsigned> chosen;
-  for (unsigned i = 0; i < count; ++i) {
-    chosen.push_back(usable[(std::uint64_t{index} * count + i) % usable.size()]);
+  if (usable.size() > count) usable.erase(usable.begin(), usable.end() - count);
+  return usable;
+}
+
+void guard_group() {
+  sigset_t told;
+  ::sigemptyset(&told);
+  ::sigaddset(&told, guard_signal);
+  ::sigprocmask(SIG_BLOCK, &told, nullptr);
+  siginfo_t info;
+  while (::sigwaitinfo(&told, &info) < 0) {
   }
-  return chosen;
+  ::kill(0, SIGKILL);
+  ::_exit(0);  // not reached: it is of the group
 }
 
 std::uint64_t group_resident_bytes(pid_t group) {

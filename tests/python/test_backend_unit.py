@@ -186,7 +186,8 @@ CALLS = 80
 
 
 def slow(x: torch.Tensor) -> tuple[torch.Tensor]:
-    time.sleep(0.002)
+    # Longer than what calls take longer by when other programs want the cores.
+    time.sleep(0.02)
     return (x * 3,)
 
 
@@ -197,9 +198,12 @@ def test_a_stage_that_is_slower_is_left_again(caplog: pytest.LogCaptureFixture) 
     farm = client()
     farm.arrive(1, 0, Loaded(slow))
     assert fxfarm.wait(timeout=10)
-    while not farm.rolled_back:
+    # It is judged after the first of these, on another thread.
+    for _ in range(500):
         fn(X)
-    assert farm.rolled_back[0][:2] == (1, 0)
+        if farm.rolled_back:
+            break
+    assert [r[:2] for r in farm.rolled_back] == [(1, 0)]
     assert fn(X).tolist() == [2, 2, 2]
     (graph,) = fxfarm.graphs()
     assert (graph.stage, graph.settled, graph.stages[0].state) == ("eager", True, "rolled_back")

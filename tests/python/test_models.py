@@ -24,6 +24,8 @@ from fxfarm import _torch, runtime
 
 STAGE_S = 600
 """Longest wait for a stage; a compile takes seconds on a machine that does nothing else."""
+HINDERED_S = 0.05
+"""More than what calls take longer by when other programs want the cores."""
 PROGRAM = Path(fxfarm.__file__).parent / "bin" / "fxfarm"
 
 Call = Callable[[Callable[..., Any]], Any]
@@ -252,7 +254,7 @@ def test_a_stage_that_is_slower_is_left_again_and_the_farm_is_told(
         stage = load(data, directory)
 
         def call(args: list[Any]) -> Any:
-            time.sleep(0.003)
+            time.sleep(HINDERED_S)
             return stage.call(args)
 
         return dataclasses.replace(stage, call=call)
@@ -262,8 +264,12 @@ def test_a_stage_that_is_slower_is_left_again_and_the_farm_is_told(
     while fxfarm.stats()["eager_runs"] < 50:
         same(compiled(x), fn(x))
     switched(1)
-    while fxfarm.graphs()[0].stage != "eager":
+    # It is judged after the first of these, on another thread.
+    for _ in range(200):
         same(compiled(x), fn(x))
+        if fxfarm.graphs()[0].stage == "eager":
+            break
+    assert fxfarm.graphs()[0].stage == "eager"
     same(compiled(x), fn(x))
     deadline = time.monotonic() + STAGE_S
     while not (stage := fxfarm.graphs()[0].stages[0]).error and time.monotonic() < deadline:

@@ -196,6 +196,7 @@ TEST(config, defaults_follow_the_host) {
   EXPECT_EQ(worker->config.compile_threads, 2u);
   EXPECT_EQ(worker->config.nice, 10u);
   EXPECT_EQ(worker->values.at("compile_threads").text, "2");
+  EXPECT_EQ(worker->config.engine_cores, 0u);
 
   auto single = inputs();
   single.cores = 1;
@@ -212,6 +213,8 @@ TEST(config, defaults_follow_the_host) {
   EXPECT_EQ(local->config.nice, 10u);
   EXPECT_EQ(local->config.slots, 1u);
   EXPECT_EQ(local->config.idle_timeout, limits::local_idle);
+  EXPECT_EQ(local->config.engine_cores, 4u) << "half of the host's";
+  EXPECT_EQ(local->config.compile_threads, 4u);
 
   auto named = parse_local(inputs({"--socket", "ipc:///run/s.sock"}));
   ASSERT_TRUE(named);
@@ -221,6 +224,33 @@ TEST(config, defaults_follow_the_host) {
   ASSERT_TRUE(client);
   EXPECT_EQ(client->config.endpoint, "");
   EXPECT_TRUE(client->config.json);
+}
+
+TEST(config, engines_of_a_local_farm_share_a_part_of_the_cores) {
+  struct row {
+    unsigned cores;
+    std::vector<std::string> flags;
+    unsigned engine_cores, compile_threads;
+  };
+  const std::vector<row> table{
+      {1, {}, 2, 1},
+      {2, {}, 2, 2},
+      {5, {}, 2, 2},
+      {64, {}, 32, 32},
+      {64, {"--slots", "4"}, 32, 8},
+      {64, {"--engine-cores", "6", "--slots", "2"}, 6, 3},
+      {64, {"--engine-cores", "0"}, 0, 64},
+      {4, {"--engine-cores", "99"}, 99, 4},
+      {64, {"--compile-threads", "5"}, 32, 5},
+  };
+  for (const auto& r : table) {
+    auto in = inputs(r.flags);
+    in.cores = r.cores;
+    auto local = parse_local(in);
+    ASSERT_TRUE(local);
+    EXPECT_EQ(local->config.engine_cores, r.engine_cores) << r.cores;
+    EXPECT_EQ(local->config.compile_threads, r.compile_threads) << r.cores;
+  }
 }
 
 TEST(config, asks_for_another_socket_when_the_default_is_too_long_for_one) {

@@ -1,5 +1,6 @@
 #include "runtime/engine_process.hpp"
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -29,7 +30,12 @@ def send(data):
 def receive():
     head = sys.stdin.buffer.read(4)
     return sys.stdin.buffer.read(int.from_bytes(head, "big")) if len(head) == 4 else None
+def children():
+    return open(f"/proc/self/task/{os.getpid()}/children").read().split()
 )";
+
+// What `fxfarm guard` is, from this program: see main below.
+const std::vector<std::string> guard{"/proc/self/exe", "guard"};
 
 // Collects what an engine tells, and waits for it.
 class listener {
@@ -382,7 +388,7 @@ send(str(len(signal.pthread_sigmask(signal.SIG_BLOCK, []))).encode())
   options.environment = {{"FXFARM_ADDED", "a=b"}};
   options.directory = "/";
   options.nice = 5;
-  options.cpus = cpus_for(0, 1);
+  options.cpus = last_cpus(1);
   options.open_files = 64;
   options.address_space_bytes = std::uint64_t{1} << 40;
   const int leaked = ::open("/dev/null", O_RDONLY);  // on purpose without O_CLOEXEC
@@ -401,12 +407,12 @@ send(str(len(signal.pthread_sigmask(signal.SIG_BLOCK, []))).encode())
   ::close(leaked);
 }
 
-TEST(engine_process, cpus_are_dealt_out_in_turn) {
-  const auto all = cpus_for(0, 1'000'000);
+TEST(engine_process, takes_the_last_cpus) {
+  const auto all = last_cpus(1'000'000);
   ASSERT_FALSE(all.empty());
-  EXPECT_TRUE(cpus_for(3, 0).empty());
-  for (unsigned i = 0; i < 2 * all.size(); ++i) {
-    EXPECT_EQ(cpus_for(i, 1), std::vector<unsigned>{all[i % all.size()]});
+  EXPECT_TRUE(last_cpus(0).empty());
+  for (unsigned count = 1; count <= all.size(); ++count) {
+    EXPECT_EQ(last_cpus(count), std::vector<unsigned>(all.end() - count, all.end()));
   }
 }
 
@@ -416,18 +422,47 @@ TEST(engine_process, does_not_outlive_the_process_that_owns_it) {
   const pid_t owner = ::fork();
   if (owner == 0) {
     listener l;
-    auto e = start(l, python("send(b'up'); signal.pause()"));
-    if (!e || l.frame() != "up") ::_exit(1);
-    const int pid = e->pid();
-    (void)!::write(fds[1], &pid, sizeof(pid));
+    auto options = python(R"(
+child = subprocess.Popen(["sleep", "1000"])
+send(str(child.pid).encode())
+signal.pause()
+)");
+    options.guard = guard;
+    auto e = start(l, std::move(options));
+    const std::array pids{e ? e->pid() : 0, std::stoi(l.frame())};
+    (void)!::write(fds[1], pids.data(), sizeof(pids));
     ::kill(::getpid(), SIGKILL);
   }
   ::close(fds[1]);
-  int engine = 0;
-  ASSERT_EQ(::read(fds[0], &engine, sizeof(engine)), static_cast<ssize_t>(sizeof(engine)));
+  std::array<int, 2> pids{};
+  ASSERT_EQ(::read(fds[0], pids.data(), sizeof(pids)), static_cast<ssize_t>(sizeof(pids)));
   ::close(fds[0]);
   ASSERT_EQ(::waitpid(owner, nullptr, 0), owner);
-  EXPECT_TRUE(ends_soon(engine));
+  EXPECT_TRUE(ends_soon(pids[0])) << "the engine";
+  EXPECT_TRUE(ends_soon(pids[1])) << "what it had started";
+}
+
+TEST(engine_process, a_guard_ends_with_its_engine_and_holds_none_of_its_pipes) {
+  listener l;
+  auto options = python(R"(
+send(b" ".join(str(p).encode() for p in children()))
+sys.exit(3)
+)");
+  options.guard = guard;
+  auto e = start(l, std::move(options));
+  const int pid = std::stoi(l.frame());
+  EXPECT_EQ(l.exited().code, 3);
+  EXPECT_TRUE(ends_soon(pid));
+}
+
+TEST(engine_process, tells_which_guard_cannot_be_started) {
+  listener l;
+  auto options = python("signal.pause()");
+  options.guard = {"/no/guard", "guard"};
+  auto started = engine_process::start(std::move(options), l.events());
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.failure().code, errc::engine_start);
+  EXPECT_NE(started.failure().message.find("/no/guard: No such file"), std::string::npos) << started.failure().message;
 }
 
 TEST(engine_process, many_lives_leave_no_file_and_no_zombie) {
