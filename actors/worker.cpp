@@ -140,7 +140,8 @@ void worker_slots::take_outcome(engine_outcome& m) {
     fail(job, *m.why);
   } else {
     options_.probe->job_done();
-    for (const auto& [phase, seconds] : m.phases) options_.probe->phase_took(phase, seconds);
+    options_.probe->artifact_made(static_cast<double>(m.artifact->size()));
+    for (const auto& [phase, seconds] : m.phases) options_.probe->phase_took(job.what.stage.name, phase, seconds);
     track_result(job, m.artifact->size());
     options_.link->send(job.coordinator, net::job_done{job.what.id, job.what.stage_key, std::move(m.phases)},
                         m.artifact);

@@ -46,7 +46,9 @@ monitoring::link_counters read_counters(const net::link_counters& from) {
     const auto count = get(from.rejected[code]);
     if (count > 0) out.rejected[std::string(to_string(static_cast<errc>(code)))] = count;
   }
-  out.peers["all"] = get(from.peers_up);
+  out.peers = get(from.peers_up);
+  out.reconnects = get(from.reconnects);
+  out.streams_aborted = get(from.streams_aborted);
   return out;
 }
 
@@ -161,8 +163,9 @@ void coordinator_half::drain() {
 }
 
 coordinator_half::~coordinator_half() {
-  if (router_) router_->stop();
+  // First: its thread may wait for an actor that has never come.
   if (inbox_) inbox_->unbind();
+  if (router_) router_->stop();
   if (self_) caf::anon_send(self_, actors::drain{true});
   if (store_) caf::anon_send_exit(store_, caf::exit_reason::user_shutdown);
   if (host_) host_->metrics().watch_link(nullptr);
@@ -225,8 +228,8 @@ worker_half::~worker_half() {
     caf::anon_send(self_, actors::drain{true});
     ended_.wait_for(limits::drain_max);
   }
-  if (dialer_) dialer_->stop();
   if (inbox_) inbox_->unbind();
+  if (dialer_) dialer_->stop();
 }
 
 }  // namespace fxfarm::cli

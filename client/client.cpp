@@ -125,8 +125,8 @@ result<std::unique_ptr<client>> client::start(client_options options, std::funct
 
 client::~client() {
   if (!impl_) return;
-  impl_->links->stop();
   impl_->inbox->unbind();
+  impl_->links->stop();
   caf::anon_send(impl_->self, actors::drain{});
   impl_->self = nullptr;
 }

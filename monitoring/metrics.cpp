@@ -48,7 +48,11 @@ public:
              {{"received", c.chunk_bytes_received}, {"sent", c.chunk_bytes_sent}}),
         make("fxfarm_link_rejected_total", "Messages that were not accepted.", MetricType::Counter, "reason",
              bounded(c.rejected, reasons_)),
-        make("fxfarm_link_peers", "Peers that are connected.", MetricType::Gauge, "role", bounded(c.peers, roles_)),
+        make("fxfarm_link_reconnects_total", "Attempts to connect again.", MetricType::Counter, "",
+             {{"", c.reconnects}}),
+        make("fxfarm_link_streams_aborted_total", "Graphs and artifacts that were given up on the way.",
+             MetricType::Counter, "", {{"", c.streams_aborted}}),
+        make("fxfarm_link_peers", "Peers that are connected.", MetricType::Gauge, "", {{"", c.peers}}),
     };
   }
 
@@ -64,8 +68,9 @@ public:
     counters["link_chunk_bytes_sent"] += static_cast<double>(c.chunk_bytes_sent);
     auto& rejected = counters["link_rejected"];
     for (const auto& [reason, count] : c.rejected) rejected += static_cast<double>(count);
-    for (const auto& [role, count] : bounded(c.peers, roles_))
-      gauges["link_peers_" + role] += static_cast<double>(count);
+    counters["link_reconnects"] += static_cast<double>(c.reconnects);
+    counters["link_streams_aborted"] += static_cast<double>(c.streams_aborted);
+    gauges["link_peers_now"] += static_cast<double>(c.peers);
   }
 
 private:
@@ -77,12 +82,13 @@ private:
     return kept;
   }
 
+  // One child for each value of `label`; an empty name: the only child has none.
   static MetricFamily make(std::string name, std::string help, MetricType type, const std::string& label,
                            const counts& values) {
     MetricFamily made{std::move(name), std::move(help), type, {}};
     for (const auto& [value, count] : values) {
       ClientMetric child;
-      child.label.push_back({label, value});
+      if (!label.empty()) child.label.push_back({label, value});
       (type == MetricType::Counter ? child.counter.value : child.gauge.value) = static_cast<double>(count);
       made.metric.push_back(std::move(child));
     }
@@ -92,7 +98,6 @@ private:
   mutable std::mutex mutex_;  // guards what follows
   std::function<link_counters()> read_;
   mutable label_bound reasons_;
-  mutable label_bound roles_;
 };
 
 // Several things that can be collected, as one.

@@ -1,6 +1,6 @@
 #pragma once
 // Every metric of the farm. A component gets a probe, whose verbs say what happened; names, labels and buckets are in
-// metrics.cpp only. Everything here is thread-safe.
+// this folder only. Everything here is thread-safe.
 
 #include "monitoring/statistics.hpp"
 
@@ -90,7 +90,8 @@ public:
   void message_refused();  // a coordinator may not send such a message
   void job_done();
   void job_failed(std::string_view code);  // errc by name
-  void phase_took(std::string_view phase, double seconds);
+  void phase_took(std::string_view stage, std::string_view phase, double seconds);
+  void artifact_made(double bytes);
 
 private:
   struct impl;
@@ -106,7 +107,9 @@ struct link_counters {
   std::uint64_t chunk_bytes_received = 0;
   std::uint64_t chunk_bytes_sent = 0;
   std::map<std::string, std::uint64_t> rejected;  // reason -> messages
-  std::map<std::string, std::uint64_t> peers;     // role -> connected now
+  std::uint64_t peers = 0;                        // connected now
+  std::uint64_t reconnects = 0;                   // attempts after the first
+  std::uint64_t streams_aborted = 0;
 };
 
 // All metrics of one process. Probes exist from their first use on, so a worker shows no coordinator's families; they

@@ -228,8 +228,14 @@ struct worker_probe::impl {
   counters failed{book,
                   {"fxfarm_worker_jobs_failed_total", "Jobs that failed here.", {"code"}, "worker_jobs_failed"},
                   {{"compile_failed"}}};
-  histograms phases{
-      book, {"fxfarm_worker_phase_seconds", "Time of each phase of a job here.", {"phase"}, "worker_phase_seconds", 0}};
+  histograms phases{book,
+                    {"fxfarm_worker_phase_seconds",
+                     "Time of each phase of a job here.",
+                     {"stage", "phase"},
+                     "worker_phase_seconds",
+                     1}};
+  histograms artifacts{
+      book, {"fxfarm_worker_artifact_bytes", "Size of the artifacts made here.", {}, "worker_artifact_bytes"}};
 };
 
 worker_probe::worker_probe(family_book& book) : impl_(std::make_unique<impl>(book)) {}
@@ -256,8 +262,11 @@ void worker_probe::job_done() {
 void worker_probe::job_failed(std::string_view code) {
   impl_->failed.at({code}).Increment();
 }
-void worker_probe::phase_took(std::string_view phase, double seconds) {
-  impl_->phases.at({phase}).Observe(seconds);
+void worker_probe::phase_took(std::string_view stage, std::string_view phase, double seconds) {
+  impl_->phases.at({stage, phase}).Observe(seconds);
+}
+void worker_probe::artifact_made(double bytes) {
+  impl_->artifacts.at({}).Observe(bytes);
 }
 
 }  // namespace fxfarm::monitoring

@@ -90,6 +90,7 @@ public:
   }
 
   void push(command what) { outbox_.push(std::move(what)); }
+  void push_message(command what) { outbox_.push_message(std::move(what), &command::endpoint); }
 
   attachment_digests digests;
   link_counters counters;
@@ -132,7 +133,12 @@ private:
   }
 
   void take_commands() {
-    outbox_.take(commands_);
+    outbox_.take(commands_, overrun_);
+    for (const auto& endpoint : overrun_) {
+      const auto found = links_.find(endpoint);
+      if (found == links_.end() || !found->second.talk) continue;
+      refuse(endpoint, found->second, {errc::busy, "too many messages wait to be sent"});
+    }
     for (auto& c : commands_) {
       if (c.what == command::kind::stop) stop_at_ = now_ + finish_;
       if (c.what == command::kind::connect) links_.try_emplace(c.endpoint);  // due at once
@@ -308,7 +314,7 @@ private:
 
   dialer_options options_;
   inbound_sink sink_;
-  outbox<command> outbox_;
+  outbox<command> outbox_{options_.link.outbox_max};
   zmq::context_t context_{1};
   std::thread thread_;
 
@@ -319,6 +325,7 @@ private:
   std::uint64_t attempts_ = 0;
   std::minstd_rand jitter_;
   std::vector<command> commands_;
+  std::set<std::string> overrun_;
   inbound_batch batch_;
   std::map<std::string, link> links_;
 };
@@ -351,7 +358,7 @@ void dialer::disconnect(std::string endpoint) {
 
 void dialer::send(const peer_id& to, message what, blob attachment) {
   auto digest = loop_->digests.of(attachment);
-  loop_->push({command::kind::send, to, std::move(what), std::move(attachment), std::move(digest)});
+  loop_->push_message({command::kind::send, to, std::move(what), std::move(attachment), std::move(digest)});
 }
 
 void dialer::drop(const peer_id& to, std::string reason) {

@@ -1,8 +1,13 @@
 #pragma once
 // Commands of any thread to the one thread that owns a set of sockets.
 
+#include "runtime/limits.hpp"
+
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -14,7 +19,8 @@ namespace fxfarm::net {
 template <class Command>
 class outbox {
 public:
-  outbox() : fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {}
+  explicit outbox(std::size_t commands_max = limits::outbox_commands_max)
+      : commands_max_(commands_max), fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {}
   ~outbox() {
     if (fd_ >= 0) ::close(fd_);
   }
@@ -24,13 +30,43 @@ public:
   // Readable when there may be commands; negative when the system gave none.
   int fd() const { return fd_; }
 
-  // Wakes the socket thread only when the box was empty: until it looks, one wake is enough.
+  // A command that must get through; there are few of them.
   void push(Command command) {
+    put([&] { commands_.push_back(std::move(command)); });
+  }
+
+  // A message for the peer that this member names. When the box is full it is dropped, and the peer is told of as
+  // overrun: it must not wait for what it will not get.
+  void push_message(Command command, std::string Command::*peer) {
+    put([&] {
+      if (commands_.size() < commands_max_) {
+        commands_.push_back(std::move(command));
+      } else {
+        overrun_.insert(std::move(command.*peer));
+      }
+    });
+  }
+
+  // For the socket thread. The wake is taken back before the commands are, so that none can be missed.
+  void take(std::vector<Command>& out, std::set<std::string>& overrun) {
+    out.clear();
+    overrun.clear();
+    std::uint64_t wakes = 0;
+    [[maybe_unused]] const auto got = ::read(fd_, &wakes, sizeof wakes);
+    std::lock_guard lock(mutex_);
+    commands_.swap(out);
+    overrun_.swap(overrun);
+  }
+
+private:
+  // Wakes the socket thread only when the box was empty: until it looks, one wake is enough.
+  template <class Add>
+  void put(Add add) {
     bool first = false;
     {
       std::lock_guard lock(mutex_);
       first = commands_.empty();
-      commands_.push_back(std::move(command));
+      add();
     }
     if (!first) return;
     // Can only fail when the counter is full, and then the thread is awake already.
@@ -38,19 +74,11 @@ public:
     [[maybe_unused]] const auto written = ::write(fd_, &one, sizeof one);
   }
 
-  // For the socket thread. The wake is taken back before the commands are, so that none can be missed.
-  void take(std::vector<Command>& out) {
-    out.clear();
-    std::uint64_t wakes = 0;
-    [[maybe_unused]] const auto got = ::read(fd_, &wakes, sizeof wakes);
-    std::lock_guard lock(mutex_);
-    commands_.swap(out);
-  }
-
-private:
+  const std::size_t commands_max_;
   int fd_;
   std::mutex mutex_;
   std::vector<Command> commands_;
+  std::set<std::string> overrun_;
 };
 
 }  // namespace fxfarm::net

@@ -93,6 +93,7 @@ public:
   }
 
   void push(command what) { outbox_.push(std::move(what)); }
+  void push_message(command what) { outbox_.push_message(std::move(what), &command::peer); }
 
   attachment_digests digests;
   link_counters counters;
@@ -160,7 +161,10 @@ private:
   }
 
   void take_commands() {
-    outbox_.take(commands_);
+    outbox_.take(commands_, overrun_);
+    for (const auto& id : overrun_) {
+      if (const auto found = by_id_.find(id); found != by_id_.end()) overrun(*found->second);
+    }
     for (auto& c : commands_) {
       if (c.what == command::kind::stop) stop_at_ = now_ + finish_;
       const auto found = by_id_.find(c.peer);
@@ -175,6 +179,12 @@ private:
       }
     }
     commands_.clear();
+  }
+
+  void overrun(peer& p) {
+    const error why{errc::busy, "too many messages wait to be sent"};
+    reject(p.routing, why);
+    remove(p, why);
   }
 
   void push(peer& p, const message& what, blob attachment = nullptr, std::string digest = {}) {
@@ -322,7 +332,7 @@ private:
 
   router_options options_;
   inbound_sink sink_;
-  outbox<command> outbox_;
+  outbox<command> outbox_{options_.link.outbox_max};
   zmq::context_t context_{1};
   zmq::socket_t socket_;
   std::thread thread_;
@@ -333,6 +343,7 @@ private:
   time_point now_;
   std::uint64_t connections_ = 0;
   std::vector<command> commands_;
+  std::set<std::string> overrun_;
   inbound_batch batch_;
   std::unordered_map<std::string, std::unique_ptr<peer>> peers_;  // by routing
   std::unordered_map<peer_id, peer*> by_id_;
@@ -363,7 +374,7 @@ router::~router() {
 
 void router::send(const peer_id& to, message what, blob attachment) {
   auto digest = loop_->digests.of(attachment);
-  loop_->push({command::kind::send, to, std::move(what), std::move(attachment), std::move(digest)});
+  loop_->push_message({command::kind::send, to, std::move(what), std::move(attachment), std::move(digest)});
 }
 
 void router::drop(const peer_id& to, std::string reason) {

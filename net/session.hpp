@@ -24,6 +24,7 @@ struct link_options {
   clock::duration handshake_timeout = limits::handshake_timeout;
   std::size_t messages_max = limits::peer_messages_max;
   std::size_t batch_max = limits::inbound_batch_max;
+  std::size_t outbox_max = limits::outbox_commands_max;
   stream_bounds streams = {};
 };
 

@@ -21,6 +21,7 @@ inline constexpr std::size_t attachment_bytes_max = 1024 * MiB;    // one graph 
 inline constexpr std::size_t streams_per_peer_max = 64;            // open streams in each direction; more wait in line
 inline constexpr std::size_t peer_backlog_bytes_max = 2048 * MiB;  // attachments that wait to be sent to one peer
 inline constexpr std::size_t peer_messages_max = 10'000;           // messages that wait to be sent to one peer
+inline constexpr std::size_t outbox_commands_max = 100'000;        // that wait for a socket thread to look at them
 inline constexpr std::size_t peers_max = 100'000;                  // connections of one coordinator
 inline constexpr std::size_t inbound_batch_max = 256;              // messages drained before the actor is told
 inline constexpr std::size_t socket_messages_max = 64;  // messages of one peer inside ZeroMQ, in each direction

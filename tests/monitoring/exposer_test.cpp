@@ -30,7 +30,9 @@ const char* const families[] = {
     "fxfarm_link_chunk_bytes_total counter",
     "fxfarm_link_messages_total counter",
     "fxfarm_link_peers gauge",
+    "fxfarm_link_reconnects_total counter",
     "fxfarm_link_rejected_total counter",
+    "fxfarm_link_streams_aborted_total counter",
     "fxfarm_load_failures_total counter",
     "fxfarm_stages_rolled_back_total counter",
     "fxfarm_load_seconds histogram",
@@ -49,6 +51,7 @@ const char* const families[] = {
     "fxfarm_store_evictions_total counter",
     "fxfarm_store_hits_total counter",
     "fxfarm_store_queries_total counter",
+    "fxfarm_worker_artifact_bytes histogram",
     "fxfarm_worker_engine_restarts_total counter",
     "fxfarm_worker_engine_warm_seconds histogram",
     "fxfarm_worker_engines gauge",
@@ -105,11 +108,14 @@ void use_everything(metrics& m) {
   w.message_refused();
   w.job_done();
   w.job_failed("compile_failed");
-  w.phase_took("codegen", 1);
+  w.phase_took("default", "codegen", 1);
+  w.artifact_made(1e6);
   m.watch_link([] {
     link_counters counters;
     counters.rejected = {{"protocol", 1}};
-    counters.peers = {{"worker", 1}};
+    counters.peers = 1;
+    counters.reconnects = 1;
+    counters.streams_aborted = 1;
     return counters;
   });
 }
@@ -164,6 +170,10 @@ TEST(exposer, every_verb_shows_in_the_statistics) {
                            "worker_jobs_done",
                            "worker_jobs_failed",
                            "worker_phase_seconds_codegen_sum",
+                           "worker_artifact_bytes_sum",
+                           "link_reconnects",
+                           "link_streams_aborted",
+                           "link_peers_now",
                            "link_rejected"}) {
     ASSERT_TRUE(before.contains(name)) << name;
     EXPECT_GT(before.at(name), 0) << name;

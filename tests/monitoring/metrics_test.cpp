@@ -85,15 +85,19 @@ TEST(metrics, a_link_is_read_when_somebody_looks) {
   counters.messages_received = 7;
   counters.chunk_bytes_sent = 1 << 20;
   counters.rejected = {{"protocol", 2}, {"too\nodd", 1}};
-  counters.peers = {{"client", 4}};
+  counters.peers = 4;
+  counters.reconnects = 5;
+  counters.streams_aborted = 6;
   const auto text = m.text();
   EXPECT_TRUE(has_line(text, R"(fxfarm_link_messages_total{direction="received"} 7)"));
   EXPECT_TRUE(has_line(text, R"(fxfarm_link_chunk_bytes_total{direction="sent"} 1048576)"));
   EXPECT_TRUE(has_line(text, R"(fxfarm_link_rejected_total{reason="protocol"} 2)"));
   EXPECT_TRUE(has_line(text, R"(fxfarm_link_rejected_total{reason="other"} 1)"));
-  EXPECT_TRUE(has_line(text, R"(fxfarm_link_peers{role="client"} 4)"));
+  EXPECT_TRUE(has_line(text, "fxfarm_link_peers 4"));
+  EXPECT_TRUE(has_line(text, "fxfarm_link_reconnects_total 5"));
+  EXPECT_TRUE(has_line(text, "fxfarm_link_streams_aborted_total 6"));
   EXPECT_EQ(m.snapshot().at("link_rejected"), 3);
-  EXPECT_EQ(m.snapshot().at("link_peers_client"), 4);
+  EXPECT_EQ(m.snapshot().at("link_peers_now"), 4);
   m.watch_link(nullptr);
   EXPECT_EQ(m.text().find("fxfarm_link_"), std::string::npos);
 }

@@ -128,8 +128,9 @@ TEST_P(link_over, a_side_that_stops_in_order_sends_first_what_waits) {
 TEST_P(link_over, a_large_attachment_passes_in_both_directions_while_messages_go_on) {
   pair p(GetParam());
   const auto content = make_blob(pattern_bytes(32 * MiB));
-  p.dialing->send(p.endpoint, submit{"graph"}, content);
   p.bound->send(p.peer, job_done{"job", "stage", {}}, content);
+  // Right after each other: 32 MiB take far longer than the message needs to follow.
+  p.dialing->send(p.endpoint, submit{"graph"}, content);
   p.dialing->send(p.endpoint, need_graph{"meanwhile"});
 
   const auto meanwhile = next_of<need_graph>(p.at_router);

@@ -4,6 +4,8 @@
 #include "peers.hpp"
 #include "runtime/digest.hpp"
 
+#include <future>
+
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -273,6 +275,31 @@ TEST_F(at_router, a_drop_tells_the_peer_the_reason_after_what_was_sent_before) {
   r->send(id, need_graph{"too late"});
   r->drop("nobody", "no effect");
   EXPECT_FALSE(peer.hears(50ms));
+}
+
+TEST_F(at_router, drops_a_peer_for_whom_more_is_sent_than_may_wait) {
+  link_options link;
+  link.outbox_max = 3;
+  std::promise<void> filled;
+  auto until = filled.get_future().share();
+  auto sink = [record = seen.sink(), until](inbound_batch batch) {
+    record(std::move(batch));
+    until.wait();  // the socket thread looks at nothing meanwhile
+  };
+  auto r = router::start({{dir.endpoint()}, "c1", "0.1.0", 10, link}, sink);
+  ASSERT_TRUE(r);
+  bare_peer peer(zmq::socket_type::dealer, dir.endpoint());
+  peer.send(hello_of("p"));
+  const auto up = seen.next();
+  ASSERT_TRUE(content_of<peer_up>(up));
+  for (int i = 0; i < 4; ++i) (*r)->send(up->peer, need_graph{std::to_string(i)});
+  filled.set_value();
+  const auto down = next_of<peer_down>(seen);
+  ASSERT_TRUE(down);
+  EXPECT_EQ(down->why.code, errc::busy);
+  const auto no = peer.receive_a<rejected>();
+  ASSERT_TRUE(no);
+  EXPECT_EQ(no->code, "busy");
 }
 
 TEST_F(at_router, says_goodbye_when_it_stops) {
