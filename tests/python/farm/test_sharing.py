@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 
 from farm_client import PATIENCE_S, Client, model_process
@@ -67,3 +68,15 @@ def test_a_stage_is_made_by_a_worker_then_served_from_memory_then_from_disk(
     assert model.stage.source == "disk"
     assert farm.counts(endpoint, *served) == (0, 0, 0, 1)
     assert farm.ask("status", endpoint)["peers"]["clients"] == 1
+
+
+def test_engines_have_the_last_cores_that_they_were_given_and_no_more(farm: Farm, client: Client) -> None:
+    assert farm.control is not None
+    farm.control.on("wait")
+    _, endpoint = farm.local("--engine-cores", "1")
+    client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
+    model = client.model()
+    engine, _ = farm.control.job()
+    assert os.sched_getaffinity(engine) == {max(os.sched_getaffinity(0))}
+    farm.control.open_gate()
+    model.until_compiled()
