@@ -53,7 +53,10 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def client(endpoint: str, tmp_path: Path) -> Iterator[None]:
     torch._dynamo.reset()
     torch.manual_seed(0)
-    fxfarm.configure(endpoints=[endpoint], local=False, artifact_dir=tmp_path / "artifacts")
+    # On a machine with other work a stage may rightly be found slower.
+    fxfarm.configure(
+        endpoints=[endpoint], local=False, roll_back=False, artifact_dir=tmp_path / "artifacts"
+    )
     yield
     fxfarm.shutdown()
     runtime._given = {}
@@ -113,9 +116,9 @@ def test_a_transformer_answers_as_in_eager_through_the_switch(name: str) -> None
         same(call(compiled), want)
         while not fxfarm.wait(timeout=0.02):
             same(call(compiled), want)
-        switched()
+        before = [g.runs["default"] for g in switched()]
         same(call(compiled), want)
-    assert all(g.runs["default"] == 1 for g in fxfarm.graphs())
+    assert [g.runs["default"] for g in fxfarm.graphs()] == [runs + 1 for runs in before]
 
 
 def trained(
@@ -258,6 +261,7 @@ def test_a_stage_that_is_slower_is_left_again_and_the_farm_is_told(
         return dataclasses.replace(stage, call=call)
 
     monkeypatch.setattr(_torch, "load_artifact", hindered)
+    fxfarm.configure(roll_back=True)
     compiled, x = farmed(fn), torch.randn(5)
     while fxfarm.stats()["eager_runs"] < 50:
         same(compiled(x), fn(x))
