@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from programs import PROGRAM, Role, until
 from torch.utils.checkpoint import checkpoint
 
 import fxfarm
@@ -24,7 +25,6 @@ from fxfarm import _torch, runtime
 
 STAGE_S = 600
 """Longest wait for a stage; a compile takes seconds on a machine that does nothing else."""
-PROGRAM = Path(fxfarm.__file__).parent / "bin" / "fxfarm"
 
 Call = Callable[[Callable[..., Any]], Any]
 
@@ -40,13 +40,10 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         engines = os.environ.get("TEST_ENGINE_CACHE", folder / "engines")
         options |= {"cache-dir": folder / "cache", "engine-cache-dir": engines}
         flags = [f"--{name}={value}" for name, value in options.items()]
-        process = subprocess.Popen([str(PROGRAM), "local", *flags])
-        while not Path(socket).exists():
-            assert process.poll() is None, "the farm did not start"
-            time.sleep(0.05)
+        farm = Role(["local", *flags], os.environ)
+        farm.wait_line("local farm ready")
         yield f"ipc://{socket}"
-        process.terminate()
-        assert process.wait(60) == 0
+        assert farm.stop() == 0, farm.log
 
 
 @pytest.fixture(autouse=True)
@@ -54,9 +51,7 @@ def client(endpoint: str, tmp_path: Path) -> Iterator[None]:
     torch._dynamo.reset()
     torch.manual_seed(0)
     # On a machine with other work a stage may rightly be found slower.
-    fxfarm.configure(
-        endpoints=[endpoint], local=False, roll_back=False, artifact_dir=tmp_path / "artifacts"
-    )
+    fxfarm.configure(endpoints=[endpoint], local=False, roll_back=False, artifact_dir=tmp_path / "artifacts")
     yield
     fxfarm.shutdown()
     runtime._given = {}
@@ -266,13 +261,14 @@ def test_a_stage_that_is_slower_is_left_again_and_the_farm_is_told(
     while fxfarm.stats()["eager_runs"] < 50:
         same(compiled(x), fn(x))
     switched(1)
-    while fxfarm.graphs()[0].stage != "eager":
+
+    def told() -> str:
         same(compiled(x), fn(x))
-    same(compiled(x), fn(x))
-    deadline = time.monotonic() + STAGE_S
-    while not (stage := fxfarm.graphs()[0].stages[0]).error and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert (stage.state, stage.error.partition(":")[0]) == ("rolled_back", "slower")
+        return fxfarm.graphs()[0].stages[0].error
+
+    assert until("the stage is left again", told).startswith("slower: ")
+    (graph,) = fxfarm.graphs()
+    assert (graph.stage, graph.stages[0].state) == ("eager", "rolled_back")
     command = [str(PROGRAM), "stats", "--json", f"--endpoint={endpoint}"]
     told = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(told.stdout)["values"]["stages_rolled_back"] == 1
