@@ -14,6 +14,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import signal
 import sys
 import threading
 from typing import Any
@@ -61,6 +62,8 @@ def threads() -> list[str]:
 
 
 def main() -> None:
+    # What a shell starts in the background would ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Asked for before fxfarm does, so that it is called after.
     atexit.register(lambda: print(json.dumps(threads()), flush=True))
     models: list[tuple[torch.nn.Module, Any]] = []
