@@ -4,7 +4,8 @@
 
 "exit" is from the last statement of the program to the end of its process: with the model compiled, and with
 a compile pending. "Ctrl-C" is from SIGINT, while the model is being called, to the end of the process. The
-ways take turns.
+ways take turns. "over_eager" is the time less that of the same process without fxfarm in the same round; its
+median over the rounds is held to the target.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 
 import harness
 
+TARGET_S = 0.25
+"""Ending is not to feel any different."""
 READY_S_MAX = 600.0
 END_S_MAX = 60.0
 CASES = (
@@ -68,7 +71,7 @@ def ending(place: harness.Place, way: str, state: str, end: str, model: str) -> 
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measures and prints."""
+    """Measures and prints; 1 when fxfarm makes an end longer than the target."""
     parser = harness.parser(__doc__)
     parser.add_argument("--model", default="mlp", choices=harness.MODELS)
     parser.add_argument("--rounds", type=int, default=5)
@@ -87,9 +90,9 @@ def main(argv: Sequence[str]) -> int:
         row: dict[str, Any] = {"way": way, "state": state, "end": end, "seconds": taken}
         if way != "eager":
             row["over_eager_s"] = [a - b for a, b in zip(taken, found["eager", "settled", end], strict=True)]
+            report.hold(f"{end}, {state}: seconds over eager", row["over_eager_s"], TARGET_S)
         report.add(**row)
-    report.finish(options.json)
-    return 0
+    return report.finish(options.json)
 
 
 if __name__ == "__main__":

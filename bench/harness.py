@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import statistics
@@ -254,6 +255,18 @@ def build(name: str) -> tuple[Any, tuple[Any, ...], Callable[[Any], Any]]:
     )
 
 
+# Modules of Inductor's compiler, which a client has no need of.
+_COMPILER = re.compile(
+    r"torch\._inductor\.(compile_fx|select_algorithm|graph|lowering|scheduler|ir|debug|async_compile|"
+    r"decomposition|codegen\.(cpp|triton|wrapper)\w*)$"
+)
+
+
+def compiler_modules() -> list[str]:
+    """Those that this process has imported."""
+    return sorted(filter(_COMPILER.match, sys.modules))
+
+
 def compiled(module: Any, backend: str) -> Callable[..., Any]:
     """`torch.compile` with a type that its callers can be checked with."""
     import torch
@@ -321,14 +334,30 @@ class Report:
     """The rows of one benchmark; printed as a table, written as JSON."""
 
     def __init__(self, name: str) -> None:
-        self.document: Row = {"name": name, "machine": machine(), "versions": versions(), "rows": []}
+        self.document: Row = {
+            **{"name": name, "machine": machine(), "versions": versions()},
+            **{"rows": [], "targets": []},
+        }
 
     def add(self, **row: Any) -> None:
         """One row. A list of numbers is shown as median and range."""
         self.document["rows"].append(row)
 
-    def finish(self, json_file: str | None) -> None:
-        """Prints the table, and writes the file when there is a name for it."""
+    def hold(self, what: str, values: Sequence[float], most: float) -> None:
+        """A target: the median of the rounds is to be no more than `most`."""
+        median = statistics.median(values)
+        self._note(f"{what}: {_shown(median)}, at most {_shown(most)}", median <= most)
+
+    def demand(self, what: str, met: bool) -> None:
+        """A target that is met or not."""
+        self._note(what, met)
+
+    def _note(self, text: str, met: bool) -> None:
+        self.document["targets"].append({"target": text, "met": met})
+
+    def finish(self, json_file: str | None) -> int:
+        """Prints the table and the targets, and writes the file when there is a name for it; 1 when a target
+        is missed, else 0: what main returns."""
         self.document["machine"]["load_after"] = os.getloadavg()[0]
         rows = self.document["rows"]
         columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -338,8 +367,11 @@ class Report:
         print(self.document["name"] + ": " + ", ".join(f"{k} {v}" for k, v in facts.items()))
         for line in table:
             print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+        for target in self.document["targets"]:
+            print(f"{'met' if target['met'] else 'MISSED'}: {target['target']}")
         if json_file:
             Path(json_file).write_text(json.dumps(self.document, indent=1) + "\n")
+        return 0 if all(target["met"] for target in self.document["targets"]) else 1
 
 
 def _shown(value: Any) -> str:

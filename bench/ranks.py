@@ -84,8 +84,8 @@ def main(argv: Sequence[str]) -> int:
         with harness.Place() as place:
             times = run_ranks(place, "inductor", options.model, options.ranks)
         report.add(way="inductor", ranks=options.ranks, slowest_s=max(times["compiled_s"]), **times)
-    report.finish(options.json)
-    return 0 if jobs == 1 else 1
+    report.demand(f"compiles started for all ranks: {jobs}, want 1", jobs == 1)
+    return report.finish(options.json)
 
 
 def started_jobs(counters: dict[str, Any]) -> int:

@@ -5,7 +5,8 @@
 A first process fills the farm. Each later one has an Inductor cache directory of its own, empty, and a CXX
 that cannot work. "after" is the time from the first call's return to the end of the first compiled call;
 "total" counts the first call too, and there Inductor, whose first call is the compiled one, can be compared.
-A run of its own under strace lists the programs that the process starts.
+The median of "after" over the rounds is held to the target. A run of its own under strace, without which the
+benchmark fails, lists the programs that the process starts: no compiler may be among them.
 
 --inductor measures Inductor with its local cache warm; --redis with a warm Redis cache (a server at
 localhost:6379 and the package `redis` are needed) and everything else empty.
@@ -85,14 +86,12 @@ def programs(trace: Path) -> list[str]:
 
 
 def watched(place: harness.Place, model: str) -> dict[str, Any]:
-    """The programs of a process that switches; empty without strace."""
-    if shutil.which("strace") is None:
-        return {"programs": ["strace-is-missing"]}
+    """The programs of a process that switches."""
     trace = Path(place.fresh("trace")) / "trace"
     strace = ["strace", "-f", "-qq", "-e", "trace=execve,execveat", "-o", str(trace)]
     place.run(until_compiled, variables=NO_COMPILER, before=strace, model=model)
     started = programs(trace)
-    return {"programs": started, "compilers": sum(bool(COMPILERS.search(name)) for name in started)}
+    return {"programs": started, "compilers": [name for name in started if COMPILERS.search(name)]}
 
 
 def inductor_rows(
@@ -114,13 +113,16 @@ def seconds(found: Sequence[dict[str, float]]) -> dict[str, list[float]]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measures and prints; 1 when a compiler was started."""
+    """Measures and prints; 1 when a target is missed."""
     parser = harness.parser(__doc__)
     parser.add_argument("--model", default="gpt2", choices=harness.MODELS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--inductor", action="store_true", help="measure Inductor's local cache too")
     parser.add_argument("--redis", action="store_true", help="measure Inductor's Redis cache too")
     options = parser.parse_args(argv)
+    if shutil.which("strace") is None:
+        print("second_process: strace is missing; scripts/packages installs it", file=sys.stderr)
+        return 1
     report = harness.Report("second_process")
     with harness.Place() as place:
         report.add(way="fxfarm, farm cold", **seconds([place.run(until_compiled, model=options.model)]))
@@ -129,13 +131,16 @@ def main(argv: Sequence[str]) -> int:
             for _ in range(options.rounds)
         ]
         seen = watched(place, options.model)
-        report.add(way="fxfarm, farm warm", **seconds(warm), target=TARGET_S, **seen)
+        columns = seconds(warm)
+        report.add(way="fxfarm, farm warm", **columns, target=TARGET_S, **seen)
+        report.hold("seconds from the first call's return to compiled code", columns["after_s"], TARGET_S)
+        compilers = " ".join(seen["compilers"]) or "none"
+        report.demand(f"compilers started: {compilers}", not seen["compilers"])
     if options.inductor:
         inductor_rows(report, options.model, options.rounds, "local cache", {})
     if options.redis:
         inductor_rows(report, options.model, options.rounds, "redis", REDIS)
-    report.finish(options.json)
-    return 1 if seen.get("compilers") else 0
+    return report.finish(options.json)
 
 
 if __name__ == "__main__":

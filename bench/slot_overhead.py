@@ -114,8 +114,7 @@ def main(argv: Sequence[str]) -> int:
             ns_over_direct=[a - b for a, b in zip(found, direct, strict=True)],
             ratio=[a / b for a, b in zip(found, direct, strict=True)],
         )
-    report.finish(options.json)
-    return 0
+    return report.finish(options.json)
 
 
 if __name__ == "__main__":

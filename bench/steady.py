@@ -3,7 +3,9 @@
     python bench/steady.py [--models gpt2,bert] [--blocks 20] [--calls 20] [--json FILE]
 
 One process holds the model three times over the same weights: compiled by Inductor, by fxfarm, and not.
-Blocks of calls take turns; a ratio is that of one block's median to its neighbour's.
+Blocks of calls take turns; a ratio is that of one block's median to its neighbour's, and the median of
+fxfarm's ratios to Inductor is held to the target. The outputs of the two must be equal, or as close as
+torch.testing.assert_close wants float32 to be.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 import harness
 
 TARGET = 1.02
+RTOL, ATOL = 1.3e-6, 1e-5
 SWITCH_S_MAX = 600.0
 
 
@@ -54,6 +57,8 @@ def steady(model: str, blocks: int, calls: int) -> dict[str, Any]:
         "ms": times,
         "from_inductor": difference("fxfarm", "inductor"),
         "from_eager": difference("fxfarm", "eager"),
+        "equal": torch.equal(outputs["fxfarm"], outputs["inductor"]),
+        "close": torch.allclose(outputs["fxfarm"], outputs["inductor"], rtol=RTOL, atol=ATOL),
     }
 
 
@@ -69,7 +74,7 @@ def timed(way: Callable[..., Any], inputs: Sequence[Any], calls: int) -> float:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measures and prints."""
+    """Measures and prints; 1 when a target is missed."""
     parser = harness.parser(__doc__)
     parser.add_argument("--models", default="gpt2,bert")
     parser.add_argument("--blocks", type=int, default=20)
@@ -90,9 +95,11 @@ def main(argv: Sequence[str]) -> int:
                     "from_inductor": found["from_inductor"],
                     "from_eager": found["from_eager"],
                 }
+                report.hold(f"{model}: a call in terms of Inductor's", row["ratio_to_inductor"], TARGET)
+                how = "equal to the bit" if found["equal"] else f"{found['from_inductor']:.2g} apart"
+                report.demand(f"{model}: outputs are Inductor's: {how}", found["close"])
             report.add(**row)
-    report.finish(options.json)
-    return 0
+    return report.finish(options.json)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ try:
     import torch
 except ImportError as e:
     raise ImportError(
-        "fxfarm compiles PyTorch models, and torch is not installed: pip install 'torch>=2.13'"
+        "fxfarm compiles PyTorch models, and torch is not installed: pip install 'torch>=2.11,<2.14'"
     ) from e
 
 from fxfarm import _core, _torch, runtime, stages

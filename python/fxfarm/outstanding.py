@@ -8,6 +8,7 @@ waits until every eager forward has had its backward, or has been forgotten.
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -61,6 +62,7 @@ class OutstandingForwards:
         self._open: set[int] = set()
         self._waiting: list[Callable[[], None]] = []
         self._switched = False
+        _all.add(self)
 
     def bind(self, slot: Callable[..., Any]) -> None:
         """Says which slot calls this; held weakly."""
@@ -88,21 +90,27 @@ class OutstandingForwards:
         finally:
             self._close(token)
 
-    def publish(self, publish: Callable[[Guard | None], object], guard: Guard | None) -> None:
+    def publish(self, publish: Callable[[Guard | None], bool], guard: Guard | None) -> None:
         """Calls `publish` with the guard to use as soon as no forward is open: now, or from the thread that
-        closes the last one."""
+        closes the last one. It raises nothing, and says whether the slot runs that stage now."""
 
         def act() -> None:
-            if guard is None:
-                self._switched = True
-            publish(None if guard is None else self._guarded(guard))
+            if publish(None if guard is None else self._guarded(guard)):
+                # A guard's misses come here after the switch too.
+                self._switched = guard is None
 
         with self._lock:
             self._waiting.append(act)
         self._settle()
 
+    def after_fork(self) -> None:
+        """In the child of a fork: goes on without the thread that may have held the lock."""
+        self._lock = threading.RLock()
+        _left_behind.extend(self._waiting)
+        self._waiting = []
+
     def _guarded(self, guard: Guard) -> Guard:
-        # A guard's misses run eager after the switch too, so the switch is decided anew at each call.
+        # Misses run eager after the switch too, so the switch is decided anew at each call.
         def fits(*args: Any) -> Any:
             return not self._open and guard(*args)
 
@@ -127,3 +135,16 @@ class OutstandingForwards:
             ready, self._waiting = self._waiting, []
             for act in ready:
                 act()
+
+
+_all: weakref.WeakSet[OutstandingForwards] = weakref.WeakSet()
+# Kept for good: a stage that is published or freed answers its client, whose threads the child does not have.
+_left_behind: list[Callable[[], None]] = []
+
+
+def _after_fork_in_child() -> None:
+    for forwards in list(_all):
+        forwards.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

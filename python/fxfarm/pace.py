@@ -3,7 +3,8 @@
 A thread that runs Python keeps the lock for a switch interval (5 ms) each time another thread wants it, and
 an eager call wants it back after every operator. So threads of fxfarm work in `paced()` and pass `step()`
 often: it pauses, and the pauses are long beside the work, so that even a call that lasts longer than all of
-the work meets only a part of it. While somebody waits for the result (`hurried()`), nothing pauses.
+the work meets only a part of it. While somebody waits for the result (`hurried()`), nothing pauses. Work
+that is no longer wanted ends at its next step.
 """
 
 from __future__ import annotations
@@ -24,8 +25,14 @@ DUTY = 0.1
 PAUSE_S_MAX = 0.05
 
 
+class Stopped(BaseException):
+    """Raised by `step` when the work is not wanted any longer. No Exception, so that nothing on the way up
+    takes it for a failure of the work."""
+
+
 class _Worked(threading.local):
     since: float | None = None
+    stopping: threading.Event | None = None
 
 
 class _Hurry:
@@ -51,17 +58,23 @@ _hurry = _Hurry()
 
 
 @contextlib.contextmanager
-def paced() -> Iterator[None]:
-    """Makes this thread pause in `step` while the body runs."""
-    _own.since = time.thread_time()
+def paced(stopping: threading.Event | None = None) -> Iterator[None]:
+    """Makes this thread pause in `step` while the body runs, and leave it there once `stopping` is set."""
+    _own.since, _own.stopping = time.thread_time(), stopping
     try:
         yield
     finally:
-        _own.since = None
+        _own.since = _own.stopping = None
 
 
 def step() -> None:
-    """A place where this thread may pause; nothing outside `paced`."""
+    """A place where this thread may pause; nothing outside `paced`. Raises Stopped."""
+    _pause()
+    if _own.stopping is not None and _own.stopping.is_set():
+        raise Stopped
+
+
+def _pause() -> None:
     if _own.since is None:
         return
     worked = time.thread_time() - _own.since
@@ -88,13 +101,14 @@ class _Finder:
     def find_spec(
         _name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        step()
+        # Not a place to stop: a module that is left half imported may not be importable again.
+        _pause()
         return None
 
 
 @contextlib.contextmanager
 def paced_imports() -> Iterator[None]:
-    """Makes this thread's imports pass `step` before each module."""
+    """Makes this thread's imports pause before each module as in `step`."""
     finder = _Finder()
     sys.meta_path.insert(0, finder)
     try:

@@ -1,15 +1,14 @@
 """The process's side of the farm: one client, and two threads that keep its work away from the model's calls.
 
-The prepare thread serializes graphs and submits them; the loader thread loads what comes back and publishes
-it. Both start with the first graph, are daemons, and never raise into the model: what fails is logged once
-and shown by `graphs()`.
+The prepare thread serializes graphs and submits them; the loader thread (`loading.py`) loads what comes back
+and publishes it. Both start with the first graph, are daemons, and never raise into the model: what fails is
+logged once and shown by `graphs()`.
 """
 
 from __future__ import annotations
 
 import atexit
 import collections
-import dataclasses
 import functools
 import itertools
 import logging
@@ -21,44 +20,19 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fxfarm import _core, config, disk, local_farm, pace, status, trial
+from fxfarm import _core, config, local_farm, pace
+from fxfarm.graph import Graph, Publisher, describe
+from fxfarm.loading import Loader
 from fxfarm.status import GraphStatus
 
 log = logging.getLogger("fxfarm")
 
 WAIT_SLICE_MS = 100
 """Longest time in which Ctrl-C is not noticed."""
-TASK_WAIT_MS = 3_600_000
-"""A wait that has to end some time; a task or a stop ends it at once."""
-TIDY_S = 60.0
-"""How often the artifacts on disk are looked through, while new ones come."""
 REFUSED_KEPT = 1000
 """Graphs without a slot that are remembered for graphs()."""
 STOP_S = 2.0
 """How long a stop waits for each thread."""
-
-Publisher = Callable[[Callable[[Any], object], Any], None]
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class _Graph:
-    """A graph whose slot is alive."""
-
-    name: str
-    stages: Sequence[Any]
-    slot: weakref.ref[_core.Slot] | None = None
-    snapshot: Any = None
-    publish_when_safe: Publisher | None = None
-    client_id: int | None = None
-    key: str = ""
-    error: str = ""
-    judged: bool = False
-    """Whether a stage is compared with the one that it replaces."""
-    reported: set[str] = dataclasses.field(default_factory=set)
-
-
-def _describe(e: BaseException) -> str:
-    return f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
 
 
 class Runtime:
@@ -71,19 +45,19 @@ class Runtime:
         self._serials = itertools.count()
         # Guards the tables and `_unprepared`.
         self._changed = threading.Condition()
-        self._graphs: dict[int, _Graph] = {}
-        self._by_client: dict[int, _Graph] = {}
-        self._refused: collections.deque[_Graph] = collections.deque(maxlen=REFUSED_KEPT)
+        self._graphs: dict[int, Graph] = {}
+        self._by_client: dict[int, Graph] = {}
+        self._refused: collections.deque[Graph] = collections.deque(maxlen=REFUSED_KEPT)
         self._unprepared = 0
         # Held from a submit until the graph can be found by the client's id, which the loader may need before
         # that.
         self._submitting = threading.Lock()
         self._client: _core.Client | None = None
         self._prepare_thread: threading.Thread | None = None
-        self._loader_thread: threading.Thread | None = None
-        self._tidy_at = 0.0
+        self._loader: Loader | None = None
+        # Work that goes on ends at its next step.
+        self._stopping = threading.Event()
         self._bg_started = 0
-        self._bg_finished = 0
         self._baseline = {"bg_started": 0, "bg_finished": 0, "eager_runs": 0, "compiled_runs": 0}
         if options.log != "off":
             log.setLevel(options.log.upper())
@@ -102,7 +76,7 @@ class Runtime:
         """Takes over a graph. `publish_when_safe` is asked to publish stages that update the graph's
         inputs."""
         serial = next(self._serials)
-        graph = _Graph(f"graph-{serial}", stages, snapshot=snapshot, publish_when_safe=publish_when_safe)
+        graph = Graph(f"graph-{serial}", stages, snapshot=snapshot, publish_when_safe=publish_when_safe)
         commands, release = self._commands, functools.partial(self._release, serial)
         # May run in any thread at any allocation, so it only puts; SimpleQueue allows that.
         graph.slot = weakref.ref(slot, lambda _: commands.put(release))
@@ -118,35 +92,40 @@ class Runtime:
 
     def add_failed(self, reason: str) -> None:
         """Records a graph that stays eager and has no slot."""
-        graph = _Graph(f"graph-{next(self._serials)}", ())
+        graph = Graph(f"graph-{next(self._serials)}", ())
         self._refused.append(graph)
         self._fail(graph, reason)
 
     # The prepare thread.
 
     def _prepare_loop(self) -> None:
-        while True:
-            command = self._commands.get()
-            if command is None:
+        while (command := self._commands.get()) is not None and not self._stopping.is_set():
+            try:
+                command()
+            except pace.Stopped:
                 return
-            command()
+            except Exception as e:
+                # The graphs to come need this thread.
+                log.warning("the farm's client goes on after %s", describe(e))
 
-    def _prepare(self, graph: _Graph) -> None:
+    def _prepare(self, graph: Graph) -> None:
         try:
-            with pace.paced():
+            with pace.paced(self._stopping):
                 self._submit(graph)
         except Exception as e:
-            self._fail(graph, _describe(e))
+            # A client that was stopped meanwhile takes no graph.
+            if not self._stopping.is_set():
+                self._fail(graph, describe(e))
         finally:
             graph.snapshot = None
             with self._changed:
                 self._unprepared -= 1
                 self._changed.notify_all()
 
-    def _submit(self, graph: _Graph) -> None:
+    def _submit(self, graph: Graph) -> None:
         from fxfarm import _torch
 
-        if graph.slot is None or graph.slot() is None:
+        if graph.living_slot() is None:
             return
         serialized = _torch.serialize(graph.snapshot)
         graph.key, graph.name = serialized.key, serialized.name or graph.name
@@ -160,20 +139,6 @@ class Runtime:
             graph.client_id = client.submit(graph.key, graph.name, serialized.payload, graph.stages, target)
             self._by_client[graph.client_id] = graph
         self._bg_started += len(graph.stages)
-
-    def _judge(self, graph: _Graph, before: int, index: int) -> None:
-        """Keeps the stage of the slot with that index, or goes back to the one before."""
-        slot = graph.slot() if graph.slot is not None else None
-        if slot is None:
-            return
-        verdict = trial.compare(slot.call_seconds(before), slot.call_seconds(index))
-        if verdict is None or not verdict.slower:
-            slot.keep(index)
-        elif slot.roll_back(index):
-            name = graph.stages[index - 1]["name"]
-            log.warning("%s goes back from stage %s: it is slower, %s", graph.name, name, verdict)
-            if self._client is not None and graph.client_id is not None:
-                self._client.roll_back(graph.client_id, index - 1, str(verdict))
 
     def _release(self, serial: int) -> None:
         with self._changed:
@@ -197,99 +162,16 @@ class Runtime:
             space=o.space,
             salt=o.salt,
         )
-        self._loader_thread = threading.Thread(
-            target=self._load_loop, args=(client,), name="fxfarm-loader", daemon=True
-        )
-        self._loader_thread.start()
+        self._loader = Loader(client, o, find=self._found, later=self._commands.put, stopping=self._stopping)
         return client
 
-    def _told(self) -> list[Any]:
-        """The client's word on its graphs; none once it has stopped."""
-        client = self._client
-        try:
-            return [] if client is None or client.stopped else list(client.graphs())
-        except RuntimeError:
-            # Stopped in between.
-            return []
+    def _found(self, client_id: int) -> Graph | None:
+        with self._submitting:
+            return self._by_client.get(client_id)
 
-    def _report_failures(self) -> None:
-        for told in self._told():
-            graph = self._by_client.get(told["id"])
-            for stage in told["stages"]:
-                if graph is not None and stage["state"] == "failed" and self._is_news(graph, stage["name"]):
-                    log.warning("%s goes without stage %s: %s", graph.name, stage["name"], stage["error"])
-
-    def _is_news(self, graph: _Graph, stage: str) -> bool:
-        with self._changed:
-            news = stage not in graph.reported
-            graph.reported.add(stage)
-            return news
-
-    def _fail(self, graph: _Graph, reason: str) -> None:
+    def _fail(self, graph: Graph, reason: str) -> None:
         graph.error = reason
         log.warning("%s stays eager: %s", graph.name, reason)
-
-    # The loader thread.
-
-    def _load_loop(self, client: _core.Client) -> None:
-        while not client.stopped:
-            task = client.next_task(TASK_WAIT_MS)
-            if task is None:
-                self._report_failures()
-                continue
-            with pace.paced():
-                self._load(task)
-
-    def _load(self, task: _core.LoadTask) -> None:
-        from fxfarm import _torch
-
-        with self._submitting:
-            graph = self._by_client.get(task.graph)
-        if graph is None or graph.slot is None or graph.slot() is None:
-            task.done("cancelled", "the model is gone")
-            return
-        try:
-            loaded = _torch.load_artifact(task.artifact, self.options.artifact_dir)
-        except _torch.CorruptArtifact as e:
-            task.done("corrupt", str(e))
-        except Exception as e:
-            task.done("load_failed", _describe(e))
-        else:
-            self._publish(graph, task, loaded)
-        self._tidy_artifacts()
-
-    def _publish(self, graph: _Graph, task: _core.LoadTask, loaded: Any) -> None:
-        slot_of, index, last = graph.slot, task.stage + 1, task.stage + 1 == len(graph.stages)
-
-        def publish(guard: Any) -> None:
-            slot = slot_of() if slot_of is not None else None
-            if slot is None:
-                task.done("cancelled", "the model is gone")
-                return
-            measured = None
-            if graph.judged:
-                judge = functools.partial(self._judge, graph, slot.stage, index)
-                # Runs in the caller's thread.
-                measured = functools.partial(self._commands.put, judge)
-            slot.publish(index, loaded.call, loaded.boxed, guard, measured)
-            if last:
-                slot.seal()
-            self._bg_finished += 1
-            task.done()
-
-        if loaded.mutates_inputs and graph.publish_when_safe is not None:
-            graph.publish_when_safe(publish, loaded.guard)
-        else:
-            publish(loaded.guard)
-
-    def _tidy_artifacts(self) -> None:
-        if time.monotonic() < self._tidy_at:
-            return
-        self._tidy_at = time.monotonic() + TIDY_S
-        try:
-            disk.prune(self.options.artifact_dir, self.options.artifact_bytes)
-        except OSError as e:
-            log.warning("artifacts cannot be tidied up: %s", e)
 
     # Any thread.
 
@@ -306,18 +188,18 @@ class Runtime:
             return min(left, WAIT_SLICE_MS / 1000)
 
         with self._changed:
-            while self._unprepared:
+            while self._unprepared and not self._stopping.is_set():
                 if (
                     not self._changed.wait(slice_s())
                     and deadline is not None
                     and time.monotonic() >= deadline
                 ):
                     return False
-        client = self._client
-        while client is not None and not client.stopped:
+        client, loader = self._client, self._loader
+        while client is not None and loader is not None and not client.stopped:
             outcome = client.wait_slice(stage or "", int(slice_s() * 1000))
             if outcome != "timed_out":
-                self._report_failures()
+                loader.report_failures()
                 return True
             if deadline is not None and time.monotonic() >= deadline:
                 return False
@@ -325,16 +207,10 @@ class Runtime:
 
     def graphs(self) -> list[GraphStatus]:
         """See fxfarm.graphs."""
-        told = {g["id"]: g for g in self._told()}
+        told = {g["id"]: g for g in self._loader.told()} if self._loader is not None else {}
         with self._changed:
             graphs = [*self._graphs.values(), *self._refused]
-        return [self._status(g, told.get(g.client_id) if g.client_id is not None else None) for g in graphs]
-
-    def _status(self, graph: _Graph, told: Any) -> GraphStatus:
-        slot = graph.slot() if graph.slot is not None else None
-        return status.of_graph(
-            graph.name, graph.key, graph.error, [s["name"] for s in graph.stages], slot, told
-        )
+        return [g.status(told.get(g.client_id)) for g in graphs]
 
     def stats(self) -> dict[str, int]:
         """See fxfarm.stats."""
@@ -352,7 +228,7 @@ class Runtime:
     def _totals(self) -> dict[str, int]:
         eager, compiled = _core.retired_runs()
         with self._changed:
-            slots = [g.slot() for g in self._graphs.values() if g.slot is not None]
+            slots = [g.living_slot() for g in self._graphs.values()]
         for slot in slots:
             if slot is not None:
                 runs = slot.runs
@@ -360,7 +236,7 @@ class Runtime:
                 compiled += sum(runs[1:])
         return {
             "bg_started": self._bg_started,
-            "bg_finished": self._bg_finished,
+            "bg_finished": self._loader.switches if self._loader is not None else 0,
             "eager_runs": eager,
             "compiled_runs": compiled,
         }
@@ -369,12 +245,23 @@ class Runtime:
 
     def shutdown(self) -> None:
         """Ends the client and its threads in bounded time; slots keep the stage they have."""
+        self._stopping.set()
         self._commands.put(None)
+        with self._changed:
+            self._changed.notify_all()
+        # What pauses shall see that it is to stop.
+        with pace.hurried():
+            self._stop_client()
+            if self._prepare_thread is not None and self._prepare_thread is not threading.current_thread():
+                self._prepare_thread.join(STOP_S)
+            # That thread may have made one meanwhile.
+            self._stop_client()
+            if self._loader is not None:
+                self._loader.join(STOP_S)
+
+    def _stop_client(self) -> None:
         if self._client is not None:
             self._client.stop()
-        for thread in (self._prepare_thread, self._loader_thread):
-            if thread is not None and thread is not threading.current_thread():
-                thread.join(STOP_S)
 
     def abandon(self) -> None:
         """In the child of a fork, where no thread of this is left."""

@@ -5,8 +5,16 @@ from __future__ import annotations
 import dataclasses
 import queue
 import threading
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+import pytest
+import torch
+
+from fxfarm import _core, _torch, runtime
 
 
 @dataclasses.dataclass
@@ -47,6 +55,7 @@ class Client:
         self.graph_states: dict[int, dict[str, Any]] = {}
         self.released: list[int] = []
         self.rolled_back: list[tuple[int, int, str]] = []
+        self.waited_for = threading.Event()
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._changed = threading.Condition()
         Client.made.append(self)
@@ -78,11 +87,12 @@ class Client:
 
     def settle(self, graph: int, stage: int, state: str, error: str = "") -> None:
         with self._changed:
-            g = self.graph_states[graph]
-            g["stages"][stage].update(state=state, error=error)
-            g["settled"] = all(s["state"] in ("loaded", "failed") for s in g["stages"])
+            g = self.graph_states.get(graph)
+            if g is not None:
+                g["stages"][stage].update(state=state, error=error)
+                g["settled"] = all(s["state"] in ("loaded", "failed") for s in g["stages"])
             self._changed.notify_all()
-        if state == "failed":
+        if g is not None and state == "failed":
             self._tasks.put(None)
 
     def release(self, graph: int) -> None:
@@ -102,6 +112,7 @@ class Client:
             return self._changed.wait_for(condition, 10)
 
     def wait_slice(self, stage: str, timeout_ms: int) -> str:
+        self.waited_for.set()
         with self._changed:
             settled = self._changed.wait_for(
                 lambda: all(g["settled"] for g in self.graph_states.values()), timeout_ms / 1000
@@ -128,3 +139,58 @@ class Client:
 
     def abandon(self) -> None:
         self.abandoned = True
+
+
+@contextmanager
+def doubled_farm(monkeypatch: pytest.MonkeyPatch, artifacts: Path) -> Iterator[None]:
+    """Has the backend meet this file's client, and artifacts that are what they load to."""
+
+    def serialize(snapshot: Any) -> Any:
+        return types.SimpleNamespace(key="k" * 64, payload=b"graph", name="model", node_count=1, device="cpu")
+
+    def load_artifact(data: Any, directory: Any) -> Any:
+        if isinstance(data, Exception):
+            raise data
+        return data
+
+    monkeypatch.setattr(_torch, "snapshot", lambda gm, inputs: object(), raising=False)
+    monkeypatch.setattr(_torch, "serialize", serialize, raising=False)
+    monkeypatch.setattr(_torch, "client_platform", lambda device: {"torch": "2.13"}, raising=False)
+    monkeypatch.setattr(_torch, "load_artifact", load_artifact, raising=False)
+    monkeypatch.setattr(_core, "Client", Client)
+    monkeypatch.setenv("FXFARM_ARTIFACT_DIR", str(artifacts))
+    Client.made.clear()
+    torch._dynamo.reset()
+    yield
+    runtime.shutdown()
+    runtime._given = {}
+    torch._dynamo.reset()
+
+
+def compiled(fn: Callable[..., Any], **kwargs: Any) -> Callable[..., Any]:
+    found: Callable[..., Any] = torch.compile(fn, backend="fxfarm", **kwargs)
+    return found
+
+
+def client() -> Client:
+    """The client that has been started, once it has a graph."""
+    farm = runtime.current()
+    assert farm is not None
+    with farm._changed:
+        assert farm._changed.wait_for(lambda: farm._unprepared == 0, 10)
+    assert Client.made[-1].until(lambda: bool(Client.made[-1].graph_states))
+    return Client.made[-1]
+
+
+def prepared() -> None:
+    """Returns when the prepare thread has done all that was put there so far."""
+    done = threading.Event()
+    runtime.get()._commands.put(done.set)
+    assert done.wait(10)
+
+
+def seen_by_the_loader() -> None:
+    """Returns when the loader is through with all that has arrived so far."""
+    no_graph = 0
+    probe = client().arrive(no_graph, 0, None)
+    assert client().until(lambda: bool(probe.answers))

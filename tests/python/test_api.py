@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,21 @@ def test_every_public_name_exists_and_says_what_it_is() -> None:
     for name in set(fxfarm.__all__) - {"__version__"}:
         assert getattr(fxfarm, name).__doc__
     assert _core.version() == fxfarm.__version__
+
+
+def test_without_torch_the_backend_names_the_versions_that_it_works_with(tmp_path: Path) -> None:
+    from fxfarm._torch.compat import SUPPORTED
+
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch here')")
+    found = subprocess.run(
+        [sys.executable, "-c", "import fxfarm.backend"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(fxfarm.__file__).parents[1]}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (low, (major, minor)) = SUPPORTED
+    assert f"pip install 'torch>={low[0]}.{low[1]},<{major}.{minor + 1}'" in found.stderr
 
 
 def test_torch_knows_the_backend() -> None:

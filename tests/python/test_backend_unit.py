@@ -8,55 +8,23 @@ import os
 import signal
 import threading
 import time
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from farm_double import Client, Loaded
+from farm_double import Client, Loaded, client, compiled, doubled_farm, prepared, seen_by_the_loader
+from programs import exit_status, until
 
 import fxfarm
 from fxfarm import _core, _torch, runtime
 
 
 @pytest.fixture(autouse=True)
-def farm(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[None]:
-    def serialize(snapshot: Any) -> Any:
-        return types.SimpleNamespace(key="k" * 64, payload=b"graph", name="model", node_count=1, device="cpu")
-
-    def load_artifact(data: Any, directory: Any) -> Any:
-        if isinstance(data, Exception):
-            raise data
-        return data
-
-    monkeypatch.setattr(_torch, "snapshot", lambda gm, inputs: object(), raising=False)
-    monkeypatch.setattr(_torch, "serialize", serialize, raising=False)
-    monkeypatch.setattr(_torch, "client_platform", lambda device: {"torch": "2.13"}, raising=False)
-    monkeypatch.setattr(_torch, "load_artifact", load_artifact, raising=False)
-    monkeypatch.setattr(_core, "Client", Client)
-    monkeypatch.setenv("FXFARM_ARTIFACT_DIR", str(tmp_path))
-    Client.made.clear()
-    torch._dynamo.reset()
-    yield
-    runtime.shutdown()
-    runtime._given = {}
-    torch._dynamo.reset()
-
-
-def compiled(fn: Callable[..., Any], **kwargs: Any) -> Callable[..., Any]:
-    found: Callable[..., Any] = torch.compile(fn, backend="fxfarm", **kwargs)
-    return found
-
-
-def client() -> Client:
-    """The client that has been started, once it has a graph."""
-    farm = runtime.current()
-    assert farm is not None
-    with farm._changed:
-        assert farm._changed.wait_for(lambda: farm._unprepared == 0, 10)
-    assert Client.made[-1].until(lambda: bool(Client.made[-1].graph_states))
-    return Client.made[-1]
+def farm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    with doubled_farm(monkeypatch, tmp_path):
+        yield
 
 
 def doubled(x: torch.Tensor) -> torch.Tensor:
@@ -198,12 +166,13 @@ def test_a_stage_that_is_slower_is_left_again(caplog: pytest.LogCaptureFixture) 
     farm = client()
     farm.arrive(1, 0, Loaded(slow))
     assert fxfarm.wait(timeout=10)
-    # It is judged after the first of these, on another thread.
-    for _ in range(500):
+
+    def left_again() -> bool:
         fn(X)
-        if farm.rolled_back:
-            break
-    assert [r[:2] for r in farm.rolled_back] == [(1, 0)]
+        return bool(farm.rolled_back)
+
+    until("the stage is left again", left_again)
+    assert farm.rolled_back[0][:2] == (1, 0)
     assert fn(X).tolist() == [2, 2, 2]
     (graph,) = fxfarm.graphs()
     assert (graph.stage, graph.settled, graph.stages[0].state) == ("eager", True, "rolled_back")
@@ -219,12 +188,9 @@ def test_a_stage_that_is_not_slower_stays_and_eager_is_freed() -> None:
     slot = next(iter(farm._graphs.values())).slot
     client().arrive(1, 0, Loaded(lambda x: (x,)))
     assert fxfarm.wait(timeout=10)
-    judged = threading.Event()
     for _ in range(CALLS):
         fn(X)
-    # Behind what the calls have put there.
-    farm._commands.put(judged.set)
-    assert judged.wait(10)
+    prepared()
     assert fxfarm.graphs()[0].stage == "default"
     assert slot is not None and slot().roll_back(1) is False  # type: ignore[union-attr]
 
@@ -242,9 +208,7 @@ def test_a_slower_stage_stays_where_calls_do_not_tell(kind: str, monkeypatch: py
     assert fxfarm.wait(timeout=10)
     for _ in range(CALLS):
         fn(x)
-    done = threading.Event()
-    runtime.get()._commands.put(done.set)
-    assert done.wait(10)
+    prepared()
     assert (farm.rolled_back, fxfarm.graphs()[0].stage) == ([], "default")
 
 
@@ -268,11 +232,18 @@ def test_wait_times_out_and_ctrl_c_ends_it() -> None:
     # A shell that starts this in the background has it ignore SIGINT.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
-        timer.start()
+        farm = client()
+        farm.waited_for.clear()
+
+        def interrupt() -> None:
+            assert farm.waited_for.wait(10)
+            signal.raise_signal(signal.SIGINT)
+
+        other = threading.Thread(target=interrupt)
+        other.start()
         with pytest.raises(KeyboardInterrupt):
             fxfarm.wait()
-        timer.join()
+        other.join()
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -336,15 +307,7 @@ def test_a_fork_is_harmless_and_the_child_can_compile() -> None:
         torch._dynamo.reset()
         ok = ok and compiled(doubled)(X).tolist() == [2, 2, 2] and client() is not started
         os._exit(0 if ok else 1)
-    deadline = time.monotonic() + 30
-    done, status = 0, 0
-    while done == 0 and time.monotonic() < deadline:
-        done, status = os.waitpid(child, os.WNOHANG)
-        time.sleep(0.01)
-    if done == 0:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    assert (done, status) == (child, 0)
+    assert exit_status(child) == 0
     assert not started.abandoned
 
 
@@ -355,8 +318,7 @@ def test_training_waits_with_the_switch_for_the_backward_of_a_mutating_graph() -
     loss = fn(x).sum()
     farm = client()
     task = farm.arrive(1, 0, Loaded(lambda *args: (args[0],), mutates_inputs=True))
-    probe = farm.arrive(1, 0, _torch.LoadError("the loader has seen the first"))
-    assert farm.until(lambda: bool(probe.answers))
+    seen_by_the_loader()
     assert task.answers == []
     assert fxfarm.graphs()[0].stage == "eager"
     loss.backward()

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from programs import PROGRAM, Role, until
 from torch.utils.checkpoint import checkpoint
 
 import fxfarm
@@ -26,7 +27,6 @@ STAGE_S = 600
 """Longest wait for a stage; a compile takes seconds on a machine that does nothing else."""
 HINDERED_S = 0.05
 """More than what calls take longer by when other programs want the cores."""
-PROGRAM = Path(fxfarm.__file__).parent / "bin" / "fxfarm"
 
 Call = Callable[[Callable[..., Any]], Any]
 
@@ -42,20 +42,18 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         engines = os.environ.get("TEST_ENGINE_CACHE", folder / "engines")
         options |= {"cache-dir": folder / "cache", "engine-cache-dir": engines}
         flags = [f"--{name}={value}" for name, value in options.items()]
-        process = subprocess.Popen([str(PROGRAM), "local", *flags])
-        while not Path(socket).exists():
-            assert process.poll() is None, "the farm did not start"
-            time.sleep(0.05)
+        farm = Role(["local", *flags], os.environ)
+        farm.wait_line("local farm ready")
         yield f"ipc://{socket}"
-        process.terminate()
-        assert process.wait(60) == 0
+        assert farm.stop() == 0, farm.log
 
 
 @pytest.fixture(autouse=True)
 def client(endpoint: str, tmp_path: Path) -> Iterator[None]:
     torch._dynamo.reset()
     torch.manual_seed(0)
-    fxfarm.configure(endpoints=[endpoint], local=False, artifact_dir=tmp_path / "artifacts")
+    # On a machine with other work a stage may rightly be found slower.
+    fxfarm.configure(endpoints=[endpoint], local=False, roll_back=False, artifact_dir=tmp_path / "artifacts")
     yield
     fxfarm.shutdown()
     runtime._given = {}
@@ -115,9 +113,9 @@ def test_a_transformer_answers_as_in_eager_through_the_switch(name: str) -> None
         same(call(compiled), want)
         while not fxfarm.wait(timeout=0.02):
             same(call(compiled), want)
-        switched()
+        before = [g.runs["default"] for g in switched()]
         same(call(compiled), want)
-    assert all(g.runs["default"] == 1 for g in fxfarm.graphs())
+    assert [g.runs["default"] for g in fxfarm.graphs()] == [runs + 1 for runs in before]
 
 
 def trained(
@@ -260,21 +258,19 @@ def test_a_stage_that_is_slower_is_left_again_and_the_farm_is_told(
         return dataclasses.replace(stage, call=call)
 
     monkeypatch.setattr(_torch, "load_artifact", hindered)
+    fxfarm.configure(roll_back=True)
     compiled, x = farmed(fn), torch.randn(5)
     while fxfarm.stats()["eager_runs"] < 50:
         same(compiled(x), fn(x))
     switched(1)
-    # It is judged after the first of these, on another thread.
-    for _ in range(200):
+
+    def told() -> str:
         same(compiled(x), fn(x))
-        if fxfarm.graphs()[0].stage == "eager":
-            break
-    assert fxfarm.graphs()[0].stage == "eager"
-    same(compiled(x), fn(x))
-    deadline = time.monotonic() + STAGE_S
-    while not (stage := fxfarm.graphs()[0].stages[0]).error and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert (stage.state, stage.error.partition(":")[0]) == ("rolled_back", "slower")
+        return fxfarm.graphs()[0].stages[0].error
+
+    assert until("the stage is left again", told).startswith("slower: ")
+    (graph,) = fxfarm.graphs()
+    assert (graph.stage, graph.stages[0].state) == ("eager", "rolled_back")
     command = [str(PROGRAM), "stats", "--json", f"--endpoint={endpoint}"]
     told = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(told.stdout)["values"]["stages_rolled_back"] == 1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from programs import exit_status
 
 from fxfarm import _core
 from fxfarm.outstanding import OutstandingForwards
@@ -161,3 +163,64 @@ def test_every_stage_that_arrived_is_published_in_order(step: Step) -> None:
     step.forwards.publish(lambda _: taken.append(2), None)
     out.sum().backward()
     assert taken == [1, 2]
+
+
+def test_a_guarded_stage_after_one_without_a_guard_runs_its_misses_eagerly(step: Step) -> None:
+    step.arrive()
+    step.forwards.publish(lambda g: step.slot.publish(2, step.compiled, guard=g), lambda _: False)
+    assert step().shape == (4, 3)
+    assert (step.slot.stage, step.slot.guard_misses, step.slot.runs) == (2, 1, [1, 0, 0])
+
+
+def test_a_stage_that_was_not_published_leaves_calls_with_eager(step: Step) -> None:
+    step.forwards.publish(lambda _: False, None)
+    assert step().shape == (4, 3)
+    assert step.slot.runs == [1]
+
+
+def without_torchs_threads() -> None:
+    """In the child of a fork, which torch's own threads do not reach either."""
+    torch.set_num_threads(1)
+
+
+def test_a_fork_while_another_thread_publishes_does_not_hang_the_childs_calls(step: Step) -> None:
+    publishing, forked = threading.Event(), threading.Event()
+
+    def publish(guard: Any) -> bool:
+        publishing.set()
+        assert forked.wait(10)
+        return step.slot.publish(1, step.compiled, guard=guard)
+
+    loader = threading.Thread(target=step.forwards.publish, args=(publish, None))
+    loader.start()
+    assert publishing.wait(10)
+    child = os.fork()
+    if child == 0:
+        without_torchs_threads()
+        step().sum().backward()
+        os._exit(0 if (step.slot.stage, step.slot.runs) == (0, [1]) else 1)
+    assert exit_status(child) == 0
+    forked.set()
+    loader.join()
+    step()
+    assert step.slot.runs == [0, 1]
+
+
+def test_a_stage_that_waited_at_a_fork_is_published_in_the_parent_alone(step: Step) -> None:
+    first = step()
+    told: list[int] = []
+
+    def publish(guard: Any) -> bool:
+        told.append(os.getpid())
+        return step.slot.publish(1, step.compiled, guard=guard)
+
+    step.forwards.publish(publish, None)
+    child = os.fork()
+    if child == 0:
+        without_torchs_threads()
+        first.sum().backward()
+        step()
+        os._exit(0 if (told, step.slot.stage) == ([], 0) else 1)
+    assert exit_status(child) == 0
+    first.sum().backward()
+    assert (told, step.slot.stage) == ([os.getpid()], 1)

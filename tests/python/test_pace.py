@@ -81,7 +81,30 @@ def test_nothing_pauses_while_somebody_waits() -> None:
     assert not pace._hurry.wanted.is_set()
 
 
-def test_imports_pass_a_step_before_each_module(
+def test_a_step_is_where_unwanted_work_ends(pauses: Pauses, worked: list[float]) -> None:
+    stopping = threading.Event()
+    with pace.paced(stopping):
+        pace.step()
+        stopping.set()
+        with pytest.raises(pace.Stopped):
+            pace.step()
+    pace.step()
+
+
+def test_an_import_pauses_and_is_not_left_half_done(
+    pauses: Pauses, worked: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "paced_three.py").write_text("import paced_four")
+    (tmp_path / "paced_four.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    stopping = threading.Event()
+    stopping.set()
+    with pace.paced(stopping), pace.paced_imports():
+        importlib.import_module("paced_three")
+    assert sys.modules.keys() >= {"paced_three", "paced_four"}
+
+
+def test_imports_pause_before_each_module(
     pauses: Pauses, worked: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "paced_one.py").write_text("import paced_two")

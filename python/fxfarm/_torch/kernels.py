@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import tempfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from fxfarm import _core, disk
 from .errors import LoadError
 from .pack import digest
 
-_lock = threading.Lock()
+# Read and written in single steps and without a lock, which a fork could leave held.
 _loaded: dict[str, Callable[..., Any]] = {}
 
 
@@ -45,9 +44,9 @@ def load(directory: Path, data: bytes, name: str) -> Callable[..., Any]:
     """The function `kernel` of the shared object with content `name`, loaded once per process from a file in
     `directory`.
     """
-    with _lock:
-        if name in _loaded:
-            return _loaded[name]
+    known = _loaded.get(name)
+    if known is not None:
+        return known
     path = place(directory, data, name)
     # Without the interpreter lock; the import below then finds the library opened.
     _core.preload(str(path))
@@ -65,5 +64,4 @@ def load(directory: Path, data: bytes, name: str) -> Callable[..., Any]:
         spec.loader.exec_module(module)
     except ImportError as error:
         raise LoadError(f"kernel {name[:16]}: {error}") from error
-    with _lock:
-        return _loaded.setdefault(name, module.kernel)
+    return _loaded.setdefault(name, module.kernel)

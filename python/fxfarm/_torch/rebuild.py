@@ -30,8 +30,6 @@ class RebuiltGraph:
     constants: list[dict[str, Any]]
     symbolic_positions: list[int]
     ambient: dict[str, Any]
-    name: str
-    canonical: bytes
 
 
 def rebuild(payload: bytes) -> RebuiltGraph:
@@ -54,10 +52,7 @@ def rebuild(payload: bytes) -> RebuiltGraph:
         raise CompileError("bad_input", f"not a graph: {type(error).__name__}: {error}") from error
     # The inputs that guards call t0, t1, ...: those that are still symbolic.
     positions = [i for i, value in enumerate(inputs) if isinstance(value, torch.SymInt)]
-    return RebuiltGraph(
-        *(module, mode, inputs + lifted, data["constants"], positions, data["ambient"]),
-        *(outer["name"], outer["graph"]),
-    )
+    return RebuiltGraph(module, mode, inputs + lifted, data["constants"], positions, data["ambient"])
 
 
 def _fake_constant(data: dict[str, Any]) -> torch.Tensor:

@@ -13,17 +13,13 @@ import msgpack
 import pytest
 import torch
 from farm_client import Client, client_of
-from farm_models import PREPARED, Wave, wave_input
-from harness import Farm, farm_in
+from farm_models import PREPARED, UNLOADABLE, Wave, graph_digest, wave_input
+from harness import Farm, farm_in, until
+from unloadable import needing_a_newer_library
 
 from fxfarm import _torch
 
 LARGE_BYTES = 32 << 20
-
-
-def graph_digest(payload: bytes) -> str:
-    """The name that the fast engine knows a graph by."""
-    return hashlib.sha256(msgpack.unpackb(payload)["graph"]).hexdigest()
 
 
 @pytest.fixture
@@ -49,6 +45,8 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for payload in _payloads(PREPARED).values():
         made = _torch.compile_graph(payload, {"name": "default", "options": {}}, platform).data
         (directory / graph_digest(payload)).write_bytes(made)
+    (unloadable,) = _payloads((UNLOADABLE,)).values()
+    (directory / graph_digest(unloadable)).write_bytes(needing_a_newer_library(made))
     # The last one is as large as a real model's.
     (directory / graph_digest(payload)).write_bytes(_padded(made, LARGE_BYTES))
     return directory
@@ -72,6 +70,16 @@ def _payloads(heights: tuple[float, ...]) -> dict[float, bytes]:
             torch.compile(Wave(height), backend=backend, dynamic=False)(wave_input())
     torch._dynamo.reset()
     return found
+
+
+@pytest.fixture(scope="session")
+def real_farm() -> Iterator[tuple[Farm, str]]:
+    """One local farm with a real engine for all tests that need one, and its endpoint."""
+    with tempfile.TemporaryDirectory(prefix="ff-") as directory, farm_in(Path(directory)) as farm:
+        _, endpoint = farm.local("--nice", "0")
+        farm.until_workers(endpoint)
+        until("the engine is warm", lambda: farm.counts(endpoint, "engines_now_idle") == (1,), 300)
+        yield farm, endpoint
 
 
 @pytest.fixture

@@ -9,13 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from farm_models import Wave, wave_input
-from harness import DEADLINE_S, Farm, until
+from harness import DEADLINE_S, HERE, Farm, until
 
 import fxfarm
 
@@ -100,9 +99,12 @@ class ModelProcess:
     """model_process.py at work: commands go in by line, answers come out as JSON."""
 
     def __init__(self, farm: Farm, **variables: str) -> None:
-        env = {**farm.env, "FXFARM_PYTHON": farm.python, **variables}
+        self.threads_left: list[str] | None = None
+        """After the end: fxfarm's threads that still ran then."""
+        paths = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        env = {**farm.env, "FXFARM_PYTHON": farm.python, "PYTHONPATH": ":".join(paths), **variables}
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "model_process.py")],
+            [sys.executable, str(HERE / "model_process.py")],
             env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -130,7 +132,8 @@ class ModelProcess:
 
     def end(self) -> tuple[int, str]:
         """Lets it run to its end; its exit status and what it printed as errors."""
-        _, errors = self.process.communicate(timeout=DEADLINE_S)
+        output, errors = self.process.communicate(timeout=DEADLINE_S)
+        self.threads_left = json.loads(output.splitlines()[-1]) if output else []
         return self.process.returncode, errors
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+
+import msgpack
 import torch
 
 
@@ -22,5 +25,12 @@ def wave_input() -> torch.Tensor:
     return torch.linspace(0, 3, 64).reshape(8, 8)
 
 
+def graph_digest(payload: bytes) -> str:
+    """The name that the fast engine knows a graph by."""
+    return hashlib.sha256(msgpack.unpackb(payload)["graph"]).hexdigest()
+
+
 PREPARED = (1.0, 2.0)
 """Heights whose artifacts the fast engine has; that of the last one is large."""
+UNLOADABLE = 5.0
+"""A height whose artifact needs a library newer than any machine's."""

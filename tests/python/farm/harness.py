@@ -12,20 +12,15 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import fxfarm
+from programs import DEADLINE_S, PROGRAM, Role, until, wait_gone
 
 HERE = Path(__file__).parent
-PROGRAM = Path(fxfarm.__file__).parent / "bin" / "fxfarm"
-DEADLINE_S = 60.0
-"""For what must happen; long, since nothing is measured here."""
 MARK = "FARM_TEST_MARK"
 """A variable that every process of a test inherits, so that those which are left can be found."""
 
@@ -34,98 +29,10 @@ class LeftoverError(AssertionError):
     """A test's farm left something behind."""
 
 
-def until(what: str, happened: Callable[[], Any], deadline_s: float = DEADLINE_S) -> Any:
-    """Asks again until `happened` tells something true, and returns that."""
-    end = time.monotonic() + deadline_s
-    while not (answer := happened()):
-        if time.monotonic() > end:
-            raise AssertionError(f"in {deadline_s} s it did not happen: {what}; the last answer: {answer!r}")
-    return answer
-
-
-def wait_gone(pid: int, deadline_s: float = DEADLINE_S) -> bool:
-    """Waits for the end of a process that need not be a child."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([handle], [], [], deadline_s)[0])
-    finally:
-        os.close(handle)
-
-
 def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
-
-
-class Role:
-    """A process of the farm that the test started, with what it logs."""
-
-    def __init__(self, args: list[str], env: Mapping[str, str], **popen: Any) -> None:
-        self.process = subprocess.Popen(
-            [str(PROGRAM), *args],
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            **popen,
-        )
-        self.lines: list[str] = []
-        self._changed = threading.Condition()
-        self._ended = False
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    @property
-    def log(self) -> str:
-        with self._changed:
-            return "\n".join(self.lines)
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            with self._changed:
-                self.lines.append(line.rstrip())
-                self._changed.notify_all()
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-
-    def wait_line(self, part: str) -> str:
-        """The first line of the log with `part` in it."""
-
-        def found() -> str | None:
-            return next((line for line in self.lines if part in line), None)
-
-        with self._changed:
-            self._changed.wait_for(lambda: found() is not None or self._ended, DEADLINE_S)
-            line = found()
-        assert line is not None, f"no line with {part!r} in the log:\n{self.log}"
-        return line
-
-    def fact(self, line: str, name: str) -> str:
-        """`value` of `name=value` in the line that has `line` in it."""
-        return self.wait_line(line).split(f" {name}=", 1)[1].split(" ", 1)[0]
-
-    def ended(self) -> int:
-        """Waits for the end and tells the exit status."""
-        status = self.process.wait(DEADLINE_S)
-        self._reader.join(DEADLINE_S)
-        return status
-
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(how)
-        return self.ended()
-
-    def kill(self) -> None:
-        assert self.stop(signal.SIGKILL) == -signal.SIGKILL
 
 
 class Control:

@@ -3,19 +3,28 @@
 model HEIGHT    makes and calls a model         call          calls it again
 wait SECONDS    fxfarm.wait                     graphs        name and stage of every graph
 loader          a DataLoader with two workers   fork HEIGHT   a child that compiles a model of its own
+pause           from now on background work stays in its first pause
+compiler        the modules of Inductor's compiler that are imported
+
+Its last answer, at its very end, is the names of fxfarm's threads that still run.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import signal
 import sys
+import threading
 from typing import Any
 
 import torch
+from compiler_modules import compiler_modules
 from farm_models import Wave, wave_input
 
 import fxfarm
+from fxfarm import pace
 
 
 def check(model: torch.nn.Module, compiled: Any) -> str:
@@ -43,7 +52,20 @@ def loaded() -> float:
     return sum(float(batch.sum()) for (batch,) in torch.utils.data.DataLoader(data, 8, num_workers=2))
 
 
+def paused() -> str:
+    pace.STEP_S, pace.DUTY, pace.PAUSE_S_MAX = 0.0, 1e-9, 3600.0
+    return "paused"
+
+
+def threads() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name.startswith("fxfarm-")]
+
+
 def main() -> None:
+    # What a shell starts in the background would ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Asked for before fxfarm does, so that it is called after.
+    atexit.register(lambda: print(json.dumps(threads()), flush=True))
     models: list[tuple[torch.nn.Module, Any]] = []
     print(json.dumps("up"), flush=True)
     for line in sys.stdin:
@@ -59,6 +81,10 @@ def main() -> None:
             answer = fxfarm.wait(timeout=float(rest[0]))
         elif what == "graphs":
             answer = [[g.stage, [[s.state, s.source, s.error] for s in g.stages]] for g in fxfarm.graphs()]
+        elif what == "pause":
+            answer = paused()
+        elif what == "compiler":
+            answer = compiler_modules()
         elif what == "loader":
             answer = loaded()
         elif what == "fork":

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgpack
 import pytest
 from farm_client import Client
+from farm_models import UNLOADABLE
 from harness import DEADLINE_S, PROGRAM, Farm, free_port, until
 from zmtp import Dealer
 
@@ -250,6 +251,17 @@ def test_a_stage_that_is_never_loadable_is_given_up(farm: Farm, client: Client) 
     model = client.model()
     assert model.until_state("failed").error.startswith("corrupt: ")
     assert farm.counts(farm.own_socket(), "jobs_started", "artifacts_refused") == (2, 1)
+
+
+def test_a_stage_that_needs_a_newer_library_leaves_eager_and_names_it(farm: Farm, client: Client) -> None:
+    model = client.model(UNLOADABLE)
+    stage = model.until_state("failed")
+    assert stage.error.startswith("load_failed: ")
+    assert "GLIBCXX_9.4.21' not found" in stage.error
+    model()
+    assert (model.status.stage, model.status.settled) == ("eager", True)
+    client.model(1.0).until_compiled()
+    assert farm.counts(farm.own_socket(), "load_failures", "stages_served_job") == (1, 2)
 
 
 @pytest.fixture

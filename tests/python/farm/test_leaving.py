@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from farm_client import PATIENCE_S, Client, model_process
-from harness import DEADLINE_S, Farm, wait_gone
+from farm_client import PATIENCE_S, Client, ModelProcess, model_process
+from harness import DEADLINE_S, Farm, until, wait_gone
 
 
 def files(farm: Farm) -> list[Path]:
@@ -87,23 +88,67 @@ def test_a_process_ends_at_once_with_compiled_and_with_pending_stages(farm: Farm
         farm.control.job()
         assert [g[0] for g in process.ask("graphs")] == ["default", "eager"]
         assert process.end() == (0, "")
+    assert process.threads_left == []
     farm.control.open_gate()
 
 
-@pytest.mark.parametrize("waiting", [True, False], ids=["in-wait", "in-a-compile"])
-def test_ctrl_c_ends_a_process(farm: Farm, waiting: bool) -> None:
+def while_serializing(process: ModelProcess, farm: Farm) -> None:
+    assert process.ask("pause") == "paused"
+    assert process.ask("model", 1.0) == "right"
+    # Nothing has been sent yet, and nothing will be.
+    assert process.ask("graphs") == [["eager", []]]
+
+
+def while_loading(process: ModelProcess, farm: Farm) -> None:
+    while_pending(process, farm)
+    assert process.ask("pause") == "paused"
+    assert farm.control is not None
+    farm.control.open_gate()
+    until("the artifact is there", lambda: process.ask("graphs")[0][1][0][0] == "fetched")
+
+
+def while_pending(process: ModelProcess, farm: Farm) -> None:
     assert farm.control is not None
     farm.control.on("wait")
+    assert process.ask("model", 1.0) == "right"
+    farm.control.job()
+
+
+def while_waiting(process: ModelProcess, farm: Farm) -> None:
+    while_pending(process, farm)
+    process.tell("wait", 10 * DEADLINE_S)
+
+
+def when_compiled(process: ModelProcess, farm: Farm) -> None:
+    assert process.ask("model", 1.0) == "right"
+    assert process.ask("wait", PATIENCE_S) is True
+    assert process.ask("call") == ["right"]
+    assert process.ask("graphs")[0][0] == "default"
+
+
+@pytest.mark.parametrize("state", [while_serializing, while_loading])
+def test_a_process_that_ends_in_the_middle_of_background_work_does_not_wait_for_it(
+    farm: Farm, state: Callable[[ModelProcess, Farm], None]
+) -> None:
     with model_process(farm) as process:
         assert process.answer() == "up"
-        assert process.ask("model", 1.0) == "right"
-        farm.control.job()
-        if waiting:
-            process.tell("wait", 10 * DEADLINE_S)
+        state(process, farm)
+        assert process.end() == (0, "")
+    assert process.threads_left == []
+
+
+@pytest.mark.parametrize("state", [while_serializing, while_pending, while_waiting, when_compiled])
+def test_ctrl_c_ends_a_process(farm: Farm, state: Callable[[ModelProcess, Farm], None]) -> None:
+    assert farm.control is not None
+    with model_process(farm) as process:
+        assert process.answer() == "up"
+        state(process, farm)
         process.interrupt()
         status, errors = process.end()
     assert status == -signal.SIGINT
     assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert process.threads_left == []
+    # For the engine that waits, if one does.
     farm.control.open_gate()
 
 

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
 from farm_client import PATIENCE_S, Client, client_of
-from harness import Farm, farm_in, until
+from harness import Farm, until
 
 import fxfarm
-
-
-@pytest.fixture(scope="module")
-def real_farm() -> Iterator[tuple[Farm, str]]:
-    """One local farm with a real engine for all tests of this file, and its endpoint."""
-    with tempfile.TemporaryDirectory(prefix="ff-") as directory, farm_in(Path(directory)) as farm:
-        _, endpoint = farm.local("--nice", "0")
-        farm.until_workers(endpoint)
-        until("the engine is warm", lambda: farm.counts(endpoint, "engines_now_idle") == (1,), 300)
-        yield farm, endpoint
+from fxfarm.backend import fxfarm as farm_backend
 
 
 @pytest.fixture
@@ -42,6 +34,8 @@ def test_a_real_engine_that_is_killed_in_a_compile_does_it_again(
     real_farm: tuple[Farm, str], real_client: Client
 ) -> None:
     farm, endpoint = real_farm
+    names = ("jobs_started", "jobs_retried", "jobs_finished", "engine_restarts")
+    before = farm.counts(endpoint, *names)
     model = real_client.model()
     model.until_state("running")
     (engine,) = engine_pids(farm)
@@ -49,8 +43,8 @@ def test_a_real_engine_that_is_killed_in_a_compile_does_it_again(
     model()
     assert model.status.stage == "eager"
     model.until_compiled()
-    names = ("jobs_started", "jobs_retried", "jobs_finished", "engine_restarts")
-    assert farm.counts(endpoint, *names) == (2, 1, 1, 1)
+    counts = zip(farm.counts(endpoint, *names), before, strict=True)
+    assert [after - earlier for after, earlier in counts] == [2, 1, 1, 1]
     # What the dead engine had in its temporary files went with it.
     assert len(engine_pids(farm)) == len(list((farm.directory / "tmp").glob("fxfarm-work-*/*"))) == 1
 
@@ -84,3 +78,34 @@ def test_a_model_is_trained_through_its_switch(real_client: Client) -> None:
         want, got = train()
         assert got == pytest.approx(want, rel=1e-5)
     assert fxfarm.graphs()[0].runs["default"] >= 3
+
+
+@pytest.mark.parametrize("trained", [False, True], ids=["inference", "training"])
+def test_after_its_last_stage_a_model_does_without_dynamos_graph(real_client: Client, trained: bool) -> None:
+    real_client.set(FXFARM_ROLL_BACK="false")
+    kept: list[weakref.ref[torch.fx.GraphModule]] = []
+
+    def backend(gm: torch.fx.GraphModule, inputs: Any) -> Callable[..., Any]:
+        kept.append(weakref.ref(gm))
+        return farm_backend(gm, inputs)
+
+    compiled: Any = torch.compile(torch.nn.BatchNorm1d(3).train(trained), backend=backend)
+
+    def step() -> None:
+        with torch.set_grad_enabled(trained):
+            out = compiled(torch.randn(4, 3))
+        if trained:
+            out.sum().backward()
+
+    def freed() -> bool:
+        gc.collect()
+        return kept[0]() is None
+
+    step()
+    assert not freed()
+    assert fxfarm.wait(timeout=PATIENCE_S)
+    # The loader's own hold on the graph ends a moment after the answer that ends the wait.
+    until("the graph is freed", freed)
+    step()
+    (graph,) = fxfarm.graphs()
+    assert graph.runs == {"eager": 1, "default": 1}

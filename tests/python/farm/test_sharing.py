@@ -39,6 +39,17 @@ def test_eight_processes_share_one_farm_one_graph_and_one_job(farm: Farm) -> Non
             assert rank.end()[0] == 0
 
 
+def test_a_process_switches_without_importing_the_compiler(farm: Farm) -> None:
+    with model_process(farm) as process:
+        assert process.answer() == "up"
+        assert process.ask("model", 1.0) == "right"
+        assert process.ask("wait", PATIENCE_S) is True
+        assert process.ask("call") == ["right"]
+        assert process.ask("graphs")[0][0] == "default"
+        assert process.ask("compiler") == []
+        assert process.end() == (0, "")
+
+
 def test_a_stage_is_made_by_a_worker_then_served_from_memory_then_from_disk(
     farm: Farm, client: Client
 ) -> None:

@@ -20,6 +20,7 @@ from fxfarm import _torch
 
 PYTHON = Path(fxfarm.__file__).parents[1]
 HERE = Path(__file__).parent
+SHARED = HERE.parent
 
 
 @dataclasses.dataclass
@@ -75,11 +76,14 @@ def key_of(fn: Any, *args: Any, dynamic: bool | None = None) -> str:
     return graph.key
 
 
-def run_client(*args: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> dict[str, Any]:
+def run_client(
+    *args: str, env: dict[str, str] | None = None, cwd: Path | None = None, python: str = sys.executable
+) -> dict[str, Any]:
     """Runs client.py in a process of its own and returns its report; `env` adds to a plain environment."""
-    plain = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PYTHON), "HOME": os.environ.get("HOME", "/")}
+    paths = f"{PYTHON}:{SHARED}"
+    plain = {"PATH": os.environ["PATH"], "PYTHONPATH": paths, "HOME": os.environ.get("HOME", "/")}
     done = subprocess.run(
-        [sys.executable, str(HERE / "client.py"), *args],
+        [python, str(HERE / "client.py"), *args],
         env={**plain, **(env or {})},
         cwd=cwd,
         capture_output=True,

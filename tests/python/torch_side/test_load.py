@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import dataclasses
 import stat
+import sys
+import sysconfig
+import venv
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from farm import farm, run_client, stage_of
+from farm import PYTHON, SHARED, farm, run_client, stage_of
 from models import classifier, gpt2, row_sum
+from unloadable import needing_a_newer_library
 
 from fxfarm import _torch
 from fxfarm._torch import pack
@@ -58,6 +62,26 @@ def test_another_directory_user_and_home_run_the_same_artifact(
         "run", "row_sum", str(artifacts["row_sum"]), str(tmp_path / "k"), env=env, cwd=tmp_path
     )
     assert report["error"] <= 1e-5 * report["scale"]
+
+
+def test_an_environment_at_another_path_runs_the_same_artifact(
+    artifacts: dict[str, Path], tmp_path: Path
+) -> None:
+    place = tmp_path / "venv"
+    venv.create(place, symlinks=True)
+    packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(place)}))
+    ours = Path(torch.__file__).parents[1]
+    packages.rmdir()
+    packages.symlink_to(ours)
+    env = {**NO_COMPILER, "PYTHONPATH": f"{packages if ours == PYTHON else PYTHON}:{SHARED}"}
+    report = run_client(
+        *("run", "row_sum", str(artifacts["row_sum"]), str(tmp_path / "k")),
+        env=env,
+        python=str(place / "bin" / Path(sys.executable).name),
+    )
+    assert (report["prefix"], Path(report["torch"]).parents[1]) == (str(place), packages)
+    assert report["error"] <= 1e-5 * report["scale"]
+    assert report["programs"] == []
 
 
 @pytest.mark.parametrize("threads", ["1", "2", "8", "32"])
@@ -126,6 +150,13 @@ def test_a_missing_kernel_is_an_error_and_never_a_compile(artifacts: dict[str, P
     artifact.files.clear()
     with pytest.raises(_torch.LoadError, match="no kernel"):
         _torch.load_artifact(pack.pack(artifact), tmp_path)
+
+
+def test_a_kernel_that_needs_a_newer_library_is_refused_with_its_name(
+    artifacts: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(_torch.LoadError, match=r"GLIBCXX_9\.4\.21.* not found"):
+        _torch.load_artifact(needing_a_newer_library(artifacts["row_sum"].read_bytes()), tmp_path)
 
 
 def test_kernels_are_private_files_named_by_content(artifacts: dict[str, Path], tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_a_stage_of_the_configuration_is_named_like_the_others() -> None:
     defined = {"exact": {"fallback_random": True}}
     (stage,) = stages.resolve(["exact"], defined=defined)
     assert stage == {"name": "exact", "options": {"fallback_random": "true"}}
-    with pytest.raises(ValueError, match="allowed: .*exact"):
+    with pytest.raises(ValueError, match=r"allowed: .*exact"):
         stages.resolve(["other"], defined=defined)
 
 

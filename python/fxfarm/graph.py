@@ -1,0 +1,67 @@
+"""A graph that was handed over, as this process's side of the farm knows it."""
+
+from __future__ import annotations
+
+import dataclasses
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fxfarm import _core, status
+from fxfarm.status import GraphStatus
+
+Publisher = Callable[[Callable[[Any], bool], Any], None]
+"""Calls its first argument with the guard to use, once a switch is safe; see OutstandingForwards.publish."""
+
+
+def describe(e: BaseException) -> str:
+    """Type and text of an exception."""
+    return f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Graph:
+    """A graph whose slot is alive, or one that stays eager without a slot."""
+
+    name: str
+    stages: Sequence[Any]
+    slot: weakref.ref[_core.Slot] | None = None
+    snapshot: Any = None
+    publish_when_safe: Publisher | None = None
+    """Holds eager's callable, and with it the model's graph."""
+    client_id: int | None = None
+    key: str = ""
+    error: str = ""
+    judged: bool = False
+    """Whether a stage is compared with the one that it replaces."""
+    failed: set[str] = dataclasses.field(default_factory=set)
+    """Names of the stages that will not come."""
+    published: int = 0
+    """How many stages of the plan are behind: up to the best that calls have ever been switched to."""
+
+    def living_slot(self) -> _core.Slot | None:
+        """The slot, unless the model is gone."""
+        return self.slot() if self.slot is not None else None
+
+    def publish(self, stage: int, loaded: Any, guard: Any, measured: Callable[[], object] | None) -> bool:
+        """Switches calls to the loaded stage (index into `stages`); whether that is what they run now."""
+        slot = self.living_slot()
+        if slot is None:
+            return False
+        taken = slot.publish(stage + 1, loaded.call, loaded.boxed, guard, measured)
+        self.published = max(self.published, stage + 1)
+        self.free_if_settled()
+        return taken
+
+    def free_if_settled(self) -> None:
+        """Once no better stage can come: frees eager's callable, unless a guard may still need it."""
+        if all(s["name"] in self.failed for s in self.stages[self.published :]):
+            slot = self.living_slot()
+            if slot is not None:
+                slot.seal()
+            self.publish_when_safe = None
+
+    def status(self, told: Any) -> GraphStatus:
+        """With what the client tells of the graph; None: nothing yet."""
+        names = [s["name"] for s in self.stages]
+        return status.of_graph(self.name, self.key, self.error, names, self.living_slot(), told)

@@ -1,0 +1,163 @@
+"""Loads what the farm has made and publishes it, on a thread of its own beside the model's calls."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fxfarm import _core, config, disk, pace, trial
+from fxfarm.graph import Graph, describe
+
+log = logging.getLogger("fxfarm")
+
+TASK_WAIT_MS = 3_600_000
+"""A wait that has to end some time; a task or a stop ends it at once."""
+TIDY_S = 60.0
+"""How often the artifacts on disk are looked through, while new ones come."""
+
+
+class Loader:
+    """The loader thread of one client."""
+
+    def __init__(
+        self,
+        client: _core.Client,
+        options: config.Config,
+        *,
+        find: Callable[[int], Graph | None],
+        later: Callable[[Callable[[], None]], None],
+        stopping: threading.Event,
+    ) -> None:
+        """`find` gives the graph with that id of the client's; `later` runs a function on another thread."""
+        self.switches = 0
+        """Stages loaded and published."""
+        self._client = client
+        self._options = options
+        self._find = find
+        self._later = later
+        self._stopping = stopping
+        self._tidy_at = 0.0
+        # Guards which failures have been told.
+        self._telling = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="fxfarm-loader", daemon=True)
+        self._thread.start()
+
+    def join(self, seconds: float) -> None:
+        """Waits for the end of the thread, after the client's; not from within it."""
+        if self._thread is not threading.current_thread():
+            self._thread.join(seconds)
+
+    def told(self) -> list[Any]:
+        """The client's word on its graphs; none once it has stopped. Any thread."""
+        try:
+            return [] if self._client.stopped else list(self._client.graphs())
+        except RuntimeError:
+            # Stopped in between.
+            return []
+
+    def report_failures(self) -> None:
+        """Logs each stage that has failed for good, once. Any thread."""
+        for told in self.told():
+            graph = self._find(told["id"])
+            for stage in told["stages"]:
+                if graph is not None and stage["state"] == "failed" and self._is_news(graph, stage["name"]):
+                    log.warning("%s goes without stage %s: %s", graph.name, stage["name"], stage["error"])
+                    graph.free_if_settled()
+
+    def _is_news(self, graph: Graph, stage: str) -> bool:
+        with self._telling:
+            news = stage not in graph.failed
+            graph.failed.add(stage)
+            return news
+
+    def _run(self) -> None:
+        while not self._client.stopped:
+            task = self._client.next_task(TASK_WAIT_MS)
+            try:
+                if task is None:
+                    self.report_failures()
+                else:
+                    with pace.paced(self._stopping):
+                        self._load(task)
+            except pace.Stopped:
+                # A task without an answer counts as cancelled.
+                return
+            except Exception as e:
+                # The graphs to come need this thread.
+                log.warning("the loader goes on after %s", describe(e))
+                if task is not None:
+                    task.done("load_failed", describe(e))
+
+    def _load(self, task: _core.LoadTask) -> None:
+        from fxfarm import _torch
+
+        graph = self._find(task.graph)
+        if graph is None or graph.living_slot() is None:
+            task.done("cancelled", "the model is gone")
+            return
+        try:
+            loaded = _torch.load_artifact(task.artifact, self._options.artifact_dir)
+        except _torch.CorruptArtifact as e:
+            task.done("corrupt", str(e))
+        except Exception as e:
+            task.done("load_failed", describe(e))
+        else:
+            self._publish(graph, task, loaded)
+        self._tidy_artifacts()
+
+    def _publish(self, graph: Graph, task: _core.LoadTask, loaded: Any) -> None:
+        def publish(guard: Any) -> bool:
+            # May run in a thread of the caller's, within a backward: nothing is raised there.
+            try:
+                return self._switch(graph, task, loaded, guard)
+            except Exception as e:
+                task.done("load_failed", describe(e))
+                return False
+
+        if loaded.mutates_inputs and graph.publish_when_safe is not None:
+            graph.publish_when_safe(publish, loaded.guard)
+        else:
+            publish(loaded.guard)
+
+    def _switch(self, graph: Graph, task: _core.LoadTask, loaded: Any, guard: Any) -> bool:
+        slot = graph.living_slot()
+        if slot is None:
+            task.done("cancelled", "the model is gone")
+            return False
+        measured = None
+        if graph.judged:
+            judge = functools.partial(self._judge, graph, slot.stage, task.stage)
+            # Runs in the caller's thread.
+            measured = functools.partial(self._later, judge)
+        taken = graph.publish(task.stage, loaded, guard, measured)
+        self.switches += 1
+        task.done()
+        return taken
+
+    def _judge(self, graph: Graph, before: int, stage: int) -> None:
+        """Keeps the stage (index into the graph's), or goes back to the slot's stage `before`."""
+        slot = graph.living_slot()
+        if slot is None:
+            return
+        index = stage + 1
+        verdict = trial.compare(slot.call_seconds(before), slot.call_seconds(index))
+        if verdict is None or not verdict.slower:
+            slot.keep(index)
+        elif slot.roll_back(index):
+            name = graph.stages[stage]["name"]
+            log.warning("%s goes back from stage %s: it is slower, %s", graph.name, name, verdict)
+            if graph.client_id is not None:
+                self._client.roll_back(graph.client_id, stage, str(verdict))
+
+    def _tidy_artifacts(self) -> None:
+        if time.monotonic() < self._tidy_at:
+            return
+        self._tidy_at = time.monotonic() + TIDY_S
+        try:
+            disk.prune(self._options.artifact_dir, self._options.artifact_bytes)
+        except OSError as e:
+            log.warning("artifacts cannot be tidied up: %s", e)
