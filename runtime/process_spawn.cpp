@@ -255,8 +255,8 @@ result<spawned_process> spawn(const engine_options& options) {
   }
   auto& [input, output, log, failure] = pipes;
 
-  child_plan plan{&options,        program->c_str(),    argv.data(), guard_argv.data(), envp.data(), {}, ::getpid(),
-                  input.read.get(), output.write.get(), log.write.get(), failure.write.get()};
+  child_plan plan{&options,   program->c_str(), argv.data(),        guard_argv.data(), envp.data(),        {},
+                  ::getpid(), input.read.get(), output.write.get(), log.write.get(),   failure.write.get()};
   CPU_ZERO(&plan.cpus);
   for (auto cpu : options.cpus) CPU_SET(cpu, &plan.cpus);
 
