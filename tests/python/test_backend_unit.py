@@ -185,14 +185,15 @@ def test_a_stage_that_is_not_slower_stays_and_eager_is_freed() -> None:
     farm = runtime.get()
     for _ in range(CALLS):
         fn(X)
-    slot = next(iter(farm._graphs.values())).slot
+    slot = next(iter(farm._graphs.values())).living_slot()
     client().arrive(1, 0, Loaded(lambda x: (x,)))
     assert fxfarm.wait(timeout=10)
     for _ in range(CALLS):
         fn(X)
     prepared()
     assert fxfarm.graphs()[0].stage == "default"
-    assert slot is not None and slot().roll_back(1) is False  # type: ignore[union-attr]
+    assert slot is not None
+    assert slot.roll_back(1) is False
 
 
 @pytest.mark.parametrize("kind", ["trained", "told not to"])
