@@ -59,7 +59,8 @@ class Runtime:
         self._stopping = threading.Event()
         self._bg_started = 0
         self._runs = counters.Runs()
-        self._baseline = dict.fromkeys(counters.NAMES, 0)
+        # The extension counts since the process began.
+        self._baseline = self._totals()
         if options.log != "off":
             log.setLevel(options.log.upper())
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -39,6 +40,8 @@ def client(endpoint: str, tmp_path: Path) -> Iterator[None]:
     from fxfarm import runtime
 
     torch._dynamo.reset()
+    # Slots that other tests have left behind would be counted when they go.
+    gc.collect()
     torch.manual_seed(0)
     # On a machine with other work a stage may rightly be found slower.
     fxfarm.configure(endpoints=[endpoint], local=False, roll_back=False, artifact_dir=tmp_path / "artifacts")

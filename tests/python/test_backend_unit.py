@@ -268,6 +268,20 @@ def test_statistics_count_from_the_last_reset() -> None:
     assert (told["bg_finished"], told["eager_runs"], told["compiled_runs"]) == (0, 0, 1)
 
 
+def test_statistics_begin_at_zero_again_after_a_shutdown() -> None:
+    fn = compiled(doubled)
+    fn(X)
+    client()
+    fxfarm.shutdown()
+    torch._dynamo.reset()
+    del fn
+    gc.collect()
+    compiled(doubled)(X)
+    client()
+    told = fxfarm.stats()
+    assert (told["bg_started"], told["eager_runs"], told["compiled_runs"]) == (1, 1, 0)
+
+
 def test_configure_is_refused_once_started_and_allowed_after_shutdown() -> None:
     compiled(doubled)(X)
     with pytest.raises(RuntimeError, match="has started"):

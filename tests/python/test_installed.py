@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import torch
 from torch._inductor import compile_fx, metrics
 
 import fxfarm
-from fxfarm import _torch, runtime
+from fxfarm import _torch
 
 STAGE_S = 600
 """Longest wait for a stage; a compile takes seconds on a machine that does nothing else."""
@@ -26,9 +25,6 @@ def inside(client: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     # Inductor's caches are on, as they are by default, and new.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
     compile_fx.FxCompile._reset_stats()
-    gc.collect()  # slots that other tests have left behind would be counted when they go
-    runtime.get()
-    fxfarm.reset_stats()
     yield
     fxfarm.uninstall()
 

@@ -16,7 +16,7 @@ from torch._inductor import compile_fx, metrics
 from torch._inductor.codecache import FxGraphCache
 
 import fxfarm
-from fxfarm import _torch, installed, runtime
+from fxfarm import _torch, installed
 from fxfarm._torch import compat, said, scheme
 
 ORIGINAL = compile_fx.fx_codegen_and_compile, FxGraphCache._save_graph
@@ -27,9 +27,6 @@ def farm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     # Inductor's caches are on, and new.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
     with doubled_farm(monkeypatch, tmp_path):
-        gc.collect()  # slots that other tests have left behind would be counted when they go
-        runtime.get()
-        fxfarm.reset_stats()
         yield
         fxfarm.uninstall()
 
@@ -218,7 +215,6 @@ def test_caches_that_are_on_keep_nothing_of_a_pending_graph(caplog: pytest.LogCa
 def test_a_variable_that_cannot_be_read_leaves_eager(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    runtime.shutdown()
     monkeypatch.setenv("FXFARM_LOCAL", "maybe")
     fxfarm.install()
     assert torch.compile(doubled)(X).tolist() == [2, 2, 2]
