@@ -23,9 +23,11 @@ __all__ = [
     "__version__",
     "configure",
     "graphs",
+    "install",
     "reset_stats",
     "shutdown",
     "stats",
+    "uninstall",
     "wait",
 ]
 
@@ -39,6 +41,26 @@ def configure(**options: Any) -> None:
     from fxfarm import runtime
 
     runtime.configure(options)
+
+
+def install(mode: str = "async") -> None:
+    """Puts the farm into Inductor, for programs that keep `backend="inductor"`: each graph that Inductor
+    would compile from now on runs eager at once, and is compiled by the farm.
+
+    `mode` is "async" (one stage, `default`) or "progressive" (`default`, then the settings of Inductor's own
+    progressive mode). A second call changes the mode for graphs to come. Raises ValueError for another mode,
+    and RuntimeError when this torch is none that it knows.
+    """
+    from fxfarm import installed
+
+    installed.install(mode)
+
+
+def uninstall() -> None:
+    """Gives Inductor its own compile back. Graphs that the farm has taken go on to their stages."""
+    from fxfarm import installed
+
+    installed.uninstall()
 
 
 def wait(stage: str | None = None, timeout: float | None = None) -> bool:
@@ -59,10 +81,13 @@ def graphs() -> list[GraphStatus]:
 
 def stats() -> dict[str, int]:
     """Counters since the start or the last reset: bg_started and bg_finished (stages asked for and loaded),
-    eager_runs and compiled_runs (calls), and the client's own."""
+    eager_runs and compiled_runs (calls), fast_runs and optimized_runs (the same calls in progressive mode of
+    `install`: before and from its first tuned stage on), and the client's own."""
     farm = _runtime()
     if farm is None:
-        return {"bg_started": 0, "bg_finished": 0, "eager_runs": 0, "compiled_runs": 0}
+        from fxfarm.counters import NAMES
+
+        return dict.fromkeys(NAMES, 0)
     return farm.stats()
 
 

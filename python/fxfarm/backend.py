@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,8 +14,6 @@ except ImportError as e:
 
 from fxfarm import _core, _torch, runtime, stages
 from fxfarm.outstanding import OutstandingForwards
-
-log = logging.getLogger("fxfarm")
 
 
 def fxfarm(
@@ -36,7 +33,7 @@ def fxfarm(
     try:
         return _handed_over(gm, example_inputs, eager, mode, dict(options or {}))
     except Exception as e:
-        _record(f"{type(e).__name__}: {e}")
+        runtime.record_failed(f"{type(e).__name__}: {e}")
         return eager
 
 
@@ -81,11 +78,3 @@ def _is_trained(example_inputs: Sequence[Any]) -> bool:
     return torch.is_grad_enabled() and any(
         isinstance(t, torch.Tensor) and t.requires_grad for t in example_inputs
     )
-
-
-def _record(reason: str) -> None:
-    try:
-        runtime.get().add_failed(reason)
-    except Exception as e:
-        # Not even the options can be read; there is no place to record it in.
-        log.warning("a graph stays eager: %s; and fxfarm cannot start: %s", reason, e)

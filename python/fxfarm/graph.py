@@ -25,7 +25,12 @@ class Graph:
 
     name: str
     stages: Sequence[Any]
-    slot: weakref.ref[_core.Slot] | None = None
+    life: weakref.ref[Any] | None = None
+    """What the graph ends with: its slot, or the code of an inner graph, which calls the slot."""
+    kept: _core.Slot | None = None
+    """The slot of an inner graph, one that Inductor has handed over, until its runs have been counted."""
+    first_optimized: int | None = None
+    """The slot's index of the first stage whose calls are `optimized_runs`; None: they are not told apart."""
     snapshot: Any = None
     publish_when_safe: Publisher | None = None
     """Holds eager's callable, and with it the model's graph."""
@@ -41,7 +46,8 @@ class Graph:
 
     def living_slot(self) -> _core.Slot | None:
         """The slot, unless the model is gone."""
-        return self.slot() if self.slot is not None else None
+        found = self.life() if self.life is not None else None
+        return found if found is None or self.kept is None else self.kept
 
     def publish(self, stage: int, loaded: Any, guard: Any, measured: Callable[[], object] | None) -> bool:
         """Switches calls to the loaded stage (index into `stages`); whether that is what they run now."""

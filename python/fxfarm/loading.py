@@ -106,8 +106,20 @@ class Loader:
         except Exception as e:
             task.done("load_failed", describe(e))
         else:
+            if graph.kept is not None:
+                self._replay(graph, loaded)
             self._publish(graph, task, loaded)
         self._tidy_artifacts()
+
+    def _replay(self, graph: Graph, loaded: Any) -> None:
+        """Says what the compile of an inner graph has said, as Inductor would."""
+        from fxfarm import _torch
+
+        try:
+            _torch.replay(loaded.manifest["inner"]["said"])
+        # A warning that the program's filters make an error, or a handler of the program's own.
+        except Exception as e:
+            log.warning("%s: not all that its compile said can be repeated: %s", graph.name, describe(e))
 
     def _publish(self, graph: Graph, task: _core.LoadTask, loaded: Any) -> None:
         def publish(guard: Any) -> bool:

@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fxfarm import _core, config, local_farm, pace
+from fxfarm import _core, config, counters, local_farm, pace
 from fxfarm.graph import Graph, Publisher, describe
 from fxfarm.loading import Loader
 from fxfarm.status import GraphStatus
@@ -58,7 +58,9 @@ class Runtime:
         # Work that goes on ends at its next step.
         self._stopping = threading.Event()
         self._bg_started = 0
-        self._baseline = {"bg_started": 0, "bg_finished": 0, "eager_runs": 0, "compiled_runs": 0}
+        self._runs = counters.Runs()
+        # The extension counts since the process began.
+        self._baseline = self._totals()
         if options.log != "off":
             log.setLevel(options.log.upper())
         else:
@@ -77,9 +79,27 @@ class Runtime:
         inputs."""
         serial = next(self._serials)
         graph = Graph(f"graph-{serial}", stages, snapshot=snapshot, publish_when_safe=publish_when_safe)
+        self._add(serial, graph, slot)
+
+    def add_inner(
+        self,
+        snapshot: Any,
+        slot: _core.Slot,
+        stages: Sequence[Any],
+        code: object,
+        first_optimized: int | None,
+    ) -> None:
+        """Takes over a graph that Inductor has handed over. It ends with `code`, which calls the slot;
+        `first_optimized` is as in Graph."""
+        serial = next(self._serials)
+        graph = Graph(f"graph-{serial}", stages, snapshot=snapshot, kept=slot)
+        graph.first_optimized = first_optimized
+        self._add(serial, graph, code)
+
+    def _add(self, serial: int, graph: Graph, ends_with: object) -> None:
         commands, release = self._commands, functools.partial(self._release, serial)
         # May run in any thread at any allocation, so it only puts; SimpleQueue allows that.
-        graph.slot = weakref.ref(slot, lambda _: commands.put(release))
+        graph.life = weakref.ref(ends_with, lambda _: commands.put(release))
         with self._changed:
             self._graphs[serial] = graph
             self._unprepared += 1
@@ -143,6 +163,8 @@ class Runtime:
     def _release(self, serial: int) -> None:
         with self._changed:
             graph = self._graphs.pop(serial, None)
+            if graph is not None and graph.kept is not None:
+                self._runs.retire(graph.kept.runs, graph.first_optimized)
         if graph is None or graph.client_id is None or self._client is None:
             return
         with self._submitting:
@@ -215,9 +237,9 @@ class Runtime:
     def stats(self) -> dict[str, int]:
         """See fxfarm.stats."""
         client = self._client
-        counters = client.stats() if client is not None and not client.stopped else {}
+        told = client.stats() if client is not None and not client.stopped else {}
         totals = self._totals()
-        return {**counters, **{name: totals[name] - self._baseline[name] for name in totals}}
+        return {**told, **{name: totals[name] - self._baseline[name] for name in totals}}
 
     def reset_stats(self) -> None:
         """See fxfarm.reset_stats."""
@@ -226,20 +248,11 @@ class Runtime:
             self._client.reset_stats()
 
     def _totals(self) -> dict[str, int]:
-        eager, compiled = _core.retired_runs()
         with self._changed:
-            slots = [g.living_slot() for g in self._graphs.values()]
-        for slot in slots:
-            if slot is not None:
-                runs = slot.runs
-                eager += runs[0]
-                compiled += sum(runs[1:])
-        return {
-            "bg_started": self._bg_started,
-            "bg_finished": self._loader.switches if self._loader is not None else 0,
-            "eager_runs": eager,
-            "compiled_runs": compiled,
-        }
+            found = [(g.kept or g.living_slot(), g.first_optimized) for g in self._graphs.values()]
+            runs = self._runs.total((slot, first) for slot, first in found if slot is not None)
+        switches = self._loader.switches if self._loader is not None else 0
+        return {"bg_started": self._bg_started, "bg_finished": switches, **runs}
 
     # The end.
 
@@ -286,6 +299,15 @@ def get() -> Runtime:
         if _current is None:
             _current = Runtime(config.load(_given))
         return _current
+
+
+def record_failed(reason: str) -> None:
+    """Records a graph that stays eager and could not be handed over. Never raises."""
+    try:
+        get().add_failed(reason)
+    except Exception as e:
+        # Not even the options can be read; there is no place to record it in.
+        log.warning("a graph stays eager: %s; and fxfarm cannot start: %s", reason, e)
 
 
 def configure(given: Mapping[str, object]) -> None:

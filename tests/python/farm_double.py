@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import queue
 import threading
 import types
@@ -161,6 +162,8 @@ def doubled_farm(monkeypatch: pytest.MonkeyPatch, artifacts: Path) -> Iterator[N
     monkeypatch.setenv("FXFARM_ARTIFACT_DIR", str(artifacts))
     Client.made.clear()
     torch._dynamo.reset()
+    # Slots that other tests have left behind would be counted when they go.
+    gc.collect()
     yield
     runtime.shutdown()
     runtime._given = {}

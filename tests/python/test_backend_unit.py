@@ -185,14 +185,15 @@ def test_a_stage_that_is_not_slower_stays_and_eager_is_freed() -> None:
     farm = runtime.get()
     for _ in range(CALLS):
         fn(X)
-    slot = next(iter(farm._graphs.values())).slot
+    slot = next(iter(farm._graphs.values())).living_slot()
     client().arrive(1, 0, Loaded(lambda x: (x,)))
     assert fxfarm.wait(timeout=10)
     for _ in range(CALLS):
         fn(X)
     prepared()
     assert fxfarm.graphs()[0].stage == "default"
-    assert slot is not None and slot().roll_back(1) is False  # type: ignore[union-attr]
+    assert slot is not None
+    assert slot.roll_back(1) is False
 
 
 @pytest.mark.parametrize("kind", ["trained", "told not to"])
@@ -265,6 +266,20 @@ def test_statistics_count_from_the_last_reset() -> None:
     fn(X)
     told = fxfarm.stats()
     assert (told["bg_finished"], told["eager_runs"], told["compiled_runs"]) == (0, 0, 1)
+
+
+def test_statistics_begin_at_zero_again_after_a_shutdown() -> None:
+    fn = compiled(doubled)
+    fn(X)
+    client()
+    fxfarm.shutdown()
+    torch._dynamo.reset()
+    del fn
+    gc.collect()
+    compiled(doubled)(X)
+    client()
+    told = fxfarm.stats()
+    assert (told["bg_started"], told["eager_runs"], told["compiled_runs"]) == (1, 1, 0)
 
 
 def test_configure_is_refused_once_started_and_allowed_after_shutdown() -> None:

@@ -6,22 +6,19 @@ import copy
 import dataclasses
 import importlib
 import json
-import os
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from programs import PROGRAM, Role, until
+from programs import PROGRAM, until
 from torch.utils.checkpoint import checkpoint
 
 import fxfarm
-from fxfarm import _torch, runtime
+from fxfarm import _torch
 
 STAGE_S = 600
 """Longest wait for a stage; a compile takes seconds on a machine that does nothing else."""
@@ -31,33 +28,7 @@ HINDERED_S = 0.05
 Call = Callable[[Callable[..., Any]], Any]
 
 
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A farm of one engine, for all tests of this file."""
-    folder = tmp_path_factory.mktemp("farm")
-    with tempfile.TemporaryDirectory(prefix="fxfarm-") as sockets:
-        socket = f"{sockets}/farm.sock"
-        options = {"socket": socket, "python": sys.executable, "nice": 0, "metrics": "off"}
-        # A folder that outlives the tests saves the next run the headers.
-        engines = os.environ.get("TEST_ENGINE_CACHE", folder / "engines")
-        options |= {"cache-dir": folder / "cache", "engine-cache-dir": engines}
-        flags = [f"--{name}={value}" for name, value in options.items()]
-        farm = Role(["local", *flags], os.environ)
-        farm.wait_line("local farm ready")
-        yield f"ipc://{socket}"
-        assert farm.stop() == 0, farm.log
-
-
-@pytest.fixture(autouse=True)
-def client(endpoint: str, tmp_path: Path) -> Iterator[None]:
-    torch._dynamo.reset()
-    torch.manual_seed(0)
-    # On a machine with other work a stage may rightly be found slower.
-    fxfarm.configure(endpoints=[endpoint], local=False, roll_back=False, artifact_dir=tmp_path / "artifacts")
-    yield
-    fxfarm.shutdown()
-    runtime._given = {}
-    torch._dynamo.reset()
+pytestmark = pytest.mark.usefixtures("client")
 
 
 def farmed(fn: Any, **kwargs: Any) -> Any:

@@ -1,5 +1,5 @@
-"""Everything that touches torch's private API, behind six functions; importing this imports nothing of
-torch.
+"""Everything that touches torch's private API, behind nine functions and `scheme`; importing this imports
+nothing of torch.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .capture import GraphSnapshot, snapshot
-    from .compat import check_version
+    from .compat import check_seam, check_version
     from .compiler import CompiledArtifact, compile_graph
     from .errors import CompileError, CorruptArtifact, LoadError, Unserializable
     from .graph_codec import SerializedGraph, serialize
     from .loader import LoadedStage, load_artifact
     from .platform import client_platform
+    from .said import replay
 
 _HOMES = {
     "CompileError": "errors",
@@ -25,10 +26,12 @@ _HOMES = {
     "LoadedStage": "loader",
     "SerializedGraph": "graph_codec",
     "Unserializable": "errors",
+    "check_seam": "compat",
     "check_version": "compat",
     "client_platform": "platform",
     "compile_graph": "compiler",
     "load_artifact": "loader",
+    "replay": "said",
     "serialize": "graph_codec",
     "snapshot": "capture",
 }
@@ -42,10 +45,12 @@ __all__ = [
     "LoadedStage",
     "SerializedGraph",
     "Unserializable",
+    "check_seam",
     "check_version",
     "client_platform",
     "compile_graph",
     "load_artifact",
+    "replay",
     "serialize",
     "snapshot",
 ]

@@ -82,6 +82,25 @@ _NOT_SENT_GROUPS = (
     "test_configs",
     "aot_inductor_mode",
 )
+# Settings that may hold a function or a class of the program's own. ConfigModule.save_config_portable (torch
+# 2.11-2.13) leaves them out, or names them.
+_OWN_CODE = {
+    "inductor": (
+        "pre_grad_custom_pass",
+        "joint_custom_pre_pass",
+        "joint_custom_post_pass",
+        "post_grad_custom_pre_pass",
+        "post_grad_custom_post_pass",
+        "_pre_fusion_custom_pass",
+        "_post_fusion_custom_pass",
+        "inductor_choices_class",
+    ),
+    "functorch": (
+        "joint_custom_pass",
+        "activation_memory_budget_runtime_estimator",
+        "activation_memory_budget_solver",
+    ),
+}
 _DEVICE_TYPES = ("cpu", "cuda")
 
 
@@ -137,8 +156,13 @@ def capture() -> dict[str, Any]:
         "switches": {name: get() for name, (get, _) in _switches().items()},
         # ConfigModule.save_config_portable (torch 2.11-2.13) leaves out private and cache-irrelevant
         # settings.
-        "config": {name: module.save_config_portable() for name, module in _config_modules().items()},
+        "config": {name: _settings(name, module) for name, module in _config_modules().items()},
     }
+
+
+def _settings(name: str, module: Any) -> dict[str, Any]:
+    own = {setting: getattr(module, setting, None) for setting in _OWN_CODE[name]}
+    return {**module.save_config_portable(), **{k: v for k, v in own.items() if callable(v)}}
 
 
 def reduce_config(state: dict[str, Any]) -> dict[str, Any]:

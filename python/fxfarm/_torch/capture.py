@@ -9,7 +9,7 @@ plain facts are kept.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -82,8 +82,26 @@ class Constant:
 
 
 @dataclasses.dataclass(frozen=True)
+class InnerFacts:
+    """What Inductor is told beside a graph that AOTAutograd has made; positions are those of inputs and
+    outputs.
+    """
+
+    is_inference: bool
+    is_backward: bool
+    static_inputs: tuple[int, ...]
+    inputs_to_check: tuple[int, ...]
+    layout_opt: bool | None
+    visible_outputs: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class GraphSnapshot:
-    """A captured graph; `problem` says why it cannot be sent, when that was already seen here."""
+    """A captured graph; `problem` says why it cannot be sent, when that was already seen here.
+
+    `inner` is there for a graph from below AOTAutograd, and `log_levels` with it: what its client wants to be
+    told of the compile, by logger.
+    """
 
     module: ModuleFacts | None
     inputs: tuple[Any, ...]
@@ -94,6 +112,8 @@ class GraphSnapshot:
     node_count: int
     device: str
     problem: str | None = None
+    inner: InnerFacts | None = None
+    log_levels: Mapping[str, int] | None = None
 
 
 class SymbolicInput:
@@ -107,10 +127,16 @@ class SymbolicInput:
 def snapshot(gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> GraphSnapshot:
     """Captures `gm`. Never raises for what the graph holds: `serialize` reports that."""
     name = graph_name(str(getattr(gm, "meta", {}).get("dynamo_compile_id", "graph")))
+    return read_with(Reader(), gm, example_inputs, name)
+
+
+def read_with(
+    reader: Reader, gm: torch.fx.GraphModule, example_inputs: Sequence[Any], name: str
+) -> GraphSnapshot:
+    """What `reader` finds in `gm`."""
     state = ambient.capture()
     count = len(gm.graph.nodes)
     try:
-        reader = _Reader()
         module = reader.module(gm)
         inputs = tuple(reader.inputs)
         if len(inputs) != len(example_inputs):
@@ -121,7 +147,9 @@ def snapshot(gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> GraphSn
     return GraphSnapshot(module, inputs, symbols, guards, state, name, count, reader.device())
 
 
-class _Reader:
+class Reader:
+    """Collects the facts of one graph."""
+
     def __init__(self) -> None:
         self.inputs: list[Any] = []
         self._shape_env: Any = None
@@ -129,10 +157,11 @@ class _Reader:
         self._used: dict[Any, None] = {}
 
     def module(self, gm: torch.fx.GraphModule, depth: int = 0) -> ModuleFacts:
+        """The graph's nodes; placeholders of the outermost graph also become `inputs`."""
         nodes, attributes = [], {}
         for node in gm.graph.nodes:
             if node.op == "placeholder" and depth == 0:
-                self.inputs.append(self._input(node))
+                self.inputs.append(self.input(node, node.meta.get("example_value")))
             if node.op in ("get_attr", "call_module"):
                 attributes[node.target] = self._attribute(gm, node, depth)
             nodes.append(NodeFacts(node, node.op, node.target, node.args, node.kwargs))
@@ -154,8 +183,8 @@ class _Reader:
             return Constant(found.detach(), found._version)
         return found
 
-    def _input(self, node: Any) -> Any:
-        value = node.meta.get("example_value")
+    def input(self, node: Any, value: Any) -> Any:
+        """The facts of the fake tensor or symbolic number that stands for a placeholder."""
         if isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool):
             return SymbolicInput(self._number(value), type(value).__name__)
         if not isinstance(value, FakeTensor):
@@ -223,5 +252,6 @@ class _Reader:
         return facts, guards
 
     def device(self) -> str:
+        """The kind of device that the inputs are on."""
         kinds = {i.device.type for i in self.inputs if isinstance(i, TensorFacts)}
         return "cuda" if "cuda" in kinds else "cpu"

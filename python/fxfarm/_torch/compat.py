@@ -10,15 +10,27 @@ import torch
 
 # Private API is used all over `_torch`; it was read and tested on these versions only.
 SUPPORTED = ((2, 11), (2, 13))
+# What `scheme`, `inner` and `inner_compiler` rest on changes more often.
+SEAM = (2, 13)
 
 
 def check_version() -> None:
     """Raises RuntimeError when this torch is none of the versions fxfarm knows."""
-    version = torch.__version__
-    parts = tuple(int(p) for p in version.split("+")[0].split(".")[:2])
-    if not SUPPORTED[0] <= parts <= SUPPORTED[1]:
+    if not SUPPORTED[0] <= _version() <= SUPPORTED[1]:
         low, high = (".".join(map(str, v)) for v in SUPPORTED)
-        raise RuntimeError(f"fxfarm supports torch {low} to {high}, this is {version}")
+        raise RuntimeError(f"fxfarm supports torch {low} to {high}, this is {torch.__version__}")
+
+
+def check_seam() -> None:
+    """Raises RuntimeError unless this torch has Inductor's compile where `scheme` looks for it."""
+    check_version()
+    if _version() != SEAM:
+        wanted = ".".join(map(str, SEAM))
+        raise RuntimeError(f"fxfarm.install() supports torch {wanted}, this is {torch.__version__}")
+
+
+def _version() -> tuple[int, ...]:
+    return tuple(int(p) for p in torch.__version__.split("+")[0].split(".")[:2])
 
 
 @contextlib.contextmanager

@@ -5,10 +5,8 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
-import importlib.util
 import json
 import os
-import pickle
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,10 +17,10 @@ import torch
 
 from fxfarm import disk
 
-from . import ambient, platform, wrapper
+from . import ambient, packer, platform, wrapper
 from .compat import check_version, compiled_for
 from .errors import CompileError, describe
-from .pack import Artifact, digest, pack
+from .inner_compiler import compile_inner
 from .rebuild import RebuiltGraph, rebuild
 
 # torch 2.11-2.13: `strict` makes a failure to serialize raise instead of being logged; 2.11 would put the
@@ -60,10 +58,10 @@ def compile_graph(
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, int(target["threads"])))
     try:
-        with phases("compile"):
-            entry = _compile(graph, options, target, kernels)
+        with phases("compile"), _compiling(graph, options, target, kernels):
+            made = _compile_whole(graph) if graph.inner is None else compile_inner(graph, graph.inner)
         with phases("pack"):
-            data = _pack(graph, entry, stage, target, kernels)
+            data = packer.packed(graph, made, stage, target, kernels.paths)
     except CompileError:
         raise
     except Exception as error:  # whatever the compiler raises ends this job and not the engine
@@ -142,12 +140,13 @@ def _inductor_settings(target: dict[str, Any], options: dict[str, Any]) -> dict[
     return settings
 
 
-def _compile(
+@contextlib.contextmanager
+def _compiling(
     graph: RebuiltGraph, options: dict[str, Any], target: dict[str, Any], kernels: _KernelRecorder
-) -> Any:
+) -> Iterator[None]:
+    """Has the body compile under the graph's state and the stage's options, for the target."""
     import torch._functorch.config as functorch_config
     import torch._inductor.config as inductor_config
-    from torch._inductor.standalone_compile import standalone_compile  # torch 2.11-2.13
 
     with (
         ambient.applied(graph.ambient),
@@ -155,16 +154,23 @@ def _compile(
         functorch_config.patch(_AUTOGRAD_SETTINGS),
         compiled_for(platform.MARCH[target["isa"]]) if target["isa"] else contextlib.nullcontext(),
         kernels.recording(),
-        _unique_cache_keys(),
         _vector_isa(target["isa"]),
-        # from_tracing_context makes standalone_compile use the graph's own shape environment.
         torch._guards.tracing(torch._guards.TracingContext(graph.fake_mode)),
     ):
+        yield
+
+
+def _compile_whole(graph: RebuiltGraph) -> packer.Whole:
+    """Forward and backward of a graph from Dynamo."""
+    from torch._inductor.standalone_compile import standalone_compile  # torch 2.11-2.13
+
+    with _unique_cache_keys():
+        # from_tracing_context makes standalone_compile use the graph's own shape environment.
         compiled: Any = standalone_compile(
             graph.module, graph.inputs, dynamic_shapes="from_tracing_context", options={}, aot=True
         )
-        # AOTCompiledArtifact.inner_fn.compiled_fn.serialize() (torch 2.11-2.13) gives the cache entry itself.
-        return compiled.inner_fn.compiled_fn.serialize()
+    # AOTCompiledArtifact.inner_fn.compiled_fn.serialize() (torch 2.11-2.13) gives the cache entry itself.
+    return packer.Whole(compiled.inner_fn.compiled_fn.serialize())
 
 
 @contextlib.contextmanager
@@ -273,64 +279,3 @@ def _compile_threads() -> int:
     asked = os.environ.get("FXFARM_COMPILE_THREADS", "")
     count = int(asked) if asked.isdecimal() else len(os.sched_getaffinity(0))
     return max(1, min(_THREADS_MAX, count))
-
-
-def _pack(
-    graph: RebuiltGraph, entry: Any, stage: dict[str, Any], target: dict[str, Any], kernels: _KernelRecorder
-) -> bytes:
-    guards, entry.guards_expr = entry.guards_expr, None
-    meta = entry.runtime_metadata
-    # The client's loader tests for exactly []: None would read as "buffers may have been donated".
-    meta.bw_donated_idxs = []
-    for name in (
-        "aot_joint_graph_str",
-        "aot_forward_graph_str",
-        "aot_backward_graph_str",
-        "min_cut_info_str",
-    ):
-        setattr(entry, name, None)
-    entry.serialized_bw_module = None
-    # ViewAndMutationMeta.input_info (torch 2.11-2.13): one per input less duplicates; constants are the last
-    # and unique.
-    changes = [i.mutates_data or i.mutates_metadata or i.mutates_storage_metadata for i in meta.input_info]
-    if graph.constants and any(changes[-len(graph.constants) :]):
-        raise CompileError("unserializable", "the graph writes to one of its constants")
-    codes: list[dict[str, Any]] = []
-    needs: set[str] = set()
-    names: list[str] = []
-    for half in (entry.compiled_fw, entry.compiled_bw):
-        if half is None:
-            continue
-        result = half.result
-        rewritten = wrapper.Rewritten(result.source_code)
-        magic = importlib.util.MAGIC_NUMBER
-        codes.append({"source": rewritten.source, "code": rewritten.code, "magic": magic})
-        needs |= rewritten.needs
-        names += rewritten.kernels
-        # CompiledFxGraph (torch 2.11-2.13): texts for logs only; the wrapper travels beside the entry.
-        result.source_code = ""
-        for text in ("runnable_graph_str", "inductor_post_grad_graph_str"):
-            if hasattr(result, text):
-                setattr(result, text, "")
-        result.cache_linemap = None
-        # The decomposition table's function alone would make unpickling import half a second of modules.
-        if getattr(result, "fx_kwargs", None):
-            result.fx_kwargs = {k: v for k, v in result.fx_kwargs.items() if k != "get_decomp_fn"}
-    files = []
-    for name in dict.fromkeys(names):
-        data = kernels.paths[name].read_bytes()
-        files.append({"name": name, "digest": digest(data), "data": data})
-    blob = pickle.dumps(entry)
-    manifest = {
-        "platform": dict(target),
-        "stage": {"name": stage["name"], "options": dict(stage["options"])},
-        "inputs": len(graph.inputs) - len(graph.constants),
-        "needs": sorted(needs),
-        "mutates_inputs": any(changes),
-        "has_backward": entry.compiled_bw is not None,
-        "guards": guards,
-        "guard_positions": graph.symbolic_positions,
-        "kernels": [{"name": f["name"], "bytes": len(f["data"])} for f in files],
-        "bytes": {"entry": len(blob), "code": sum(len(c["code"]) for c in codes)},
-    }
-    return pack(Artifact(manifest, blob, codes, files, graph.constants))

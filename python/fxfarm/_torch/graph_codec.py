@@ -20,7 +20,7 @@ from .capture import Constant, GraphSnapshot, ModuleFacts, SymbolicInput, Tensor
 from .errors import Unserializable
 
 KEY_EPOCH = f"fxfarm-{pack.FORMAT}"
-FORMAT = 1
+FORMAT = 2
 _OPS = {"call_function": "f", "call_method": "m", "get_attr": "a", "call_module": "M", "output": "o"}
 
 
@@ -37,10 +37,11 @@ class SerializedGraph:
 
 def serialize(snap: GraphSnapshot) -> SerializedGraph:
     """Raises Unserializable with the reason when the graph cannot leave this process."""
-    if snap.module is None:
+    if snap.module is None or snap.problem is not None:
         raise Unserializable(snap.problem or "unknown")
     canonical = msgpack.packb(_Encoder(snap).graph())
-    payload = msgpack.packb({"format": FORMAT, "graph": canonical, "name": snap.name})
+    labels = {"name": snap.name, "log_levels": snap.log_levels}
+    payload = msgpack.packb({"format": FORMAT, "graph": canonical, **labels})
     return SerializedGraph(key_of(canonical), payload, snap.name, snap.node_count, snap.device)
 
 
@@ -73,6 +74,7 @@ class _Encoder:
             "module": self._module(self._snap.module),
             "constants": self._constants,
             "ambient": ambient.reduce_config(self._snap.ambient),
+            "inner": None if self._snap.inner is None else dataclasses.asdict(self._snap.inner),
         }
 
     def _expr(self, expr: Any) -> Any:

@@ -24,7 +24,9 @@ from .pack import Artifact, unpack
 
 @dataclasses.dataclass(frozen=True)
 class LoadedStage:
-    """A stage ready to run. `call` takes a list of arguments and empties it; `guard` takes them singly."""
+    """A stage ready to run. `call` takes a list of arguments and empties it. `guard` takes what the slot is
+    called with: the arguments singly where `boxed` is set, and that list for an inner graph.
+    """
 
     call: Callable[[list[Any]], Any]
     boxed: bool
@@ -51,12 +53,15 @@ def load_artifact(data: bytes | memoryview, directory: Path) -> LoadedStage:
             functions[file["name"]] = kernels.load(directory, file["data"], file["digest"])
         with slim.bound(functions):
             call = _restore(artifact)
-        guard = _guard(manifest["guards"], manifest["guard_positions"])
+        guard, inner = _guard(manifest["guards"], manifest["guard_positions"]), manifest["inner"]
+        if inner is not None and guard is not None:
+            guard = _of_list(guard)
     except (CorruptArtifact, LoadError):
         raise
     except Exception as error:  # an artifact that cannot be used must never reach the model's call
         raise LoadError(describe(error)) from error
-    return LoadedStage(call, True, guard, manifest["mutates_inputs"], manifest["has_backward"], manifest)
+    mutates, has_backward = manifest["mutates_inputs"], manifest["has_backward"]
+    return LoadedStage(call, inner is None, guard, mutates, has_backward, manifest)
 
 
 def _import_needs(names: Sequence[str]) -> None:
@@ -81,10 +86,15 @@ def _restore(artifact: Artifact) -> Callable[[list[Any]], Any]:
     pace.step()
     entry, codes = pickle.loads(artifact.entry), iter(artifact.codes)
     pace.step()
-    entry.compiled_fw = _Wrapper(entry.compiled_fw.result, next(codes))
-    if entry.compiled_bw is not None:
-        entry.compiled_bw = _BackwardWrapper(entry.compiled_bw, next(codes))
-    call = _post_compile(entry)
+    inner = artifact.manifest["inner"]
+    if inner is not None:
+        settings = {**_settings(), "is_backward": inner["is_backward"]}
+        call = _Wrapper(entry, next(codes)).post_compile(entry, settings)
+    else:
+        entry.compiled_fw = _Wrapper(entry.compiled_fw.result, next(codes))
+        if entry.compiled_bw is not None:
+            entry.compiled_bw = _BackwardWrapper(entry.compiled_bw, next(codes))
+        call = _post_compile(entry)
     if not artifact.constants:
         return call
     constants = []
@@ -101,16 +111,22 @@ def _restore(artifact: Artifact) -> Callable[[list[Any]], Any]:
 
 def _post_compile(entry: Any) -> Callable[[list[Any]], Any]:
     """AOTAutograd's runtime wrappers around the two halves (BundledAOTAutogradResult, torch 2.11-2.13)."""
-    from torch._inductor.cudagraph_utils import BoxedDeviceIndex
-    from torch._inductor.utils import BoxedBool
     from torch._subclasses import FakeTensorMode
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
     context = torch._guards.TracingContext(FakeTensorMode(shape_env=ShapeEnv()))
-    settings: Any = {"cudagraphs": BoxedBool(False), "boxed_forward_device_index": BoxedDeviceIndex(None)}
     with torch._guards.tracing(context):
-        call: Callable[[list[Any]], Any] = entry.wrap_post_compile([], entry.sanitized_aot_config, settings)
-    return call
+        call = entry.wrap_post_compile([], entry.sanitized_aot_config, _settings())
+    made: Callable[[list[Any]], Any] = call
+    return made
+
+
+def _settings() -> Any:
+    """_CompileFxKwargs (torch 2.11-2.13), as much of it as is read when code is loaded."""
+    from torch._inductor.cudagraph_utils import BoxedDeviceIndex
+    from torch._inductor.utils import BoxedBool
+
+    return {"cudagraphs": BoxedBool(False), "boxed_forward_device_index": BoxedDeviceIndex(None)}
 
 
 class _Wrapper:
@@ -191,3 +207,7 @@ def _guard(expression: str | None, positions: list[int]) -> Callable[..., bool] 
         body = body.replace(f"L['t{i}']", f"a[{positions[i]}]")
     made: Callable[..., bool] = eval(f"lambda *a: bool({body})", dict(SYMPY_INTERP))
     return made
+
+
+def _of_list(guard: Callable[..., bool]) -> Callable[[list[Any]], bool]:
+    return lambda args: guard(*args)

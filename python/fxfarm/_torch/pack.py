@@ -11,14 +11,16 @@ import msgpack
 
 from .errors import CorruptArtifact
 
-FORMAT = 2
+FORMAT = 3
 """Part of every graph key: what was packed in another way is missed and not misread."""
 _CODE_FIELDS = {"source", "code", "magic"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Artifact:
-    """`entry`: the pickled AOTAutograd result; `codes`: its wrappers; `files`: its shared objects."""
+    """`entry`: the pickled result of AOTAutograd, or of Inductor alone for an inner graph; `codes`: its
+    wrappers; `files`: its shared objects.
+    """
 
     manifest: dict[str, Any]
     entry: bytes

@@ -11,7 +11,8 @@ from torch._dynamo.source import ConstantSource, LocalSource  # torch 2.11-2.13
 from torch._subclasses.fake_tensor import FakeTensorMode  # torch 2.11-2.13
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv  # torch 2.11-2.13
 
-from . import expressions, values
+from . import expressions, said, values
+from .capture import InnerFacts
 from .errors import CompileError, Unserializable
 from .graph_codec import FORMAT
 
@@ -21,7 +22,7 @@ _OPS = {"f": "call_function", "m": "call_method"}
 @dataclasses.dataclass
 class RebuiltGraph:
     """What a compile takes. Constants of the graph are its last inputs, so that an artifact carries them
-    once.
+    once. `inner` is there for a graph from below AOTAutograd, with `log_levels`: see capture.InnerFacts.
     """
 
     module: torch.fx.GraphModule
@@ -30,6 +31,8 @@ class RebuiltGraph:
     constants: list[dict[str, Any]]
     symbolic_positions: list[int]
     ambient: dict[str, Any]
+    inner: InnerFacts | None
+    log_levels: dict[str, int]
 
 
 def rebuild(payload: bytes) -> RebuiltGraph:
@@ -41,7 +44,13 @@ def rebuild(payload: bytes) -> RebuiltGraph:
         data = msgpack.unpackb(outer["graph"], strict_map_key=False, use_list=True)
         mode, make = _Symbols(data).restore()
         inputs = _Inputs(mode, make).build(data["inputs"])
-        module = _Builder(data["constants"], make).top(data["module"], data["inputs"])
+        inner = None if data["inner"] is None else InnerFacts(**data["inner"])
+        levels = said.checked_levels(outer["log_levels"] or {})
+        builder = _Builder(data["constants"], make)
+        if inner is None:
+            module = builder.from_dynamo(data["module"], data["inputs"])
+        else:
+            module = builder.from_autograd(data["module"], inner)
         with mode:
             lifted = [_fake_constant(c) for c in data["constants"]]
     except CompileError:
@@ -52,12 +61,19 @@ def rebuild(payload: bytes) -> RebuiltGraph:
         raise CompileError("bad_input", f"not a graph: {type(error).__name__}: {error}") from error
     # The inputs that guards call t0, t1, ...: those that are still symbolic.
     positions = [i for i, value in enumerate(inputs) if isinstance(value, torch.SymInt)]
-    return RebuiltGraph(module, mode, inputs + lifted, data["constants"], positions, data["ambient"])
+    return RebuiltGraph(
+        *(module, mode, inputs + lifted, data["constants"], positions, data["ambient"]),
+        *(inner, levels),
+    )
+
+
+def _device(data: list[Any]) -> torch.device:
+    """Of kind and index; fake tensors tell "cpu" and "cpu:0" apart."""
+    return torch.device(*[d for d in data if d is not None])
 
 
 def _fake_constant(data: dict[str, Any]) -> torch.Tensor:
-    kind, index = data["device"]
-    dtype, device = getattr(torch, data["dtype"]), torch.device(kind, index or 0)
+    dtype, device = getattr(torch, data["dtype"]), _device(data["device"])
     return torch.empty_strided(data["size"], data["stride"], dtype=dtype, device=device)
 
 
@@ -141,10 +157,7 @@ class _Inputs:
     def _tensor(self, facts: dict[str, Any], storages: dict[int, Any], sharing: dict[int, int]) -> Any:
         tensor: Any
         requires_grad, is_leaf, is_parameter, is_view, _, is_conj, is_neg = facts["flags"]
-        dtype, device = (
-            getattr(torch, facts["dtype"]),
-            torch.device(*[d for d in facts["device"] if d is not None]),
-        )
+        dtype, device = getattr(torch, facts["dtype"]), _device(facts["device"])
         size = [self._number(s) for s in facts["size"]]
         stride = [self._number(s) for s in facts["stride"]]
         offset = self._number(facts["offset"])
@@ -189,7 +202,15 @@ class _Builder:
         self._number = number
         self._lifted: list[Any] = []
 
-    def top(self, data: dict[str, Any], inputs: list[dict[str, Any]]) -> Any:
+    def from_autograd(self, data: dict[str, Any], inner: InnerFacts) -> Any:
+        """A graph as AOTAutograd gives it to Inductor."""
+        module = self._module(data, top=True)
+        (output,) = module.graph.find_nodes(op="output")
+        output.meta["user_visible_output_idxs"] = list(inner.visible_outputs)  # torch 2.13
+        return module
+
+    def from_dynamo(self, data: dict[str, Any], inputs: list[dict[str, Any]]) -> Any:
+        """A graph as Dynamo gives it to a backend."""
         module: Any = self._module(data, top=True)
         # torch 2.11-2.13, frontend_utils._try_get_metadata_from_dynamo: these fields tell AOTAutograd which
         # inputs are static (parameters), as they do for a graph straight from Dynamo.

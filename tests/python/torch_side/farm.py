@@ -4,12 +4,13 @@ artifact.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 
 import fxfarm
 from fxfarm import _torch
+from fxfarm._torch import scheme
 
 PYTHON = Path(fxfarm.__file__).parents[1]
 HERE = Path(__file__).parent
@@ -56,6 +58,31 @@ def farm(
         return lambda *args: stage.call(list(args))
 
     return torch.compile(fn, backend=backend, dynamic=dynamic), done
+
+
+@contextlib.contextmanager
+def inductor_farm(
+    directory: Path, choose: Callable[[Farmed], bool] = lambda _: True
+) -> Iterator[list[Farmed]]:
+    """Has `backend="inductor"` run the artifact of every graph at once, or its first tier where `choose` says
+    no; what became of the graphs is added to the list.
+    """
+    done: list[Farmed] = []
+
+    def take(capture: Callable[[], Any], eager: scheme.Call) -> scheme.FarmOutputCode:
+        graph = _torch.serialize(capture())
+        # As on a worker and on the loader's thread: outside of what AOTAutograd does here.
+        with torch._guards.tracing(None):
+            made = _torch.compile_graph(graph.payload, stage_of(), _torch.client_platform())
+            stage = _torch.load_artifact(made.data, directory)
+        done.append(Farmed(graph, made.data, stage))
+        return scheme.FarmOutputCode(stage.call if choose(done[-1]) else eager)
+
+    scheme.install(take)
+    try:
+        yield done
+    finally:
+        scheme.uninstall()
 
 
 def graphs_of(fn: Any, *args: Any, dynamic: bool | None = None) -> list[_torch.SerializedGraph]:

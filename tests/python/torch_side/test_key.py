@@ -205,11 +205,11 @@ def test_a_function_that_no_worker_has_is_refused_by_name() -> None:
         graphs_of(lambda x: _user_function(x), X)
 
 
-def test_a_config_value_that_cannot_travel_is_refused_by_name() -> None:
+@pytest.mark.parametrize(
+    "name", ["custom_partitioner_fn", "post_grad_custom_pre_pass", "_pre_fusion_custom_pass"]
+)
+def test_a_config_value_that_cannot_travel_is_refused_by_name(name: str) -> None:
     import torch._inductor.config as config
 
-    with (
-        config.patch({"custom_partitioner_fn": print}),
-        pytest.raises(Exception, match="custom_partitioner_fn"),
-    ):
+    with config.patch({name: print}), pytest.raises(Exception, match=rf"torch\._inductor\.config\.{name}"):
         graphs_of(_f, X)
