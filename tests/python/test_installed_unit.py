@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import logging
 import warnings
@@ -120,6 +121,11 @@ def test_runs_are_still_counted_when_the_model_is_gone() -> None:
     assert farm.until(lambda: farm.released == [1])
     assert fxfarm.graphs() == []
     assert counts() == {"bg_started": 2, "eager_runs": 2, "fast_runs": 2}
+
+
+def test_a_copy_of_a_model_shares_its_code() -> None:
+    code = scheme.FarmOutputCode(tripled)
+    assert copy.deepcopy({"code": code})["code"] is code
 
 
 def test_uninstalling_gives_inductor_its_own_back_and_pending_graphs_go_on() -> None:
