@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .errors import CompileError, CorruptArtifact, LoadError, Unserializable
     from .graph_codec import SerializedGraph, serialize
     from .loader import LoadedStage, load_artifact
-    from .platform import client_platform
+    from .platform import client_platform, target_platform
 
 _HOMES = {
     "CompileError": "errors",
@@ -31,6 +31,7 @@ _HOMES = {
     "load_artifact": "loader",
     "serialize": "graph_codec",
     "snapshot": "capture",
+    "target_platform": "platform",
 }
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "load_artifact",
     "serialize",
     "snapshot",
+    "target_platform",
 ]
 
 

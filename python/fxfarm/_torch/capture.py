@@ -110,6 +110,7 @@ def snapshot(gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> GraphSn
     state = ambient.capture()
     count = len(gm.graph.nodes)
     try:
+        _check_differentiation()
         reader = _Reader()
         module = reader.module(gm)
         inputs = tuple(reader.inputs)
@@ -119,6 +120,18 @@ def snapshot(gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> GraphSn
     except Unserializable as error:
         return GraphSnapshot(None, (), {}, (), state, name, count, "cpu", str(error))
     return GraphSnapshot(module, inputs, symbols, guards, state, name, count, reader.device())
+
+
+def _check_differentiation() -> None:
+    """Refuses ways of differentiating that compiled code does not take part in, and eager does."""
+    # torch.autograd.forward_ad._current_level (torch 2.11-2.13): below 0 outside dual levels.
+    if torch.autograd.forward_ad._current_level >= 0:
+        raise Unserializable("it is differentiated in forward mode (torch.autograd.forward_ad)")
+    # torch 2.11-2.13: what torch.compile itself looks at. Artifacts carry no traceable backward.
+    if torch.is_grad_enabled() and (
+        torch._dynamo.config.compiled_autograd or torch._dynamo.compiled_autograd.compiled_autograd_enabled
+    ):
+        raise Unserializable("its backward is to be compiled by compiled autograd")
 
 
 class _Reader:

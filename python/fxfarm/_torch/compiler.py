@@ -19,7 +19,7 @@ import torch
 
 from fxfarm import disk
 
-from . import ambient, platform, wrapper
+from . import ambient, assumptions, platform, wrapper
 from .compat import check_version, compiled_for
 from .errors import CompileError, describe
 from .pack import Artifact, digest, pack
@@ -295,6 +295,7 @@ def _pack(
     changes = [i.mutates_data or i.mutates_metadata or i.mutates_storage_metadata for i in meta.input_info]
     if graph.constants and any(changes[-len(graph.constants) :]):
         raise CompileError("unserializable", "the graph writes to one of its constants")
+    mutated = _mutated(graph, changes)
     codes: list[dict[str, Any]] = []
     needs: set[str] = set()
     names: list[str] = []
@@ -326,11 +327,21 @@ def _pack(
         "stage": {"name": stage["name"], "options": dict(stage["options"])},
         "inputs": len(graph.inputs) - len(graph.constants),
         "needs": sorted(needs),
-        "mutates_inputs": any(changes),
+        "mutated": mutated,
         "has_backward": entry.compiled_bw is not None,
         "guards": guards,
         "guard_positions": graph.symbolic_positions,
+        "aliasing": assumptions.aliasing(graph.inputs, graph.static, mutated),
         "kernels": [{"name": f["name"], "bytes": len(f["data"])} for f in files],
         "bytes": {"entry": len(blob), "code": sum(len(c["code"]) for c in codes)},
     }
     return pack(Artifact(manifest, blob, codes, files, graph.constants))
+
+
+def _mutated(graph: RebuiltGraph, changes: list[bool]) -> list[int]:
+    """The positions of inputs that the graph writes to; every tensor's where AOTAutograd has merged some."""
+    if not any(changes):
+        return []
+    if len(changes) == len(graph.inputs):
+        return [i for i, changed in enumerate(changes) if changed]
+    return [i for i, value in enumerate(graph.inputs) if isinstance(value, torch.Tensor)]

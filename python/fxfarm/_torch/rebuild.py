@@ -13,7 +13,7 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv  # torch 
 
 from . import expressions, values
 from .errors import CompileError, Unserializable
-from .graph_codec import FORMAT
+from .graph_codec import FORMAT, device_from
 
 _OPS = {"f": "call_function", "m": "call_method"}
 
@@ -21,12 +21,13 @@ _OPS = {"f": "call_function", "m": "call_method"}
 @dataclasses.dataclass
 class RebuiltGraph:
     """What a compile takes. Constants of the graph are its last inputs, so that an artifact carries them
-    once.
+    once. `static` inputs stay where they are in memory: parameters, buffers, what was marked so.
     """
 
     module: torch.fx.GraphModule
     fake_mode: Any
     inputs: list[Any]
+    static: list[bool]
     constants: list[dict[str, Any]]
     symbolic_positions: list[int]
     ambient: dict[str, Any]
@@ -41,7 +42,9 @@ def rebuild(payload: bytes) -> RebuiltGraph:
         data = msgpack.unpackb(outer["graph"], strict_map_key=False, use_list=True)
         mode, make = _Symbols(data).restore()
         inputs = _Inputs(mode, make).build(data["inputs"])
-        module = _Builder(data["constants"], make).top(data["module"], data["inputs"])
+        static = [i["kind"] == "tensor" and i["flags"][4] for i in data["inputs"]]
+        static += [True] * len(data["constants"])
+        module = _Builder(data["constants"], make).top(data["module"], static)
         with mode:
             lifted = [_fake_constant(c) for c in data["constants"]]
     except CompileError:
@@ -52,12 +55,11 @@ def rebuild(payload: bytes) -> RebuiltGraph:
         raise CompileError("bad_input", f"not a graph: {type(error).__name__}: {error}") from error
     # The inputs that guards call t0, t1, ...: those that are still symbolic.
     positions = [i for i, value in enumerate(inputs) if isinstance(value, torch.SymInt)]
-    return RebuiltGraph(module, mode, inputs + lifted, data["constants"], positions, data["ambient"])
+    return RebuiltGraph(module, mode, inputs + lifted, static, data["constants"], positions, data["ambient"])
 
 
 def _fake_constant(data: dict[str, Any]) -> torch.Tensor:
-    kind, index = data["device"]
-    dtype, device = getattr(torch, data["dtype"]), torch.device(kind, index or 0)
+    dtype, device = getattr(torch, data["dtype"]), device_from(data["device"])
     return torch.empty_strided(data["size"], data["stride"], dtype=dtype, device=device)
 
 
@@ -141,10 +143,7 @@ class _Inputs:
     def _tensor(self, facts: dict[str, Any], storages: dict[int, Any], sharing: dict[int, int]) -> Any:
         tensor: Any
         requires_grad, is_leaf, is_parameter, is_view, _, is_conj, is_neg = facts["flags"]
-        dtype, device = (
-            getattr(torch, facts["dtype"]),
-            torch.device(*[d for d in facts["device"] if d is not None]),
-        )
+        dtype, device = getattr(torch, facts["dtype"]), device_from(facts["device"])
         size = [self._number(s) for s in facts["size"]]
         stride = [self._number(s) for s in facts["stride"]]
         offset = self._number(facts["offset"])
@@ -189,19 +188,16 @@ class _Builder:
         self._number = number
         self._lifted: list[Any] = []
 
-    def top(self, data: dict[str, Any], inputs: list[dict[str, Any]]) -> Any:
+    def top(self, data: dict[str, Any], static: list[bool]) -> Any:
         module: Any = self._module(data, top=True)
         # torch 2.11-2.13, frontend_utils._try_get_metadata_from_dynamo: these fields tell AOTAutograd which
         # inputs are static (parameters), as they do for a graph straight from Dynamo.
         module.meta["dynamo_compile_id"] = None
         module._param_name_to_source = {}
-        flags = [i["flags"][4] if i["kind"] == "tensor" else False for i in inputs] + [True] * len(
-            self._constants
-        )
         placeholders = module.graph.find_nodes(op="placeholder")
-        for i, (node, static) in enumerate(zip(placeholders, flags, strict=True)):
+        for i, (node, stays) in enumerate(zip(placeholders, static, strict=True)):
             node._dynamo_source = LocalSource(f"fxfarm_input_{i}")
-            if static:
+            if stays:
                 node.meta["tensor_dict"] = {"_dynamo_static_input_type": "unguarded"}
         return module
 
