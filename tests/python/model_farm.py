@@ -7,20 +7,19 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from programs import PROGRAM, Role
 
 import fxfarm
 from fxfarm import runtime
 
 STAGE_S = 600
 """Longest wait for a stage; a compile takes seconds on a machine that does nothing else."""
-PROGRAM = Path(fxfarm.__file__).parent / "bin" / "fxfarm"
 
 Case = tuple[Callable[..., Any], Callable[[], tuple[Any, ...]]]
 """A function to compile, and what makes its arguments: the same at each call."""
@@ -36,13 +35,10 @@ def local_farm(folder: Path) -> Iterator[str]:
         engines = os.environ.get("TEST_ENGINE_CACHE", folder / "engines")
         options |= {"cache-dir": folder / "cache", "engine-cache-dir": engines}
         flags = [f"--{name}={value}" for name, value in options.items()]
-        process = subprocess.Popen([str(PROGRAM), "local", *flags])
-        while not Path(socket).exists():
-            assert process.poll() is None, "the farm did not start"
-            time.sleep(0.05)
+        farm = Role(["local", *flags], os.environ)
+        farm.wait_line("local farm ready")
         yield f"ipc://{socket}"
-        process.terminate()
-        assert process.wait(60) == 0
+        assert farm.stop() == 0, farm.log
 
 
 @contextmanager

@@ -58,35 +58,21 @@ def test_gradients_add_up_across_the_switch_and_optimizers_step() -> None:
     same(models[1].state_dict(), models[0].state_dict())
 
 
-def test_compiled_optimizers_step_as_eagerly_or_stay_eager_and_say_why() -> None:
-    def sgd(model: Model) -> torch.optim.Optimizer:
-        return torch.optim.SGD(model.parameters(), lr=0.01)
-
-    def adam(model: Model) -> torch.optim.Optimizer:
-        return torch.optim.Adam(model.parameters(), lr=0.01)
-
-    pairs = []
-    for make in (sgd, adam):
-        models, _ = twins(perceptron)
-        optimizers = [make(m) for m in models]
-        pairs.append((models, optimizers, [optimizers[0].step, farmed(optimizers[1].step)]))
-    for i in range(4):
-        for models, optimizers, steps in pairs:
-            x = torch.randn(8, 16)
-            for model, optimizer, step in zip(models, optimizers, steps, strict=True):
-                optimizer.zero_grad()
-                model(x).square().mean().backward()
-                step()
-        if i == 1:
-            assert fxfarm.wait(timeout=STAGE_S)
-    for models, _, _ in pairs:
-        same(models[1].state_dict(), models[0].state_dict())
-    of_sgd, *of_adam = fxfarm.graphs()
-    assert of_sgd.stage == "default"
-    # Dynamo makes Adam's state a part of the graph.
-    assert {g.stages[0].error for g in of_adam} == {
-        "unserializable: the graph writes to one of its constants"
-    }
+def test_a_compiled_optimizer_stays_eager_and_says_why() -> None:
+    models, _ = twins(perceptron)
+    optimizers = [torch.optim.Adam(m.parameters(), lr=0.01) for m in models]
+    steps = [optimizers[0].step, farmed(optimizers[1].step)]
+    for _ in range(3):
+        x = torch.randn(8, 16)
+        for model, optimizer, step in zip(models, optimizers, steps, strict=True):
+            optimizer.zero_grad()
+            model(x).square().mean().backward()
+            step()
+        assert fxfarm.wait(timeout=STAGE_S)
+    same(models[1].state_dict(), models[0].state_dict())
+    # Dynamo makes parameters and state a part of the graph.
+    assert all("a tensor of the program's inside the graph" in g.error for g in fxfarm.graphs())
+    assert fxfarm.graphs()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

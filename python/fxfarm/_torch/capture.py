@@ -161,6 +161,10 @@ class _Reader:
             raise Unserializable(
                 f"node {node.name} calls module {node.target} of type {type(found).__qualname__}"
             )
+        # OutputGraph.param_name_to_source (torch 2.11-2.13): where a tensor comes from that others hold, too.
+        # Its contents may change between calls, so they cannot be sent as a constant's.
+        if node.target in (getattr(gm, "_param_name_to_source", None) or {}):
+            raise Unserializable(f"{node.target} is a tensor of the program's inside the graph")
         if isinstance(found, torch.Tensor):
             if type(found) not in (torch.Tensor, torch.nn.Parameter):
                 raise Unserializable(f"node {node.name}: constant of type {type(found).__qualname__}")
