@@ -88,9 +88,9 @@ result<void> check_tables(const toml::table& root, const std::string& file, cons
 }  // namespace
 
 const std::vector<std::string>& python_options() {
-  static const std::vector<std::string> names{"endpoints", "local", "stages", "stage_options", "roll_back",
-                                              "log",       "space", "salt",   "artifact_dir",  "artifact_bytes",
-                                              "python"};
+  static const std::vector<std::string> names{
+      "endpoints", "local", "stages", "stage_options", "roll_back",      "isa",
+      "log",       "space", "salt",   "artifact_dir",  "artifact_bytes", "python"};
   return names;
 }
 

@@ -115,8 +115,8 @@ public:
     if (auto c = client_) without_gil([&] { c->release(graph); });
   }
 
-  void roll_back(std::uint64_t graph, std::size_t stage, std::string why) {
-    if (auto c = client_) without_gil([&] { c->roll_back(graph, stage, {errc::slower, std::move(why)}); });
+  void roll_back(std::uint64_t graph, std::size_t stage, const std::string& code, std::string why) {
+    if (auto c = client_) without_gil([&] { c->roll_back(graph, stage, {errc_from_string(code), std::move(why)}); });
   }
 
   std::string wait_slice(const std::string& stage, std::int64_t timeout_ms) {
@@ -217,7 +217,7 @@ void add_client_types(py::module_& module) {
       .def("submit", &bound_client::submit, py::arg("graph_key"), py::arg("name"), py::arg("graph"), py::arg("stages"),
            py::arg("target"))
       .def("release", &bound_client::release, py::arg("graph"))
-      .def("roll_back", &bound_client::roll_back, py::arg("graph"), py::arg("stage"), py::arg("why"))
+      .def("roll_back", &bound_client::roll_back, py::arg("graph"), py::arg("stage"), py::arg("code"), py::arg("why"))
       .def("wait_slice", &bound_client::wait_slice, py::arg("stage"), py::arg("timeout_ms"))
       .def("next_task", &bound_client::next_task, py::arg("timeout_ms"))
       .def("graphs", &bound_client::graphs)

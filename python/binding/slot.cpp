@@ -287,6 +287,20 @@ PyObject* slot_roll_back(PyObject* o, PyObject* index) {
   Py_RETURN_TRUE;
 }
 
+PyObject* slot_retreat(PyObject* o, PyObject*) {
+  slot_object* self = as_slot(o);
+  stage_entry& eager = self->stages[0];
+  if (eager.target == nullptr) Py_RETURN_FALSE;
+  self->sealed = true;
+  self->before = nullptr;
+  Py_CLEAR(self->measured);
+  self->current.store(&eager, std::memory_order_release);
+  for (stage_entry& stage : self->stages) {
+    if (&stage != &eager) stage.clear();
+  }
+  Py_RETURN_TRUE;
+}
+
 PyObject* slot_seal(PyObject* o, PyObject*) {
   slot_object* self = as_slot(o);
   self->sealed = true;
@@ -377,6 +391,9 @@ PyMethodDef slot_methods[] = {
      "False, without effect, when it is not the current one or nothing was kept."},
     {"call_seconds", slot_call_seconds, METH_O,
      "call_seconds(index) -> list[float]\n\nHow long the latest timed calls of a stage took, in no order."},
+    {"retreat", slot_retreat, METH_NOARGS,
+     "retreat() -> bool\n\nMakes calls run eager for good, and frees every other stage. False, without effect, when "
+     "eager's callable has been freed."},
     {"seal", slot_seal, METH_NOARGS,
      "seal()\n\nNo better stage will come. Frees eager's callable unless a guard may still need it."},
     {"__deepcopy__", slot_deepcopy, METH_O, nullptr},

@@ -59,6 +59,9 @@ class Slot:
     def call_seconds(self, index: int) -> list[float]:
         """How long the latest timed calls of a stage took, at most 64 and in no order. The first calls are
         left out, and later one in 16 is timed."""
+    def retreat(self) -> bool:
+        """Makes calls run eager for good, and frees every other stage. False, without effect, when eager's
+        callable has been freed."""
     def seal(self) -> None:
         """No better stage will come: frees eager's callable unless a guard may still need it."""
     @property
@@ -104,8 +107,8 @@ class Client:
         self, graph_key: str, name: str, graph: bytes, stages: Sequence[_StageSpec], target: dict[str, Any]
     ) -> int: ...
     def release(self, graph: int) -> None: ...
-    def roll_back(self, graph: int, stage: int, why: str) -> None:
-        """Says that calls left a loaded stage (index into the graph's stages) again, since it is slower."""
+    def roll_back(self, graph: int, stage: int, code: str, why: str) -> None:
+        """Says that calls left a loaded stage (index into the graph's stages) again, with an error code."""
     def wait_slice(self, stage: str, timeout_ms: int) -> Literal["reached", "failed", "timed_out"]: ...
     def next_task(self, timeout_ms: int) -> LoadTask | None:
         """None when nothing came in time, a stage has failed for good, or the client was stopped."""

@@ -13,6 +13,7 @@ except ImportError as e:
     ) from e
 
 from fxfarm import _core, _torch, runtime, stages
+from fxfarm._torch import training
 from fxfarm.outstanding import OutstandingForwards
 
 
@@ -49,19 +50,23 @@ def _handed_over(
     wanted = options.pop("stages", None)
     if wanted is None and mode is None:
         wanted = farm.options.stages or None
+    if training.is_recomputed(example_inputs) and training.draws_numbers(gm):
+        # A checkpoint's forward and its second run are two graphs, which may be at different stages and must
+        # draw the same.
+        options.setdefault("fallback_random", True)
     plan = stages.resolve(wanted, mode, options, farm.options.stage_options)
     if not plan:
         # Eager alone was asked for.
         return eager
     snapshot = _torch.snapshot(gm, example_inputs)
-    if not _is_trained(example_inputs):
+    if snapshot.problem is not None or not _is_trained(example_inputs):
         slot = _core.Slot(eager)
         farm.add(snapshot, slot, plan)
         return slot
     forwards = OutstandingForwards(eager)
     slot = _core.Slot(forwards)
     forwards.bind(slot)
-    farm.add(snapshot, slot, plan, forwards.publish)
+    farm.add(snapshot, slot, plan, forwards)
     return slot
 
 

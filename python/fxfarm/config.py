@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fxfarm import stages
+from fxfarm._torch import platform
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "off")
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -67,6 +68,13 @@ def _flag(value: object) -> bool:
 def _level(value: object) -> str:
     if not isinstance(value, str) or value.lower() not in LOG_LEVELS:
         raise _NotAllowedError("one of " + ", ".join(LOG_LEVELS))
+    return value.lower()
+
+
+def _cpu_level(value: object) -> str:
+    levels = tuple(platform.VECTOR_BITS)
+    if not isinstance(value, str) or value.lower() not in ("", *levels):
+        raise _NotAllowedError("one of " + ", ".join(levels))
     return value.lower()
 
 
@@ -142,6 +150,7 @@ class Config:
         "whether a stage that is slower than the one before on the caller's calls is left again",
         default=True,
     )
+    isa: str = _option(_cpu_level, "highest CPU level of compiled kernels; none: this CPU's", default="")
     log: str = _option(_level, "lowest level that is logged", default="warning")
     space: str = _option(_filled_text, "namespace of this client's graphs", default="default")
     salt: str = _option(_text, "must equal the farm's", default="")

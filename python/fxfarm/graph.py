@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fxfarm import _core, status
 from fxfarm.status import GraphStatus
 
-Publisher = Callable[[Callable[[Any], bool], Any], None]
-"""Calls its first argument with the guard to use, once a switch is safe; see OutstandingForwards.publish."""
+if TYPE_CHECKING:
+    from fxfarm.outstanding import OutstandingForwards
 
 
 def describe(e: BaseException) -> str:
@@ -32,8 +32,8 @@ class Graph:
     first_optimized: int | None = None
     """The slot's index of the first stage whose calls are `optimized_runs`; None: they are not told apart."""
     snapshot: Any = None
-    publish_when_safe: Publisher | None = None
-    """Holds eager's callable, and with it the model's graph."""
+    forwards: OutstandingForwards | None = None
+    """Of a graph that is trained."""
     client_id: int | None = None
     key: str = ""
     error: str = ""
@@ -49,23 +49,28 @@ class Graph:
         found = self.life() if self.life is not None else None
         return found if found is None or self.kept is None else self.kept
 
-    def publish(self, stage: int, loaded: Any, guard: Any, measured: Callable[[], object] | None) -> bool:
+    def publish(
+        self, stage: int, call: Any, boxed: bool, guard: Any, measured: Callable[[], object] | None
+    ) -> bool:
         """Switches calls to the loaded stage (index into `stages`); whether that is what they run now."""
         slot = self.living_slot()
         if slot is None:
             return False
-        taken = slot.publish(stage + 1, loaded.call, loaded.boxed, guard, measured)
+        taken = slot.publish(stage + 1, call, boxed, guard, measured)
         self.published = max(self.published, stage + 1)
         self.free_if_settled()
         return taken
 
     def free_if_settled(self) -> None:
-        """Once no better stage can come: frees eager's callable, unless a guard may still need it."""
-        if all(s["name"] in self.failed for s in self.stages[self.published :]):
-            slot = self.living_slot()
-            if slot is not None:
-                slot.seal()
-            self.publish_when_safe = None
+        """Once no better stage can come: frees eager's callable and with it the model's graph, unless a guard
+        may still need it or training may go back to it."""
+        if self.forwards is not None or any(
+            s["name"] not in self.failed for s in self.stages[self.published :]
+        ):
+            return
+        slot = self.living_slot()
+        if slot is not None:
+            slot.seal()
 
     def status(self, told: Any) -> GraphStatus:
         """With what the client tells of the graph; None: nothing yet."""

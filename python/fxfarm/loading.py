@@ -122,20 +122,26 @@ class Loader:
             log.warning("%s: not all that its compile said can be repeated: %s", graph.name, describe(e))
 
     def _publish(self, graph: Graph, task: _core.LoadTask, loaded: Any) -> None:
-        def publish(guard: Any) -> bool:
+        from fxfarm import buffers, outstanding
+
+        def publish(call: Any, guard: Any) -> bool:
             # May run in a thread of the caller's, within a backward: nothing is raised there.
             try:
-                return self._switch(graph, task, loaded, guard)
+                return self._switch(graph, task, call, loaded.boxed, guard)
             except Exception as e:
                 task.done("load_failed", describe(e))
                 return False
 
-        if loaded.mutates_inputs and graph.publish_when_safe is not None:
-            graph.publish_when_safe(publish, loaded.guard)
-        else:
-            publish(loaded.guard)
+        guard = buffers.guarded(loaded.mutated, loaded.guard) if loaded.mutated else loaded.guard
+        if graph.forwards is None:
+            publish(loaded.call, guard)
+            return
+        last = task.stage + 1 == len(graph.stages)
+        refuse = functools.partial(task.done, "refused")
+        retreat = functools.partial(self._retreat, graph)
+        graph.forwards.publish(outstanding.Arrival(loaded, guard, last, publish, refuse, retreat))
 
-    def _switch(self, graph: Graph, task: _core.LoadTask, loaded: Any, guard: Any) -> bool:
+    def _switch(self, graph: Graph, task: _core.LoadTask, call: Any, boxed: bool, guard: Any) -> bool:
         slot = graph.living_slot()
         if slot is None:
             task.done("cancelled", "the model is gone")
@@ -145,7 +151,7 @@ class Loader:
             judge = functools.partial(self._judge, graph, slot.stage, task.stage)
             # Runs in the caller's thread.
             measured = functools.partial(self._later, judge)
-        taken = graph.publish(task.stage, loaded, guard, measured)
+        taken = graph.publish(task.stage, call, boxed, guard, measured)
         self.switches += 1
         task.done()
         return taken
@@ -163,7 +169,19 @@ class Loader:
             name = graph.stages[stage]["name"]
             log.warning("%s goes back from stage %s: it is slower, %s", graph.name, name, verdict)
             if graph.client_id is not None:
-                self._client.roll_back(graph.client_id, stage, str(verdict))
+                self._client.roll_back(graph.client_id, stage, "slower", str(verdict))
+
+    def _retreat(self, graph: Graph, why: str) -> None:
+        """Has calls run eager for good; in a thread of the caller's, within a backward."""
+        slot = graph.living_slot()
+        if slot is not None and slot.retreat():
+            self._later(functools.partial(self._tell_retreat, graph, why))
+
+    def _tell_retreat(self, graph: Graph, why: str) -> None:
+        log.warning("%s goes back to eager: %s", graph.name, why)
+        if graph.client_id is not None:
+            for stage in reversed(range(graph.published)):
+                self._client.roll_back(graph.client_id, stage, "refused", why)
 
     def _tidy_artifacts(self) -> None:
         if time.monotonic() < self._tidy_at:

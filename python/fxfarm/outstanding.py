@@ -1,13 +1,15 @@
-"""Keeps the switch away from training steps that are half done.
+"""Keeps switches away from training steps that are half done.
 
 An eager forward that updates its inputs in place (batch normalization's running statistics) has saved them
-for its backward. A compiled forward marks them as modified, and that backward would then raise. So the switch
-waits until every eager forward has had its backward, or has been forgotten.
+for its backward, which would raise once a compiled forward has marked them as modified. A forward in
+torch.utils.checkpoint is run again within the backward and must then save just as many tensors as before,
+which the code of two stages does not. So such a switch waits until every forward has had its backward, or has
+been forgotten. And a graph whose backward is differentiated (`create_graph=True`) stays with eager.
 """
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
 import os
 import threading
 import weakref
@@ -16,34 +18,48 @@ from typing import Any
 
 import torch
 
-Guard = Callable[..., Any]
-
-
-def _keeps_graph() -> bool:
-    """Whether the backward that runs now keeps its graph for another one (torch 2.13, C++ engine's graph
-    task)."""
-    return bool(torch._C._autograd._get_current_graph_task_keep_graph())
-
-
-def _at_end_of_backward(action: Callable[[], None]) -> None:
-    """Runs `action` once the backward that runs now has succeeded (torch 2.13, as DDP and FSDP do)."""
-    torch.autograd.Variable._execution_engine.queue_callback(action)
+from fxfarm import buffers
+from fxfarm._torch import double_backward, training
+from fxfarm.buffers import Forward, Guard
 
 
 class _Watch:
     """A hook of one output's autograd node; the node owns it, so its end is the node's end."""
 
-    __slots__ = ("_close",)
+    __slots__ = ("_close", "_differentiated")
 
-    def __init__(self, close: Callable[[], None]) -> None:
+    def __init__(self, close: Callable[[], None], differentiated: Callable[[], None]) -> None:
         self._close = close
+        self._differentiated = differentiated
 
+    # Compiled autograd, which traces hooks, leaves this one alone.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, *_gradients: object) -> None:
-        if not _keeps_graph():
-            _at_end_of_backward(self._close)
+        if torch.is_grad_enabled():
+            self._differentiated()
+        if not training.keeps_graph():
+            training.at_end_of_backward(self._close)
 
     def __del__(self) -> None:
         self._close()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Arrival:
+    """A loaded stage that waits to be switched in; the three functions may be called in any thread, and raise
+    nothing."""
+
+    stage: Any
+    """A _torch.LoadedStage."""
+    guard: Guard | None
+    is_last: bool
+    """Whether no other will follow."""
+    publish: Callable[[Callable[..., Any], Guard | None], bool]
+    """Switches calls to a callable, with a guard; tells whether the slot runs that now."""
+    refuse: Callable[[str], None]
+    """Gives the stage up for that reason."""
+    retreat: Callable[[str], None]
+    """Goes back to eager for good."""
 
 
 class OutstandingForwards:
@@ -58,10 +74,11 @@ class OutstandingForwards:
         self._eager = eager
         self._slot: Callable[[], Callable[..., Any] | None] = lambda: None
         self._lock = threading.RLock()
-        self._tokens = itertools.count()
-        self._open: set[int] = set()
-        self._waiting: list[Callable[[], None]] = []
+        self._open: set[Forward] = set()
+        self._waiting: list[Arrival] = []
         self._switched = False
+        self._retreat: Callable[[str], None] | None = None
+        self._is_differentiated = False
         _all.add(self)
 
     def bind(self, slot: Callable[..., Any]) -> None:
@@ -70,37 +87,26 @@ class OutstandingForwards:
 
     @property
     def open(self) -> int:
-        """Number of outputs and running calls that the switch waits for."""
+        """Number of outputs and running calls that may be waited for."""
         return len(self._open)
 
     def __call__(self, *args: Any) -> Any:
-        token = next(self._tokens)
+        forward = Forward(buffers.storages(args), training.has_saved_tensor_hooks())
         with self._lock:
             # First counted, then looked: a switch sees this call, or this call sees the switch.
-            self._open.add(token)
+            self._open.add(forward)
             switched = self._switched
-        try:
-            slot = self._slot() if switched else None
-            if slot is not None:
-                return slot(*args)
-            outputs = self._eager(*args)
-            if torch.is_grad_enabled():
-                self._watch(outputs if isinstance(outputs, (tuple, list)) else (outputs,))
-            return outputs
-        finally:
-            self._close(token)
+        slot = self._slot() if switched else None
+        if slot is not None:
+            self._close(forward)
+            return slot(*args)
+        return self._run(forward, lambda: self._eager(*args))
 
-    def publish(self, publish: Callable[[Guard | None], bool], guard: Guard | None) -> None:
-        """Calls `publish` with the guard to use as soon as no forward is open: now, or from the thread that
-        closes the last one. It raises nothing, and says whether the slot runs that stage now."""
-
-        def act() -> None:
-            if publish(None if guard is None else self._guarded(guard)):
-                # A guard's misses come here after the switch too.
-                self._switched = guard is None
-
+    def publish(self, arrival: Arrival) -> None:
+        """Has the stage switched in as soon as no forward is open that it would disturb: now, or in the
+        thread that closes the last one."""
         with self._lock:
-            self._waiting.append(act)
+            self._waiting.append(arrival)
         self._settle()
 
     def after_fork(self) -> None:
@@ -109,37 +115,75 @@ class OutstandingForwards:
         _left_behind.extend(self._waiting)
         self._waiting = []
 
-    def _guarded(self, guard: Guard) -> Guard:
-        # Misses run eager after the switch too, so the switch is decided anew at each call.
-        def fits(*args: Any) -> Any:
-            return not self._open and guard(*args)
+    def _run(self, forward: Forward, run: Callable[[], Any]) -> Any:
+        self._open.add(forward)
+        buffers.hold(forward)
+        try:
+            outputs = run()
+            if torch.is_grad_enabled():
+                self._watch(outputs if isinstance(outputs, (tuple, list)) else (outputs,), forward)
+            return outputs
+        finally:
+            self._close(forward)
 
-        return fits
-
-    def _watch(self, outputs: Sequence[object]) -> None:
+    def _watch(self, outputs: Sequence[object], forward: Forward) -> None:
         nodes = {o.grad_fn for o in outputs if isinstance(o, torch.Tensor) and o.grad_fn is not None}
         for node in nodes:
-            token = next(self._tokens)
-            self._open.add(token)
-            node.register_hook(_Watch(lambda token=token: self._close(token)))  # type: ignore[misc]
+            part = dataclasses.replace(forward)
+            self._open.add(part)
+            buffers.hold(part)
+            watch = _Watch(lambda part=part: self._close(part), self._differentiated)  # type: ignore[misc]
+            node.register_hook(watch)
 
-    def _close(self, token: int) -> None:
-        self._open.discard(token)
+    def _close(self, forward: Forward) -> None:
+        buffers.free(forward)
+        self._open.discard(forward)
         if self._waiting:
             self._settle()
 
+    def _differentiated(self) -> None:
+        with self._lock:
+            self._is_differentiated = True
+            self._switched = False
+            retreat, self._retreat = self._retreat, None
+        if retreat is not None:
+            retreat(double_backward.REASON)
+        self._settle()
+
     def _settle(self) -> None:
         with self._lock:
-            if self._open:
-                return
-            ready, self._waiting = self._waiting, []
-            for act in ready:
-                act()
+            while self._waiting and (self._is_differentiated or not self._is_disturbed(self._waiting[0])):
+                self._act(self._waiting.pop(0))
+
+    def _is_disturbed(self, arrival: Arrival) -> bool:
+        return any(forward.hooked or arrival.stage.mutated for forward in tuple(self._open))
+
+    def _act(self, arrival: Arrival) -> None:
+        if self._is_differentiated:
+            arrival.refuse(double_backward.REASON)
+            return
+        stage = arrival.stage
+        stage.double_backward.tell = self._differentiated
+        self._retreat = arrival.retreat
+        call = stage.call if arrival.is_last else self._until_the_next(stage.call)
+        if arrival.publish(call, arrival.guard):
+            # A guard's misses come here after the switch too.
+            self._switched = arrival.guard is None
+
+    def _until_the_next(self, call: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
+        """`call`, whose forwards under hooks keep the next stage waiting as eager's do."""
+
+        def run(args: list[Any]) -> Any:
+            if not training.has_saved_tensor_hooks():
+                return call(args)
+            return self._run(Forward(frozenset(), True), lambda: call(args))
+
+        return run
 
 
 _all: weakref.WeakSet[OutstandingForwards] = weakref.WeakSet()
 # Kept for good: a stage that is published or freed answers its client, whose threads the child does not have.
-_left_behind: list[Callable[[], None]] = []
+_left_behind: list[Arrival] = []
 
 
 def _after_fork_in_child() -> None:

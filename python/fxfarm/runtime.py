@@ -18,12 +18,15 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fxfarm import _core, config, counters, local_farm, pace
-from fxfarm.graph import Graph, Publisher, describe
+from fxfarm.graph import Graph, describe
 from fxfarm.loading import Loader
 from fxfarm.status import GraphStatus
+
+if TYPE_CHECKING:
+    from fxfarm.outstanding import OutstandingForwards
 
 log = logging.getLogger("fxfarm")
 
@@ -73,12 +76,11 @@ class Runtime:
         snapshot: Any,
         slot: _core.Slot,
         stages: Sequence[Any],
-        publish_when_safe: Publisher | None = None,
+        forwards: OutstandingForwards | None = None,
     ) -> None:
-        """Takes over a graph. `publish_when_safe` is asked to publish stages that update the graph's
-        inputs."""
+        """Takes over a graph. The `forwards` of one that is trained say when a stage may be switched in."""
         serial = next(self._serials)
-        graph = Graph(f"graph-{serial}", stages, snapshot=snapshot, publish_when_safe=publish_when_safe)
+        graph = Graph(f"graph-{serial}", stages, snapshot=snapshot, forwards=forwards)
         self._add(serial, graph, slot)
 
     def add_inner(
@@ -150,10 +152,8 @@ class Runtime:
         serialized = _torch.serialize(graph.snapshot)
         graph.key, graph.name = serialized.key, serialized.name or graph.name
         # Only where a call's end is the end of its work and no backward belongs to it.
-        graph.judged = (
-            self.options.roll_back and serialized.device == "cpu" and graph.publish_when_safe is None
-        )
-        target = dict(_torch.client_platform(serialized.device))
+        graph.judged = self.options.roll_back and serialized.device == "cpu" and graph.forwards is None
+        target = _torch.target_platform(serialized.device, self.options.isa)
         client = self._connected()
         with self._submitting:
             graph.client_id = client.submit(graph.key, graph.name, serialized.payload, graph.stages, target)

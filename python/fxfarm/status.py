@@ -49,7 +49,8 @@ class GraphStatus:
     seconds_per_call: Mapping[str, float]
     """Median of the latest calls that were timed, by stage; a stage with none is left out."""
     guard_misses: int
-    """Calls that ran eager since their shapes were outside what the stage was compiled for."""
+    """Calls that ran eager since their arguments were outside what the stage was compiled for, or since an
+    eager forward that may have saved what they update waits for its backward."""
     error: str
     """Why the graph could not be sent to the farm; empty otherwise."""
 

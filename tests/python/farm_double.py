@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from fxfarm import _core, _torch, runtime
+from fxfarm._torch.double_backward import Notice
 
 
 @dataclasses.dataclass
@@ -25,7 +26,8 @@ class Loaded:
     call: Callable[..., Any]
     boxed: bool = False
     guard: Callable[..., Any] | None = None
-    mutates_inputs: bool = False
+    mutated: tuple[int, ...] = ()
+    double_backward: Notice = dataclasses.field(default_factory=Notice)
     manifest: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -102,9 +104,9 @@ class Client:
             self.graph_states.pop(graph)
             self._changed.notify_all()
 
-    def roll_back(self, graph: int, stage: int, why: str) -> None:
+    def roll_back(self, graph: int, stage: int, code: str, why: str) -> None:
         with self._changed:
-            self.rolled_back.append((graph, stage, why))
+            self.rolled_back.append((graph, stage, f"{code}: {why}"))
             self.graph_states[graph]["stages"][stage].update(state="rolled_back", error=why)
             self._changed.notify_all()
 
@@ -154,9 +156,10 @@ def doubled_farm(monkeypatch: pytest.MonkeyPatch, artifacts: Path) -> Iterator[N
             raise data
         return data
 
-    monkeypatch.setattr(_torch, "snapshot", lambda gm, inputs: object(), raising=False)
+    snapshot = types.SimpleNamespace(problem=None)
+    monkeypatch.setattr(_torch, "snapshot", lambda gm, inputs: snapshot, raising=False)
     monkeypatch.setattr(_torch, "serialize", serialize, raising=False)
-    monkeypatch.setattr(_torch, "client_platform", lambda device: {"torch": "2.13"}, raising=False)
+    monkeypatch.setattr(_torch, "target_platform", lambda device, isa: {"torch": "2.13"}, raising=False)
     monkeypatch.setattr(_torch, "load_artifact", load_artifact, raising=False)
     monkeypatch.setattr(_core, "Client", Client)
     monkeypatch.setenv("FXFARM_ARTIFACT_DIR", str(artifacts))

@@ -332,7 +332,7 @@ def test_training_waits_with_the_switch_for_the_backward_of_a_mutating_graph() -
     x = torch.randn(4, 3)
     loss = fn(x).sum()
     farm = client()
-    task = farm.arrive(1, 0, Loaded(lambda *args: (args[0],), mutates_inputs=True))
+    task = farm.arrive(1, 0, Loaded(lambda *args: (args[0],), mutated=(0,)))
     seen_by_the_loader()
     assert task.answers == []
     assert fxfarm.graphs()[0].stage == "eager"

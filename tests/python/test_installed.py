@@ -21,7 +21,7 @@ STAGE_S = 600
 
 
 @pytest.fixture(autouse=True)
-def inside(client: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def inside(farm_client: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # Inductor's caches are on, as they are by default, and new.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
     compile_fx.FxCompile._reset_stats()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import importlib
-import json
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,40 +12,19 @@ from typing import Any
 
 import pytest
 import torch
-from programs import PROGRAM, until
+from model_farm import STAGE_S, farmed, same, stats_of, switched
+from programs import until
 from torch.utils.checkpoint import checkpoint
 
 import fxfarm
 from fxfarm import _torch
 
-STAGE_S = 600
-"""Longest wait for a stage; a compile takes seconds on a machine that does nothing else."""
 HINDERED_S = 0.05
 """More than what calls take longer by when other programs want the cores."""
 
 Call = Callable[[Callable[..., Any]], Any]
 
-
-pytestmark = pytest.mark.usefixtures("client")
-
-
-def farmed(fn: Any, **kwargs: Any) -> Any:
-    return torch.compile(fn, backend="fxfarm", **kwargs)
-
-
-def switched(count: int | None = None) -> list[fxfarm.GraphStatus]:
-    """Waits for the stage of every graph, and says that all of them run it."""
-    assert fxfarm.wait(timeout=STAGE_S), "no stage in time"
-    graphs = fxfarm.graphs()
-    assert [(g.stage, g.error, [s.error for s in g.stages]) for g in graphs] == [
-        ("default", "", [""]) for _ in graphs
-    ]
-    assert len(graphs) == count if count is not None else graphs
-    return graphs
-
-
-def same(got: Any, want: Any) -> None:
-    torch.testing.assert_close(got, want, rtol=2e-4, atol=2e-5)
+pytestmark = pytest.mark.usefixtures("farm_client")
 
 
 def transformer(name: str) -> tuple[torch.nn.Module, Call]:
@@ -212,7 +189,7 @@ def test_a_second_size_makes_the_dimension_dynamic() -> None:
 
 
 def test_a_stage_that_is_slower_is_left_again_and_the_farm_is_told(
-    endpoint: str, monkeypatch: pytest.MonkeyPatch
+    model_farm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fn(x: torch.Tensor) -> torch.Tensor:
         return x.tan() - 7
@@ -242,9 +219,7 @@ def test_a_stage_that_is_slower_is_left_again_and_the_farm_is_told(
     assert until("the stage is left again", told).startswith("slower: ")
     (graph,) = fxfarm.graphs()
     assert (graph.stage, graph.stages[0].state) == ("eager", "rolled_back")
-    command = [str(PROGRAM), "stats", "--json", f"--endpoint={endpoint}"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert json.loads(told.stdout)["values"]["stages_rolled_back"] == 1
+    assert stats_of(model_farm)["stages_rolled_back"] == 1
 
 
 def test_graphs_on_both_sides_of_a_break_switch() -> None:

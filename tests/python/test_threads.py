@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import types
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -152,7 +153,7 @@ def test_a_stage_that_cannot_be_published_is_answered_and_the_next_ones_are_load
 def test_a_stage_that_cannot_be_published_after_a_backward_does_not_raise_there() -> None:
     fn = compiled(torch.nn.BatchNorm1d(3))
     loss = fn(torch.randn(4, 3)).sum()
-    task = client().arrive(1, 0, Loaded(NOT_CALLABLE, mutates_inputs=True))
+    task = client().arrive(1, 0, Loaded(NOT_CALLABLE, mutated=(0,)))
     seen_by_the_loader()
     assert task.answers == []
     loss.backward()
@@ -171,8 +172,8 @@ def test_what_fails_around_a_load_is_answered_and_logged(
     def refuse(*_: object) -> None:
         raise ArithmeticError("no place for it")
 
-    monkeypatch.setattr(graph, "publish_when_safe", refuse)
-    task = client().arrive(1, 0, Loaded(lambda *args: args, mutates_inputs=True))
+    monkeypatch.setattr(graph, "forwards", types.SimpleNamespace(publish=refuse))
+    task = client().arrive(1, 0, Loaded(lambda *args: args))
     seen_by_the_loader()
     assert task.answers == [("load_failed", "ArithmeticError: no place for it")]
     assert "the loader goes on after ArithmeticError: no place for it" in caplog.text
@@ -228,32 +229,35 @@ def compiled_code(*args: torch.Tensor) -> tuple[torch.Tensor]:
     return (args[0] * 2,)
 
 
-@pytest.mark.parametrize("kind", [inference, training])
-@pytest.mark.parametrize("mutates", [True, False], ids=["mutates", "pure"])
-def test_the_last_stage_frees_the_models_graph(kind: Any, mutates: bool) -> None:
+@pytest.mark.parametrize(
+    ("kind", "mutated", "freed"),
+    [(inference, (), True), (inference, (0,), False), (training, (), False), (training, (0,), False)],
+)
+def test_the_last_stage_frees_the_models_graph_where_nothing_goes_back_to_eager(
+    kind: Any, mutated: tuple[int, ...], freed: bool
+) -> None:
     fxfarm.configure(roll_back=False)
     watched = Watched()
     step = kind(watched, ["default", "max-autotune"])
     step()
-    client().arrive(1, 0, Loaded(compiled_code, mutates_inputs=mutates))
+    client().arrive(1, 0, Loaded(compiled_code, mutated=mutated))
     seen_by_the_loader()
     # A better stage may need eager for what its guard refuses.
     assert watched.alive() == [True]
-    client().arrive(1, 1, Loaded(compiled_code, mutates_inputs=mutates))
+    client().arrive(1, 1, Loaded(compiled_code, mutated=mutated))
     seen_by_the_loader()
-    assert watched.alive() == [False]
+    assert watched.alive() == [not freed]
     assert fxfarm.graphs()[0].stage == "max-autotune"
 
 
-@pytest.mark.parametrize("kind", [inference, training])
 @pytest.mark.parametrize("first", ["published", "failed"])
-def test_so_does_the_failure_of_all_that_could_have_been_better(kind: Any, first: str) -> None:
+def test_so_does_the_failure_of_all_that_could_have_been_better(first: str) -> None:
     fxfarm.configure(roll_back=False)
     watched = Watched()
-    step = kind(watched, ["default", "max-autotune"])
+    step = inference(watched, ["default", "max-autotune"])
     step()
     happen = [
-        lambda: client().arrive(1, 0, Loaded(compiled_code, mutates_inputs=True)),
+        lambda: client().arrive(1, 0, Loaded(compiled_code)),
         lambda: client().settle(1, 1, "failed", "compile_failed: odd"),
     ]
     for what in happen if first == "published" else reversed(happen):
@@ -281,7 +285,7 @@ def test_a_guard_keeps_the_graph_for_what_it_refuses() -> None:
     watched = Watched()
     step = training(watched, ["default"])
     step()
-    client().arrive(1, 0, Loaded(compiled_code, guard=lambda *_: False, mutates_inputs=True))
+    client().arrive(1, 0, Loaded(compiled_code, guard=lambda *_: False))
     seen_by_the_loader()
     step()
     assert (watched.alive(), fxfarm.graphs()[0].guard_misses) == ([True], 1)

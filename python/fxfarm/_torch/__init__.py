@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .errors import CompileError, CorruptArtifact, LoadError, Unserializable
     from .graph_codec import SerializedGraph, serialize
     from .loader import LoadedStage, load_artifact
-    from .platform import client_platform
+    from .platform import client_platform, target_platform
     from .said import replay
 
 _HOMES = {
@@ -34,6 +34,7 @@ _HOMES = {
     "replay": "said",
     "serialize": "graph_codec",
     "snapshot": "capture",
+    "target_platform": "platform",
 }
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "replay",
     "serialize",
     "snapshot",
+    "target_platform",
 ]
 
 

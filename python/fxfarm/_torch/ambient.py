@@ -67,6 +67,12 @@ _NOT_SENT = frozenset(
         "cpp_wrapper",
         "kernel_name_max_ops",
         "max_kernel_dump_occurrences",
+        # Notes of the settings on themselves, and what their tests use.
+        "_save_config_ignore",
+        "_cache_config_ignore_prefix",
+        "_cache_config_factory_keys",
+        "_profile_var",
+        "_raise_error_for_testing",
         "cuda.version",
         "cuda.cuda_cxx",
         "cuda.arch",
@@ -82,8 +88,9 @@ _NOT_SENT_GROUPS = (
     "test_configs",
     "aot_inductor_mode",
 )
-# Settings that may hold a function or a class of the program's own. ConfigModule.save_config_portable (torch
-# 2.11-2.13) leaves them out, or names them.
+_DEVICE_TYPES = ("cpu", "cuda")
+# Code of the user's own that a compile runs, and that no worker has. save_config_portable (torch 2.11-2.13)
+# leaves these out, or calls what they hold.
 _OWN_CODE = {
     "inductor": (
         "pre_grad_custom_pass",
@@ -94,6 +101,7 @@ _OWN_CODE = {
         "_pre_fusion_custom_pass",
         "_post_fusion_custom_pass",
         "inductor_choices_class",
+        "cudagraph_policy",
     ),
     "functorch": (
         "joint_custom_pass",
@@ -101,18 +109,27 @@ _OWN_CODE = {
         "activation_memory_budget_solver",
     ),
 }
-_DEVICE_TYPES = ("cpu", "cuda")
+# torch.backends (2.11-2.13): what each setting of float32 precision is for, the general ones first.
+_PRECISION_OF = (
+    *(("generic", "all"), ("cuda", "all"), ("mkldnn", "all")),
+    *(("cuda", "matmul"), ("cuda", "conv"), ("cuda", "rnn")),
+    *(("mkldnn", "matmul"), ("mkldnn", "conv"), ("mkldnn", "rnn")),
+)
 
 
 def _switches() -> dict[str, tuple[Any, Any]]:
     """Process-wide flags that tracing or lowering reads: name -> (getter, setter)."""
-    cuda, cudnn, mkldnn = torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn
+    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
 
     def attribute(owner: Any, name: str) -> tuple[Any, Any]:
         return (lambda: getattr(owner, name)), (lambda value: setattr(owner, name, value))
 
     return {
         "float32_matmul_precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+        **{f"float32_precision.{b}.{op}": _precision(b, op) for b, op in _PRECISION_OF},
+        "fp16_reduction": attribute(cuda.matmul, "allow_fp16_reduced_precision_reduction"),
+        "bf16_reduction": attribute(cuda.matmul, "allow_bf16_reduced_precision_reduction"),
+        "fp16_accumulation": attribute(cuda.matmul, "allow_fp16_accumulation"),
         "flash_sdp": (cuda.flash_sdp_enabled, cuda.enable_flash_sdp),
         "mem_efficient_sdp": (cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp),
         "math_sdp": (cuda.math_sdp_enabled, cuda.enable_math_sdp),
@@ -120,10 +137,24 @@ def _switches() -> dict[str, tuple[Any, Any]]:
         "cudnn.enabled": attribute(cudnn, "enabled"),
         "cudnn.benchmark": attribute(cudnn, "benchmark"),
         "cudnn.deterministic": attribute(cudnn, "deterministic"),
-        # torch 2.11-2.13: torch.backends.mkldnn.enabled is a read-only property over these two.
-        "mkldnn": (torch._C._get_mkldnn_enabled, mkldnn.set_flags),
+        # torch 2.11-2.13: torch.backends.mkldnn.enabled is a read-only property over the first of these, and
+        # torch.backends.mkldnn.set_flags would set precisions, too.
+        "mkldnn": (torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),
         "fill_uninitialized_memory": attribute(torch.utils.deterministic, "fill_uninitialized_memory"),
     }
+
+
+def _precision(backend: str, op: str) -> tuple[Any, Any]:
+    """Of float32 operations. No setting means IEEE to matrix products, and that is what it reads as: else a
+    process that has set and unset it would differ from one that never has.
+    """
+    c: Any = torch._C  # what the attributes in torch.backends are made of (2.11-2.13)
+
+    def get() -> str:
+        found: str = c._get_fp32_precision_getter(backend, op)
+        return "ieee" if (op, found) == ("matmul", "none") else found
+
+    return get, lambda value: c._set_fp32_precision_setter(backend, op, value)
 
 
 def _config_modules() -> dict[str, Any]:
@@ -154,19 +185,34 @@ def capture() -> dict[str, Any]:
             torch.is_deterministic_algorithms_warn_only_enabled(),
         ],
         "switches": {name: get() for name, (get, _) in _switches().items()},
-        # ConfigModule.save_config_portable (torch 2.11-2.13) leaves out private and cache-irrelevant
-        # settings.
-        "config": {name: _settings(name, module) for name, module in _config_modules().items()},
+        "code": _code_in_settings(),
+        "config": {name: _settings(module) for name, module in _config_modules().items()},
     }
 
 
-def _settings(name: str, module: Any) -> dict[str, Any]:
-    own = {setting: getattr(module, setting, None) for setting in _OWN_CODE[name]}
-    return {**module.save_config_portable(), **{k: v for k, v in own.items() if callable(v)}}
+def _settings(module: Any) -> dict[str, Any]:
+    # ConfigModule.save_config_portable (torch 2.11-2.13) leaves out what has no influence on caches. Of the
+    # private settings some change code.
+    found: dict[str, Any] = module.save_config_portable(ignore_private_configs=False)
+    return found
+
+
+def _code_in_settings() -> list[str]:
+    """Full names of the settings that hold code."""
+    modules = _config_modules()
+    found = []
+    for module, names in _OWN_CODE.items():
+        values = {name: getattr(modules[module], name, None) for name in names}
+        # Some take the name of a function of torch's own, too.
+        own = [name for name, value in values.items() if value is not None and not isinstance(value, str)]
+        found += [f"torch._{module}.config.{name}" for name in own]
+    return found
 
 
 def reduce_config(state: dict[str, Any]) -> dict[str, Any]:
     """`state` with the settings that describe one machine taken out; refuses settings that cannot be sent."""
+    for name in state["code"]:
+        raise Unserializable(f"{name} is code of this process, which no worker has")
     config: dict[str, dict[str, Any]] = {}
     for module, values in state["config"].items():
         kept = {}
@@ -177,7 +223,7 @@ def reduce_config(state: dict[str, Any]) -> dict[str, Any]:
                 raise Unserializable(f"torch._{module}.config.{name} is a {type(value).__name__}")
             kept[name] = value
         config[module] = kept
-    return {**state, "config": config}
+    return {**{k: v for k, v in state.items() if k != "code"}, "config": config}
 
 
 @contextlib.contextmanager
@@ -215,7 +261,7 @@ def applied(state: dict[str, Any]) -> Iterator[None]:
 
 
 def _differences(name: str, module: Any, wanted: dict[str, Any]) -> dict[str, Any]:
-    current = module.save_config_portable()
+    current = _settings(module)
     for key in wanted:
         if key not in current:
             raise CompileError("bad_input", f"torch._{name}.config has no setting {key} here")

@@ -137,6 +137,7 @@ def read_with(
     state = ambient.capture()
     count = len(gm.graph.nodes)
     try:
+        reader.check()
         module = reader.module(gm)
         inputs = tuple(reader.inputs)
         if len(inputs) != len(example_inputs):
@@ -147,6 +148,18 @@ def read_with(
     return GraphSnapshot(module, inputs, symbols, guards, state, name, count, reader.device())
 
 
+def _check_differentiation() -> None:
+    """Refuses ways of differentiating that compiled code does not take part in, and eager does."""
+    # torch.autograd.forward_ad._current_level (torch 2.11-2.13): below 0 outside dual levels.
+    if torch.autograd.forward_ad._current_level >= 0:
+        raise Unserializable("it is differentiated in forward mode (torch.autograd.forward_ad)")
+    # torch 2.11-2.13: what torch.compile itself looks at. Artifacts carry no traceable backward.
+    if torch.is_grad_enabled() and (
+        torch._dynamo.config.compiled_autograd or torch._dynamo.compiled_autograd.compiled_autograd_enabled
+    ):
+        raise Unserializable("its backward is to be compiled by compiled autograd")
+
+
 class Reader:
     """Collects the facts of one graph."""
 
@@ -155,6 +168,10 @@ class Reader:
         self._shape_env: Any = None
         self._storages: dict[int, int] = {}
         self._used: dict[Any, None] = {}
+
+    def check(self) -> None:
+        """Refuses what the graph may not stand under; raises Unserializable."""
+        _check_differentiation()
 
     def module(self, gm: torch.fx.GraphModule, depth: int = 0) -> ModuleFacts:
         """The graph's nodes; placeholders of the outermost graph also become `inputs`."""
@@ -177,6 +194,10 @@ class Reader:
             raise Unserializable(
                 f"node {node.name} calls module {node.target} of type {type(found).__qualname__}"
             )
+        # OutputGraph.param_name_to_source (torch 2.11-2.13): where a tensor comes from that others hold, too.
+        # Its contents may change between calls, so they cannot be sent as a constant's.
+        if node.target in (getattr(gm, "_param_name_to_source", None) or {}):
+            raise Unserializable(f"{node.target} is a tensor of the program's inside the graph")
         if isinstance(found, torch.Tensor):
             if type(found) not in (torch.Tensor, torch.nn.Parameter):
                 raise Unserializable(f"node {node.name}: constant of type {type(found).__qualname__}")

@@ -189,8 +189,10 @@ def tensor_from(data: dict[str, Any]) -> torch.Tensor:
         dense.reshape(-1).view(torch.uint8).copy_(
             torch.frombuffer(bytearray(data["data"]), dtype=torch.uint8)
         )
-    kind, index = data["device"]
-    made = torch.empty_strided(
-        data["size"], data["stride"], dtype=dtype, device=torch.device(kind, index or 0)
-    )
+    made = torch.empty_strided(data["size"], data["stride"], dtype=dtype, device=device_from(data["device"]))
     return made.copy_(dense)
+
+
+def device_from(data: list[Any]) -> torch.device:
+    """A device from its type and index; a CPU has no index, and `cpu:0` is not the same to the tracer."""
+    return torch.device(*[part for part in data if part is not None])

@@ -16,7 +16,7 @@ import torch
 
 from fxfarm import disk, pace
 
-from . import kernels, platform, slim
+from . import assumptions, double_backward, kernels, platform, slim
 from .errors import CorruptArtifact, LoadError, describe
 from .graph_codec import tensor_from
 from .pack import Artifact, unpack
@@ -25,15 +25,17 @@ from .pack import Artifact, unpack
 @dataclasses.dataclass(frozen=True)
 class LoadedStage:
     """A stage ready to run. `call` takes a list of arguments and empties it. `guard` takes what the slot is
-    called with: the arguments singly where `boxed` is set, and that list for an inner graph.
+    called with: the arguments singly where `boxed` is set, and that list for an inner graph. `mutated` are
+    the positions of the arguments that a graph from Dynamo writes to.
     """
 
     call: Callable[[list[Any]], Any]
     boxed: bool
-    guard: Callable[..., bool] | None
-    mutates_inputs: bool
+    guard: assumptions.Guard | None
+    mutated: tuple[int, ...]
     has_backward: bool
     manifest: dict[str, Any]
+    double_backward: double_backward.Notice
 
 
 def load_artifact(data: bytes | memoryview, directory: Path) -> LoadedStage:
@@ -52,16 +54,16 @@ def load_artifact(data: bytes | memoryview, directory: Path) -> LoadedStage:
             pace.step()
             functions[file["name"]] = kernels.load(directory, file["data"], file["digest"])
         with slim.bound(functions):
-            call = _restore(artifact)
-        guard, inner = _guard(manifest["guards"], manifest["guard_positions"]), manifest["inner"]
+            call, notice = _restore(artifact)
+        guard, inner = assumptions.guard_of(manifest), manifest["inner"]
         if inner is not None and guard is not None:
             guard = _of_list(guard)
     except (CorruptArtifact, LoadError):
         raise
     except Exception as error:  # an artifact that cannot be used must never reach the model's call
         raise LoadError(describe(error)) from error
-    mutates, has_backward = manifest["mutates_inputs"], manifest["has_backward"]
-    return LoadedStage(call, inner is None, guard, mutates, has_backward, manifest)
+    mutated, has_backward = tuple(manifest["mutated"]), manifest["has_backward"]
+    return LoadedStage(call, inner is None, guard, mutated, has_backward, manifest, notice)
 
 
 def _import_needs(names: Sequence[str]) -> None:
@@ -82,11 +84,11 @@ def _check_platform(made_for: dict[str, Any]) -> None:
         raise LoadError(f"made for ISA {made_for['isa']}, this CPU has {mine['isa']}")
 
 
-def _restore(artifact: Artifact) -> Callable[[list[Any]], Any]:
+def _restore(artifact: Artifact) -> tuple[Callable[[list[Any]], Any], double_backward.Notice]:
     pace.step()
     entry, codes = pickle.loads(artifact.entry), iter(artifact.codes)
     pace.step()
-    inner = artifact.manifest["inner"]
+    inner, notice = artifact.manifest["inner"], double_backward.Notice()
     if inner is not None:
         settings = {**_settings(), "is_backward": inner["is_backward"]}
         call = _Wrapper(entry, next(codes)).post_compile(entry, settings)
@@ -95,8 +97,9 @@ def _restore(artifact: Artifact) -> Callable[[list[Any]], Any]:
         if entry.compiled_bw is not None:
             entry.compiled_bw = _BackwardWrapper(entry.compiled_bw, next(codes))
         call = _post_compile(entry)
+        notice = double_backward.refuse(entry.runtime_metadata)
     if not artifact.constants:
-        return call
+        return call, notice
     constants = []
     for constant in artifact.constants:
         pace.step()
@@ -106,7 +109,7 @@ def _restore(artifact: Artifact) -> Callable[[list[Any]], Any]:
         args.extend(constants)
         return call(args)
 
-    return with_constants
+    return with_constants, notice
 
 
 def _post_compile(entry: Any) -> Callable[[list[Any]], Any]:
@@ -193,20 +196,6 @@ class _BackwardWrapper(_Wrapper):
         call = super().post_compile(result, settings)
         dynamo: Any = torch._dynamo
         return dynamo.disable(call, reason="do not trace generated backwards pass")
-
-
-def _guard(expression: str | None, positions: list[int]) -> Callable[..., bool] | None:
-    """The assumptions of a compile as a function of the arguments; sizes are those at `positions`."""
-    if not expression:
-        return None
-    # The names that ShapeEnv.produce_guards_expression uses (torch 2.11-2.13).
-    from torch.fx.experimental.symbolic_shapes import SYMPY_INTERP
-
-    body = expression
-    for i in range(len(positions)):
-        body = body.replace(f"L['t{i}']", f"a[{positions[i]}]")
-    made: Callable[..., bool] = eval(f"lambda *a: bool({body})", dict(SYMPY_INTERP))
-    return made
 
 
 def _of_list(guard: Callable[..., bool]) -> Callable[[list[Any]], bool]:

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import wrapper
+import torch
+
+from . import assumptions, wrapper
 from .errors import CompileError
 from .pack import Artifact, digest, pack
 from .rebuild import RebuiltGraph
@@ -88,6 +90,7 @@ class _Parts:
             i.mutates_data or i.mutates_metadata or i.mutates_storage_metadata for i in meta.input_info
         ]
         _check_constants(graph, any(changes[-len(graph.constants) :]))
+        mutated = _mutated(graph, changes)
         for half in (entry.compiled_fw, entry.compiled_bw):
             if half is not None:
                 self._take_code(half.result)
@@ -95,7 +98,8 @@ class _Parts:
         return {
             "inner": None,
             "guards": guards,
-            "mutates_inputs": any(changes),
+            "mutated": mutated,
+            "aliasing": assumptions.aliasing(graph.inputs, graph.static, mutated),
             "has_backward": entry.compiled_bw is not None,
         }
 
@@ -109,7 +113,9 @@ class _Parts:
         return {
             "inner": {"is_backward": made.code.fx_kwargs["is_backward"], "said": made.said},
             "guards": made.guards,
-            "mutates_inputs": bool(written),
+            # What is written to, and what overlaps it, has been dealt with above this graph.
+            "mutated": [],
+            "aliasing": None,
             "has_backward": False,
         }
 
@@ -136,6 +142,15 @@ class _Parts:
             data = kernels[name].read_bytes()
             found.append({"name": name, "digest": digest(data), "data": data})
         return found
+
+
+def _mutated(graph: RebuiltGraph, changes: list[bool]) -> list[int]:
+    """The positions of inputs that the graph writes to; every tensor's where AOTAutograd has merged some."""
+    if not any(changes):
+        return []
+    if len(changes) == len(graph.inputs):
+        return [i for i, changed in enumerate(changes) if changed]
+    return [i for i, value in enumerate(graph.inputs) if isinstance(value, torch.Tensor)]
 
 
 def _check_constants(graph: RebuiltGraph, written: bool) -> None:

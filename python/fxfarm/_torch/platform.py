@@ -65,6 +65,22 @@ def host_platform() -> dict[str, Any]:
     }
 
 
+# What ATEN_CPU_CAPABILITY limits ATen's own kernels to, as a level.
+_ATEN_LIMITS = {"default": "x86-64-v2", "avx2": "x86-64-v3"}
+
+
+def target_platform(device: str, isa_max: str) -> dict[str, Any]:
+    """What artifacts for this process are to be made for: its platform, with kernels of at most the level
+    `isa_max` (empty: any) and of what ATEN_CPU_CAPABILITY keeps ATen's to.
+    """
+    found = client_platform(device)
+    limits = [isa_max, _ATEN_LIMITS.get(os.environ.get("ATEN_CPU_CAPABILITY", "").lower(), "")]
+    # On machines that are not x86-64 there is no level to lower.
+    if found["isa"]:
+        found["isa"] = min([found["isa"], *filter(None, limits)], key=isa_rank)
+    return found
+
+
 def client_platform(device: str = "cpu") -> dict[str, Any]:
     """The platform of this process for graphs on `device`."""
     import torch

@@ -14,7 +14,7 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv  # torch 
 from . import expressions, said, values
 from .capture import InnerFacts
 from .errors import CompileError, Unserializable
-from .graph_codec import FORMAT
+from .graph_codec import FORMAT, device_from
 
 _OPS = {"f": "call_function", "m": "call_method"}
 
@@ -22,12 +22,14 @@ _OPS = {"f": "call_function", "m": "call_method"}
 @dataclasses.dataclass
 class RebuiltGraph:
     """What a compile takes. Constants of the graph are its last inputs, so that an artifact carries them
-    once. `inner` is there for a graph from below AOTAutograd, with `log_levels`: see capture.InnerFacts.
+    once. `static` inputs stay where they are in memory: parameters, buffers, what was marked so. `inner` is
+    there for a graph from below AOTAutograd, with `log_levels`: see capture.InnerFacts.
     """
 
     module: torch.fx.GraphModule
     fake_mode: Any
     inputs: list[Any]
+    static: list[bool]
     constants: list[dict[str, Any]]
     symbolic_positions: list[int]
     ambient: dict[str, Any]
@@ -47,8 +49,10 @@ def rebuild(payload: bytes) -> RebuiltGraph:
         inner = None if data["inner"] is None else InnerFacts(**data["inner"])
         levels = said.checked_levels(outer["log_levels"] or {})
         builder = _Builder(data["constants"], make)
+        static = [i["kind"] == "tensor" and i["flags"][4] for i in data["inputs"]]
+        static += [True] * len(data["constants"])
         if inner is None:
-            module = builder.from_dynamo(data["module"], data["inputs"])
+            module = builder.from_dynamo(data["module"], static)
         else:
             module = builder.from_autograd(data["module"], inner)
         with mode:
@@ -62,18 +66,13 @@ def rebuild(payload: bytes) -> RebuiltGraph:
     # The inputs that guards call t0, t1, ...: those that are still symbolic.
     positions = [i for i, value in enumerate(inputs) if isinstance(value, torch.SymInt)]
     return RebuiltGraph(
-        *(module, mode, inputs + lifted, data["constants"], positions, data["ambient"]),
+        *(module, mode, inputs + lifted, static, data["constants"], positions, data["ambient"]),
         *(inner, levels),
     )
 
 
-def _device(data: list[Any]) -> torch.device:
-    """Of kind and index; fake tensors tell "cpu" and "cpu:0" apart."""
-    return torch.device(*[d for d in data if d is not None])
-
-
 def _fake_constant(data: dict[str, Any]) -> torch.Tensor:
-    dtype, device = getattr(torch, data["dtype"]), _device(data["device"])
+    dtype, device = getattr(torch, data["dtype"]), device_from(data["device"])
     return torch.empty_strided(data["size"], data["stride"], dtype=dtype, device=device)
 
 
@@ -157,7 +156,7 @@ class _Inputs:
     def _tensor(self, facts: dict[str, Any], storages: dict[int, Any], sharing: dict[int, int]) -> Any:
         tensor: Any
         requires_grad, is_leaf, is_parameter, is_view, _, is_conj, is_neg = facts["flags"]
-        dtype, device = getattr(torch, facts["dtype"]), _device(facts["device"])
+        dtype, device = getattr(torch, facts["dtype"]), device_from(facts["device"])
         size = [self._number(s) for s in facts["size"]]
         stride = [self._number(s) for s in facts["stride"]]
         offset = self._number(facts["offset"])
@@ -209,20 +208,17 @@ class _Builder:
         output.meta["user_visible_output_idxs"] = list(inner.visible_outputs)  # torch 2.13
         return module
 
-    def from_dynamo(self, data: dict[str, Any], inputs: list[dict[str, Any]]) -> Any:
+    def from_dynamo(self, data: dict[str, Any], static: list[bool]) -> Any:
         """A graph as Dynamo gives it to a backend."""
         module: Any = self._module(data, top=True)
         # torch 2.11-2.13, frontend_utils._try_get_metadata_from_dynamo: these fields tell AOTAutograd which
         # inputs are static (parameters), as they do for a graph straight from Dynamo.
         module.meta["dynamo_compile_id"] = None
         module._param_name_to_source = {}
-        flags = [i["flags"][4] if i["kind"] == "tensor" else False for i in inputs] + [True] * len(
-            self._constants
-        )
         placeholders = module.graph.find_nodes(op="placeholder")
-        for i, (node, static) in enumerate(zip(placeholders, flags, strict=True)):
+        for i, (node, stays) in enumerate(zip(placeholders, static, strict=True)):
             node._dynamo_source = LocalSource(f"fxfarm_input_{i}")
-            if static:
+            if stays:
                 node.meta["tensor_dict"] = {"_dynamo_static_input_type": "unguarded"}
         return module
 

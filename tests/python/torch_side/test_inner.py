@@ -142,7 +142,6 @@ def test_an_input_is_updated_in_place_by_both_tiers(tmp_path: Path) -> None:
             close(torch.compile(step)(cache, value), value.sum(1))
         assert torch.equal(cache[:, 2:3], value)
         assert cache.data_ptr() == address
-        assert done[0].stage.mutates_inputs
 
 
 class Checkpointed(torch.nn.Module):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,13 +70,49 @@ GRAPHS: dict[str, Callable[[], str]] = {
     "one size for two dimensions": lambda: key_of(_f, torch.ones(4, 4), dynamic=True),
     "another output": lambda: key_of(lambda x: (x * 2, x * 5), X),
     "output order": lambda: key_of(lambda x: (x * 2, x * 5)[::-1], X),
-    "aliased inputs": lambda: key_of(lambda a, b: a * b, X, X[:2, :3].repeat(2, 2)),
+    "two inputs": lambda: key_of(lambda a, b: a * b, X, X.clone()),
+    "two inputs that share memory": lambda: key_of(lambda a, b: a * b, X[:], X[:]),
+    "two inputs that are parts of one": lambda: key_of(lambda a, b: a * b, *torch.ones(8, 6).split(4)),
+    "storage offset": lambda: key_of(_f, torch.ones(5, 6)[1:]),
+    "a parameter": lambda: key_of(_f, torch.nn.Parameter(X)),
+    "a static address": lambda: key_of(_f, _static(X)),
+    "a size that is hinted otherwise": lambda: key_of(_f, torch.ones(5, 6), dynamic=True),
+    "a view of a leaf": lambda: key_of(_f, X.clone().requires_grad_()[:]),
+    "a number": lambda: key_of(lambda x, n: x * n, X, 7),
+    "a number that may vary": lambda: key_of(lambda x, n: x * n, X, 7, dynamic=True),
+    "another precision inside": lambda: key_of(_with_autocast, X),
+    "no gradients inside": lambda: key_of(_with_no_grad, X),
 }
 
 
+def _static(x: torch.Tensor) -> torch.Tensor:
+    found = x.clone()
+    torch._dynamo.mark_static_address(found)
+    return found
+
+
+def _with_autocast(x: torch.Tensor) -> Any:
+    with torch.autocast("cpu", torch.bfloat16):
+        y = x @ x.t()
+    return y + 1
+
+
+def _with_no_grad(x: torch.Tensor) -> Any:
+    with torch.no_grad():
+        y = x * 2
+    return y + x
+
+
+def _alike(keys: dict[str, str]) -> list[list[str]]:
+    """Names of those that have the same key."""
+    named: dict[str, list[str]] = {}
+    for name, key in keys.items():
+        named.setdefault(key, []).append(name)
+    return [names for names in named.values() if len(names) > 1]
+
+
 def test_whatever_changes_the_graph_changes_the_key() -> None:
-    keys = {name: make() for name, make in GRAPHS.items()}
-    assert len(set(keys.values())) == len(keys), keys
+    assert _alike({name: make() for name, make in GRAPHS.items()}) == []
 
 
 @contextlib.contextmanager
@@ -88,10 +125,15 @@ def _set(get: Any, put: Any, value: Any) -> Any:
         put(before)
 
 
+def _attribute(owner: Any, name: str, value: Any) -> Any:
+    return _set(lambda: getattr(owner, name), lambda v: setattr(owner, name, v), value)
+
+
 def _ambient() -> dict[str, Any]:
     import torch._functorch.config
     import torch._inductor.config
 
+    cuda, cudnn, mkldnn = torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn
     return {
         "no grad": torch.no_grad(),
         "autocast": torch.autocast("cpu", torch.bfloat16),
@@ -103,7 +145,31 @@ def _ambient() -> dict[str, Any]:
         "deterministic": _set(
             torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms, True
         ),
+        "deterministic with warnings": _set(
+            torch.are_deterministic_algorithms_enabled,
+            lambda on: torch.use_deterministic_algorithms(on, warn_only=on),
+            True,
+        ),
+        "uninitialized memory": _attribute(torch.utils.deterministic, "fill_uninitialized_memory", False),
+        "other matmul precision": _set(
+            torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"
+        ),
+        "precision of convolutions": _attribute(mkldnn.conv, "fp32_precision", "bf16"),
+        "precision of a GPU's convolutions": _attribute(cudnn, "allow_tf32", False),
+        "fp16 reductions": _attribute(cuda.matmul, "allow_fp16_reduced_precision_reduction", False),
+        "bf16 reductions": _attribute(cuda.matmul, "allow_bf16_reduced_precision_reduction", False),
+        "fp16 accumulation": _attribute(cuda.matmul, "allow_fp16_accumulation", True),
+        "no oneDNN": _set(torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled, False),
+        "no flash attention": _set(cuda.flash_sdp_enabled, cuda.enable_flash_sdp, False),
+        "no efficient attention": _set(cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp, False),
+        "no math attention": _set(cuda.math_sdp_enabled, cuda.enable_math_sdp, False),
+        "no cuDNN": _attribute(cudnn, "enabled", False),
+        "cuDNN's benchmark": _attribute(cudnn, "benchmark", True),
+        "cuDNN's determinism": _attribute(cudnn, "deterministic", True),
         "inductor config": torch._inductor.config.patch({"epilogue_fusion": False}),
+        "random numbers": torch._inductor.config.patch({"fallback_random": True}),
+        "a nested setting": torch._inductor.config.patch({"cpp.min_chunk_size": 77}),
+        "a private setting": torch._inductor.config.patch({"_micro_pipeline_tp": True}),
         "functorch config": torch._functorch.config.patch({"cse": False}),
     }
 
@@ -113,7 +179,7 @@ def test_the_state_around_the_graph_is_part_of_the_key() -> None:
     for name, context in _ambient().items():
         with context:
             keys[name] = key_of(_f, X)
-    assert len(set(keys.values())) == len(keys), keys
+    assert _alike(keys) == []
     assert key_of(_f, X) == keys["plain"]
 
 
@@ -205,11 +271,50 @@ def test_a_function_that_no_worker_has_is_refused_by_name() -> None:
         graphs_of(lambda x: _user_function(x), X)
 
 
-@pytest.mark.parametrize(
-    "name", ["custom_partitioner_fn", "post_grad_custom_pre_pass", "_pre_fusion_custom_pass"]
-)
-def test_a_config_value_that_cannot_travel_is_refused_by_name(name: str) -> None:
-    import torch._inductor.config as config
+class _Pass:
+    """Code of the user's own, with the identity that Inductor's caches ask for."""
 
-    with config.patch({name: print}), pytest.raises(Exception, match=rf"torch\._inductor\.config\.{name}"):
+    def __call__(self, graph: Any) -> None:
+        raise AssertionError("nobody runs it")
+
+    def uuid(self) -> str:
+        return "pass-1"
+
+
+@pytest.mark.parametrize(
+    ("module", "setting"),
+    [
+        ("inductor", "pre_grad_custom_pass"),
+        ("inductor", "joint_custom_pre_pass"),
+        ("inductor", "joint_custom_post_pass"),
+        ("inductor", "post_grad_custom_pre_pass"),
+        ("inductor", "post_grad_custom_post_pass"),
+        ("inductor", "custom_partitioner_fn"),
+        ("inductor", "_pre_fusion_custom_pass"),
+        ("inductor", "_post_fusion_custom_pass"),
+        ("inductor", "inductor_choices_class"),
+        ("inductor", "external_matmul"),
+        ("functorch", "joint_custom_pass"),
+        ("functorch", "activation_memory_budget_solver"),
+    ],
+)
+def test_a_setting_that_is_code_is_refused_by_name(module: str, setting: str) -> None:
+    config: Any = importlib.import_module(f"torch._{module}.config")
+    value = {"inductor_choices_class": _Pass, "external_matmul": [print]}.get(setting, _Pass())
+    with config.patch({setting: value}), pytest.raises(Exception, match=setting):
         graphs_of(_f, X)
+
+
+def test_precisions_that_contradict_each_other_are_refused() -> None:
+    with (
+        _attribute(torch.backends.mkldnn.matmul, "fp32_precision", "bf16"),
+        pytest.raises(Exception, match="mix of the legacy and new APIs"),
+    ):
+        graphs_of(_f, X)
+
+
+def test_a_precision_that_was_set_and_unset_gives_the_key_of_one_that_never_was() -> None:
+    plain = key_of(_f, X)
+    with _set(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "high"):
+        assert key_of(_f, X) != plain
+    assert key_of(_f, X) == plain

@@ -10,7 +10,7 @@ import torch
 from farm import graphs_of, stage_of
 
 from fxfarm import _torch
-from fxfarm._torch import platform
+from fxfarm._torch import pack, platform
 
 started: list[str] = []
 sys.addaudithook(lambda event, args: started.append(str(args[1])) if event == "subprocess.Popen" else None)
@@ -34,3 +34,16 @@ def test_no_kernel_uses_more_than_its_level_and_this_cpu_is_not_probed(level: st
     assert compilers
     assert [c for c in compilers if f"-march={level}" not in c or any(m in c for m in ABOVE[level])] == []
     assert [c for c in started if sys.executable in c] == []
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_code_for_one_thread_starts_no_others(threads: int) -> None:
+    def fn(x: torch.Tensor) -> torch.Tensor:
+        return x.exp() + threads
+
+    (graph,) = graphs_of(fn, torch.ones(1024, 1024))
+    target: dict[str, Any] = {**_torch.client_platform(), "threads": threads}
+    made = _torch.compile_graph(graph.payload, stage_of({}), target)
+    (kernel,) = pack.unpack(made.data).files
+    # What a team of OpenMP's threads is started by.
+    assert (b"GOMP_parallel" in kernel["data"]) is (threads > 1)

@@ -26,7 +26,7 @@ def test_language_models_agree_with_eager(model: Callable[..., Any], through_far
     close(got[0], want[0], atol=1e-4, rtol=1e-4)
     assert len(done) == 1
     assert not done[0].stage.has_backward
-    assert not done[0].stage.mutates_inputs
+    assert done[0].stage.mutated == ()
     assert done[0].stage.manifest["needs"] == []
 
 
@@ -47,7 +47,7 @@ def test_training_with_batch_norm_agrees_with_eager(through_farm: Any) -> None:
     close(_gradients(net), _gradients(twin), atol=1e-5, rtol=1e-4)
     close(dict(net.named_buffers()), dict(twin.named_buffers()))
     assert done[0].stage.has_backward
-    assert done[0].stage.mutates_inputs, "running statistics are inputs that the graph writes to"
+    assert done[0].stage.mutated, "running statistics are inputs that the graph writes to"
 
 
 def test_a_backward_may_run_twice_when_the_graph_is_retained(through_farm: Any) -> None:
@@ -87,7 +87,7 @@ def test_a_key_value_cache_is_written_in_place(through_farm: Any) -> None:
     close(compiled(cache, torch.tensor([3]), value), value.sum(1))
     assert torch.equal(cache[:, 3:4], value)
     assert cache.data_ptr() == address
-    assert done[0].stage.mutates_inputs
+    assert done[0].stage.mutated
 
 
 def test_outputs_that_are_views_of_an_input_stay_views(through_farm: Any) -> None:
