@@ -138,7 +138,7 @@ def test_an_input_is_updated_in_place_by_both_tiers(tmp_path: Path) -> None:
         torch._dynamo.reset()
         cache = torch.zeros(2, 8, 4)
         address = cache.data_ptr()
-        with inductor_farm(tmp_path, choose) as done:
+        with inductor_farm(tmp_path, choose):
             close(torch.compile(step)(cache, value), value.sum(1))
         assert torch.equal(cache[:, 2:3], value)
         assert cache.data_ptr() == address
