@@ -65,9 +65,12 @@ def _keep_headers(directory: Path) -> None:
 
 def forget(cache: Path) -> None:
     """Drops what a compile keeps in memory and on disk, save compiled kernels, which later jobs may share."""
+    from torch._inductor import lowering
     from torch._inductor.codecache import CppPythonBindingsCodeCache, PyCodeCache  # torch 2.11-2.13
 
     torch._dynamo.reset()
+    # torch 2.11-2.13: warned of once in a process, and here each job is for another one.
+    lowering._warn_complex_not_supported.cache_clear()
     PyCodeCache.cache_clear(purge=True)
     CppPythonBindingsCodeCache.cache_clear()
     # Entries of the stock graph caches; fxfarm never looks one up.
