@@ -207,6 +207,7 @@ result<std::unique_ptr<worker_half>> worker_half::start(service& host, const opt
   options.engine.process.environment["FXFARM_COMPILE_THREADS"] = std::to_string(o.engine.compile_threads);
   options.engine.process.environment["FXFARM_ENGINE_CACHE_DIR"] = o.engine.engine_cache_dir;
   options.engine.process.environment["FXFARM_ENGINE_CACHE_BYTES"] = std::to_string(o.engine.engine_cache_bytes);
+  options.engine.process.environment["FXFARM_ENGINE_PACKAGES"] = o.engine.engine_packages;
   options.engine.process.scratch = std::move(*scratch);
   options.engine.process.nice = static_cast<int>(o.engine.nice);
   options.engine.memory_bytes = o.engine.engine_memory_bytes;

@@ -45,6 +45,8 @@ void declare(option_set& o, engine_config& c, const std::string& slots_default, 
         "$XDG_CACHE_HOME/fxfarm/engines");
   o.add("engine_cache_bytes", c.engine_cache_bytes, kinds::byte_count(),
         "kernels that one engine keeps there, and headers that all of them keep");
+  o.add("engine_packages", c.engine_packages, kinds::text(),
+        "Python packages, separated by commas, whose operators engines may import besides the usual ones");
 }
 
 void declare(option_set& o, coordinator_config& c) {

@@ -46,6 +46,7 @@ struct engine_config {
   unsigned compile_threads = 0;                                     // after parsing at least 1
   std::string engine_cache_dir;
   std::uint64_t engine_cache_bytes = limits::engine_cache_bytes;
+  std::string engine_packages;
 };
 
 struct coordinator_config : common_config, farm_config {

@@ -35,8 +35,10 @@ def local_farm(folder: Path) -> Iterator[str]:
         # A folder that outlives the tests saves the next run the headers.
         engines = os.environ.get("TEST_ENGINE_CACHE", folder / "engines")
         options |= {"cache-dir": folder / "cache", "engine-cache-dir": engines}
+        options["engine-packages"] = "served_operators"
         flags = [f"--{name}={value}" for name, value in options.items()]
-        farm = Role(["local", *flags], os.environ)
+        path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+        farm = Role(["local", *flags], {**os.environ, "PYTHONPATH": path})
         farm.wait_line("local farm ready")
         yield f"ipc://{socket}"
         assert farm.stop() == 0, farm.log

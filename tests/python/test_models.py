@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import served_operators
 import torch
 from model_farm import STAGE_S, farmed, same, stats_of, switched
 from programs import until
@@ -265,6 +266,19 @@ def test_a_graph_without_operators_is_harmless() -> None:
     for _ in range(2):
         assert compiled(x)[0] is x
         assert fxfarm.wait(timeout=STAGE_S)
+
+
+def test_an_operator_of_a_package_that_engines_may_import_is_served() -> None:
+    def fn(x: torch.Tensor) -> Any:
+        return served_operators.thrice(x.sin()) + 1
+
+    compiled = farmed(fn)
+    leaves = [torch.arange(3.0).requires_grad_() for _ in range(2)]
+    same(compiled(leaves[0]), fn(leaves[1]))
+    switched(1)
+    compiled(leaves[0]).sum().backward()
+    fn(leaves[1]).sum().backward()
+    same(leaves[0].grad, leaves[1].grad)
 
 
 def test_an_operator_that_the_engine_lacks_leaves_eager_with_the_reason() -> None:

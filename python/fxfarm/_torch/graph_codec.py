@@ -1,7 +1,8 @@
 """The canonical bytes of a graph: what the key hashes and what a worker rebuilds the graph from.
 
-Not pickle: plain msgpack data, so a worker that reads a graph runs no code that the sender chose, and the
-bytes do not depend on names, paths, memo order or hash seeds.
+Not pickle: plain msgpack data, so a worker that reads a graph runs no code that the sender chose (it imports
+modules that it was allowed to, see libraries.py), and the bytes do not depend on names, paths, memo order or
+hash seeds.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import torch
 
 from fxfarm import pace
 
-from . import ambient, expressions, pack, values
+from . import ambient, expressions, libraries, pack, values
 from .capture import Constant, GraphSnapshot, ModuleFacts, SymbolicInput, TensorFacts
 from .errors import Unserializable
 
 KEY_EPOCH = f"fxfarm-{pack.FORMAT}"
-FORMAT = 2
+FORMAT = 3
 _OPS = {"call_function": "f", "call_method": "m", "get_attr": "a", "call_module": "M", "output": "o"}
 
 
@@ -59,6 +60,7 @@ class _Encoder:
         self._symbols = {symbol: i for i, symbol in enumerate(snap.symbols)}
         self._constants: list[Any] = []
         self._constant_ids: dict[int, int] = {}
+        self._origins: dict[str, list[str]] = {}
 
     def graph(self) -> dict[str, Any]:
         assert self._snap.module is not None
@@ -73,6 +75,7 @@ class _Encoder:
             "guards": sorted(guards),
             "module": self._module(self._snap.module),
             "constants": self._constants,
+            "operators": sorted(self._origins.values()),
             "ambient": ambient.reduce_config(self._snap.ambient),
             "inner": None if self._snap.inner is None else dataclasses.asdict(self._snap.inner),
         }
@@ -113,6 +116,7 @@ class _Encoder:
                 return ["n", numbers[value]]
             if isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool):
                 return ["x", type(value).__name__, self._expr(value.node.expr)]
+            self._note_origin(value)
             return None
 
         placeholders = 0
@@ -136,6 +140,7 @@ class _Encoder:
 
     def _target(self, module: ModuleFacts, op: str, target: Any, depth: int) -> Any:
         if op == "call_function":
+            self._note_origin(target)
             return values.encode_target(target)
         if op == "call_method":
             return target
@@ -149,6 +154,11 @@ class _Encoder:
                 raise Unserializable("a constant tensor inside a nested graph")
             return ["constant", self._constant(found)]
         return ["value", values.encode(found, lambda _: None)]
+
+    def _note_origin(self, value: Any) -> None:
+        origin = libraries.origin(value)
+        if origin is not None:
+            self._origins[origin[0]] = origin
 
     def _constant(self, constant: Constant) -> int:
         tensor = constant.tensor

@@ -11,7 +11,7 @@ from torch._dynamo.source import ConstantSource, LocalSource  # torch 2.11-2.13
 from torch._subclasses.fake_tensor import FakeTensorMode  # torch 2.11-2.13
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv  # torch 2.11-2.13
 
-from . import expressions, said, values
+from . import expressions, libraries, said, values
 from .capture import InnerFacts
 from .errors import CompileError, Unserializable
 from .graph_codec import FORMAT, device_from
@@ -44,6 +44,7 @@ def rebuild(payload: bytes) -> RebuiltGraph:
         if outer["format"] != FORMAT:
             raise CompileError("bad_input", f"graph format {outer['format']}, this engine reads {FORMAT}")
         data = msgpack.unpackb(outer["graph"], strict_map_key=False, use_list=True)
+        libraries.bring(data["operators"])
         mode, make = _Symbols(data).restore()
         inputs = _Inputs(mode, make).build(data["inputs"])
         inner = None if data["inner"] is None else InnerFacts(**data["inner"])

@@ -59,6 +59,20 @@ _BUILTINS = frozenset(
 Encoder = Callable[[Any], Any]
 
 
+def lower_version_count(x: torch.Tensor) -> torch.Tensor:
+    """Does what Dynamo puts into a graph behind `x.data = y`, which leaves x's version as it was."""
+    torch._C._autograd._unsafe_set_version_counter((x,), (max(0, x._version - 1),))
+    return x
+
+
+# torch 2.11-2.13, variables/builtin.py: functions that Dynamo defines inside others, by name. They have no
+# closure, so the one here is the same.
+_LOCAL_TO_DYNAMO = {"_lower_version_count_by_1": lower_version_count}
+# torch 2.11-2.13, _dynamo/utils.py: what Dynamo puts around numpy's functions, operators and methods, and
+# where each keeps what is inside.
+_NUMPY = {"numpy_to_tensor_wrapper": "f", "numpy_operator_wrapper": "op", "numpy_method_wrapper": "method"}
+
+
 def encode(value: Any, special: Encoder) -> Any:
     """`value` as plain data. `special` encodes what depends on the graph (nodes, symbolic sizes) or returns
     None.
@@ -133,7 +147,7 @@ def decode(data: Any, special: Callable[[str, list[Any]], Any]) -> Any:
             return ...
         case "enum":
             return getattr(_walk(rest[0], rest[1]), rest[2])
-        case "op" | "packet" | "hop" | "fn":
+        case "op" | "packet" | "hop" | "local" | "numpy" | "fn":
             return decode_target(data)
     return special(tag, rest)
 
@@ -151,6 +165,13 @@ def encode_target(target: Any) -> list[Any]:
                 f"operator {target.__name__}: user-defined Triton kernels stay in their process"
             )
         return ["hop", target.__name__]
+    local = getattr(target, "__name__", "")
+    if local in _LOCAL_TO_DYNAMO and target.__module__.startswith("torch._dynamo."):
+        return ["local", local]
+    wrapper = type(target).__name__
+    if wrapper in _NUMPY and type(target).__module__ == "torch._dynamo.utils":
+        inner = getattr(target, _NUMPY[wrapper])
+        return ["numpy", wrapper, inner if isinstance(inner, str) else encode_target(inner)]
     try:
         name = _get_qualified_name(target)
     except (RuntimeError, AttributeError):
@@ -178,6 +199,11 @@ def decode_target(data: list[Any]) -> Any:
             if not isinstance(found, torch._ops.HigherOrderOperator):
                 raise Unserializable(f"higher-order operator {name} is not registered in this process")
             return found
+        case ["local", name]:
+            return _LOCAL_TO_DYNAMO[name]
+        case ["numpy", wrapper, inner] if wrapper in _NUMPY:
+            wrap = getattr(torch._dynamo.utils, wrapper)
+            return wrap(inner if isinstance(inner, str) else decode_target(inner))
         case ["fn", name]:
             root, _, path = name.partition(".")
             if root not in _FUNCTION_ROOTS or (root == "builtins" and path not in _BUILTINS):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from models import bert, classifier, gpt2
@@ -106,6 +107,17 @@ def test_outputs_that_are_views_of_an_input_stay_views(through_farm: Any) -> Non
     assert turned[0, 0] == 7
 
 
+def test_a_tensor_that_is_given_other_data_agrees_with_eager(through_farm: Any) -> None:
+    def step(x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        x.data = other * 2
+        return x + 1
+
+    compiled, _ = through_farm(step)
+    ours, theirs = torch.zeros(4), torch.zeros(4)
+    close(compiled(ours, torch.ones(4)), step(theirs, torch.ones(4)))
+    close(ours, theirs)
+
+
 def test_inputs_that_share_memory_agree_with_eager(through_farm: Any) -> None:
     def step(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         a.add_(1)
@@ -181,10 +193,16 @@ class _Doubled(torch.autograd.Function):
         return grads[0] * ctx.saved_tensors[0]
 
 
+def _numpy_inside(x: torch.Tensor) -> torch.Tensor:
+    a: Any = x.detach().numpy()
+    return x * torch.from_numpy((np.sin(a) * 2 - a.sum(0)).T.reshape(4, 4))
+
+
 @pytest.mark.parametrize(
     "fn",
     [
         _autocast_inside,
+        _numpy_inside,
         _no_grad_inside,
         _conditional,
         _checkpointed,
@@ -195,6 +213,7 @@ class _Doubled(torch.autograd.Function):
     ],
     ids=[
         "autocast",
+        "numpy",
         "no_grad",
         "cond",
         "checkpoint",
