@@ -227,6 +227,23 @@ def test_forward_mode_differentiation_stays_with_eager() -> None:
     assert "forward mode" in graph.error
 
 
+def test_tensors_of_other_layouts_stay_with_eager() -> None:
+    dense = torch.eye(3)
+    inputs = {
+        "sparse": dense.to_sparse(),
+        "quantized": torch.quantize_per_tensor(dense, 0.1, 0, torch.qint8),
+        "nested": torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(4, 3)], layout=torch.jagged),
+    }
+    for kind, x in inputs.items():
+        compiled = farmed(lambda x: x * 2 if x.is_nested else x.dequantize() if x.is_quantized else x @ x)
+        for _ in range(2):
+            got = compiled(x)
+            assert fxfarm.wait(timeout=600)
+        assert got.layout == (x.dequantize() if x.is_quantized else x).layout, kind
+    assert [g.stage for g in fxfarm.graphs()] == ["eager"] * len(fxfarm.graphs())
+    assert all(g.error for g in fxfarm.graphs())
+
+
 def test_transforms_of_a_compiled_function_are_right() -> None:
     fn = lambda x: (x.sin() * 2).sum()  # noqa: E731
     compiled, x = farmed(fn), seeded(4, 3)

@@ -37,8 +37,8 @@ def test_no_kernel_uses_more_than_its_level_and_this_cpu_is_not_probed(level: st
 
 
 def test_the_number_of_threads_changes_the_code() -> None:
-    # Two loops that cannot be made one; many threads need both of them to be busy.
-    (graph,) = graphs_of(lambda x, y: x.t() + y, torch.ones(1 << 18, 4), torch.ones(4, 1 << 18))
+    # A loop over 4 rows of x around one over 4096 of y: many threads are busy only when both are shared out.
+    (graph,) = graphs_of(lambda x, y: x[:, None] + y[None], torch.ones(4, 64), torch.ones(4096, 64))
     kernels = []
     for threads in (2, 64):
         target: dict[str, Any] = {**_torch.client_platform(), "threads": threads}
