@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
+import operator_backends
 import operator_samples
 
 DTYPES = "float32,int64,bool,complex64,float16,bfloat16"
@@ -65,7 +66,7 @@ class Run:
         answers = Path(self._place.fresh("rows")) / "rows"
         answers.touch()
         child = self._place.start(
-            operator_samples.check,
+            operator_backends.check,
             variables=self._variables,
             names=list(cases),
             backend=backend,

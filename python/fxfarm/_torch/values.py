@@ -156,9 +156,7 @@ def encode_target(target: Any) -> list[Any]:
     """A function by name, checked to lead back to the very same object."""
     # torch._ops (2.11-2.13): the three kinds of operator objects and how they spell their names.
     if isinstance(target, torch._ops.OpOverload):
-        home = _home(target)
-        found = ["op", target.namespace, target._opname, target._overloadname]
-        return [*found, home] if home else found
+        return ["op", target.namespace, target._opname, target._overloadname]
     if isinstance(target, torch._ops.OpOverloadPacket):
         return ["packet", *target._qualified_op_name.split("::")]
     if isinstance(target, torch._ops.HigherOrderOperator):
@@ -192,9 +190,7 @@ def encode_target(target: Any) -> list[Any]:
 def decode_target(data: list[Any]) -> Any:
     """The function that `encode_target` named."""
     match data:
-        case ["op", namespace, name, overload, *home]:
-            if home:
-                _module(home[0])
+        case ["op", namespace, name, overload]:
             return _operator(namespace, name, overload or "default")
         case ["packet", namespace, name]:
             return _operator(namespace, name, None)
@@ -220,15 +216,6 @@ def decode_target(data: list[Any]) -> Any:
     raise Unserializable(f"not a target: {data!r}")
 
 
-def _home(operator: Any) -> str:
-    """The module of torch whose import registers this operator; empty when that is none."""
-    from torch._library.custom_ops import OPDEFS  # torch 2.11-2.13: what torch.library.custom_op has made
-
-    definition = OPDEFS.get(operator._name)
-    home = definition._init_fn.__module__ if definition is not None else ""
-    return home if home.split(".")[0] == "torch" else ""
-
-
 def _operator(namespace: str, name: str, overload: str | None) -> Any:
     try:
         packet = getattr(getattr(torch.ops, namespace), name)
@@ -237,15 +224,11 @@ def _operator(namespace: str, name: str, overload: str | None) -> Any:
         raise Unserializable(f"operator {namespace}::{name} is not registered in this process") from None
 
 
-def _module(name: str) -> Any:
-    if name.split(".")[0] not in _FUNCTION_ROOTS:
-        raise Unserializable(f"module {name}, which a graph may not name")
-    return importlib.import_module(name)
-
-
 def _walk(module: str, path: str) -> Any:
     """`path` below `module`, importing submodules of torch on the way where needed."""
-    found = _module(module)
+    if module.split(".")[0] not in _FUNCTION_ROOTS:
+        raise Unserializable(f"{module}.{path}, which a graph may not name")
+    found: Any = importlib.import_module(module)
     for part in path.split("."):
         if not hasattr(found, part) and hasattr(found, "__path__"):
             importlib.import_module(f"{found.__name__}.{part}")
