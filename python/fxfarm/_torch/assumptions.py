@@ -37,8 +37,8 @@ def guard_of(manifest: dict[str, Any]) -> Guard | None:
 def _numbers(
     expression: str | None, positions: Sequence[int], pinned: Sequence[tuple[int, int | float]]
 ) -> Guard | None:
-    """Sizes are the arguments at `positions`; `pinned` are places of tensors of one element, with the value that
-    each has to have.
+    """Sizes are the arguments at `positions`; `pinned` are places of tensors of one element, with the value
+    that each has to have.
     """
     # The names that ShapeEnv.produce_guards_expression uses (torch 2.11-2.13).
     from torch.fx.experimental.symbolic_shapes import SYMPY_INTERP
