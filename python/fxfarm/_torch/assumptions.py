@@ -26,24 +26,31 @@ def aliasing(inputs: Sequence[Any], static: Sequence[bool], mutated: Sequence[in
 
 def guard_of(manifest: dict[str, Any]) -> Guard | None:
     """The test of a call's arguments, which come singly; None when every call fits."""
-    parts = [_sizes(manifest["guards"], manifest["guard_positions"]), _apart(manifest["aliasing"])]
+    numbers = _numbers(manifest["guards"], manifest["guard_positions"], manifest["pinned"])
+    parts = [numbers, _apart(manifest["aliasing"])]
     found = [p for p in parts if p is not None]
     if len(found) < 2:
         return found[0] if found else None
     return lambda *args: all(fits(*args) for fits in found)
 
 
-def _sizes(expression: str | None, positions: list[int]) -> Guard | None:
-    """Sizes are the arguments at `positions`."""
-    if not expression:
-        return None
+def _numbers(
+    expression: str | None, positions: Sequence[int], pinned: Sequence[tuple[int, int | float]]
+) -> Guard | None:
+    """Sizes are the arguments at `positions`; `pinned` are places of tensors of one element, with the value
+    that each has to have.
+    """
     # The names that ShapeEnv.produce_guards_expression uses (torch 2.11-2.13).
     from torch.fx.experimental.symbolic_shapes import SYMPY_INTERP
 
-    body = expression
+    body = expression or ""
     for i in range(len(positions)):
         body = body.replace(f"L['t{i}']", f"a[{positions[i]}]")
-    made: Guard = eval(f"lambda *a: bool({body})", dict(SYMPY_INTERP))
+    terms = [f"({body})"] if body else []
+    terms += [f"a[{position}].item() == {value!r}" for position, value in pinned]
+    if not terms:
+        return None
+    made: Guard = eval(f"lambda *a: bool({' and '.join(terms)})", dict(SYMPY_INTERP))
     return made
 
 

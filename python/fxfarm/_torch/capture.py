@@ -237,12 +237,15 @@ class Reader:
             is_static=bool(tensor_dict.get("_dynamo_static_input_type")),
             is_conj=value.is_conj(),
             is_neg=value.is_neg(),
-            # FakeTensor.item_memo (torch 2.11-2.13): the symbol of a Python float that Dynamo wrapped in a
-            # tensor.
-            item=self._number(value.item_memo)
-            if isinstance(value.item_memo, torch.SymFloat | torch.SymInt)
-            else None,
+            item=self._item(value),
         )
+
+    def _item(self, value: Any) -> Any:
+        # FakeTensor.item_memo (torch 2.11-2.13): the symbol of a Python float that Dynamo wrapped in a
+        # tensor. One without a hint stands for a number that is not known before the graph runs.
+        item = value.item_memo
+        known = isinstance(item, torch.SymFloat | torch.SymInt) and item.node.has_hint()
+        return self._number(item) if known else None
 
     def _number(self, value: Any) -> Any:
         """An int as it is, a symbolic number as its immutable sympy expression."""

@@ -58,8 +58,8 @@ def compile_graph(
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, int(target["threads"])))
     try:
-        with phases("compile"), _compiling(graph, options, target, kernels):
-            made = _compile_whole(graph) if graph.inner is None else compile_inner(graph, graph.inner)
+        with phases("compile"):
+            graph, made = _compile_with_constants(payload, graph, options, target, kernels)
         with phases("pack"):
             data = packer.packed(graph, made, stage, target, kernels.paths)
     except CompileError:
@@ -138,6 +138,36 @@ def _inductor_settings(target: dict[str, Any], options: dict[str, Any]) -> dict[
     if target["isa"]:
         settings["cpp.simdlen"] = platform.VECTOR_BITS[target["isa"]]
     return settings
+
+
+def _compile_with_constants(
+    payload: bytes,
+    graph: RebuiltGraph,
+    options: dict[str, Any],
+    target: dict[str, Any],
+    kernels: _KernelRecorder,
+) -> tuple[RebuiltGraph, packer.Whole | packer.Half]:
+    """Compiles `graph`, with those floats as constants that compiled code cannot take as tensors.
+
+    Inductor says which by asking Dynamo to trace again (torch 2.11-2.13, tensorify_python_scalars); here the
+    graph is made again, and the artifact is guarded by their values.
+    """
+    from torch._dynamo.exc import TensorifyScalarRestartAnalysis
+    from torch._dynamo.symbolic_convert import TensorifyState
+
+    try:
+        while True:
+            try:
+                with _compiling(graph, options, target, kernels):
+                    whole = graph.inner is None
+                    return graph, _compile_whole(graph) if whole else compile_inner(graph, graph.inner)
+            except TensorifyScalarRestartAnalysis:
+                fixed = graph.fixed | TensorifyState.force_specializations
+                if fixed == graph.fixed:
+                    raise
+                graph = rebuild(payload, fixed)
+    finally:
+        TensorifyState.clear()
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import msgpack
 
 from .errors import CorruptArtifact
 
-FORMAT = 3
+FORMAT = 4
 """Part of every graph key: what was packed in another way is missed and not misread."""
 _CODE_FIELDS = {"source", "code", "magic"}
 

@@ -54,6 +54,7 @@ def packed(
         "inputs": len(graph.inputs) - len(graph.constants),
         "needs": sorted(parts.needs),
         "guard_positions": graph.symbolic_positions,
+        "pinned": graph.pinned(),
         "kernels": [{"name": f["name"], "bytes": len(f["data"])} for f in files],
         "bytes": {"entry": len(parts.entry), "code": sum(len(c["code"]) for c in parts.codes)},
         **particular,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgpack
+import sympy
 import torch
 from torch._dynamo.source import ConstantSource, LocalSource  # torch 2.11-2.13
 from torch._subclasses.fake_tensor import FakeTensorMode  # torch 2.11-2.13
@@ -19,11 +21,23 @@ from .graph_codec import FORMAT, device_from
 _OPS = {"f": "call_function", "m": "call_method"}
 
 
+@dataclasses.dataclass(frozen=True)
+class ItemInput:
+    """A tensor input of one element that the graph reads as a number: its place, the symbols that the number
+    is made of, and its value when the graph was captured.
+    """
+
+    position: int
+    symbols: frozenset[str]
+    value: int | float
+
+
 @dataclasses.dataclass
 class RebuiltGraph:
     """What a compile takes. Constants of the graph are its last inputs, so that an artifact carries them
     once. `static` inputs stay where they are in memory: parameters, buffers, what was marked so. `inner` is
-    there for a graph from below AOTAutograd, with `log_levels`: see capture.InnerFacts.
+    there for a graph from below AOTAutograd, with `log_levels`: see capture.InnerFacts. So many of the shape
+    environment's guards are `guards_known` when the graph is called; the others the compile has made.
     """
 
     module: torch.fx.GraphModule
@@ -35,21 +49,37 @@ class RebuiltGraph:
     ambient: dict[str, Any]
     inner: InnerFacts | None
     log_levels: dict[str, int]
+    items: list[ItemInput]
+    fixed: frozenset[str]
+    guards_known: int
+
+    def pinned(self) -> list[tuple[int, int | float]]:
+        """Inputs of one element whose value compiled code relies on: places and values. It has fixed those,
+        or has assumed something of them."""
+        made = self.fake_mode.shape_env.guards[self.guards_known :]
+        relied_on = {str(symbol) for guard in made for symbol in guard.expr.free_symbols} | self.fixed
+        return [(item.position, item.value) for item in self.items if item.symbols & relied_on]
 
 
-def rebuild(payload: bytes) -> RebuiltGraph:
-    """Raises CompileError(bad_input) for bytes that are no graph or name what this process lacks."""
+def rebuild(payload: bytes, fixed: Collection[str] = ()) -> RebuiltGraph:
+    """A number that an input of one element holds is a constant where one of its symbols is among `fixed`.
+
+    Raises CompileError(bad_input) for bytes that are no graph or name what this process lacks.
+    """
     try:
         outer = msgpack.unpackb(payload, strict_map_key=False)
         if outer["format"] != FORMAT:
             raise CompileError("bad_input", f"graph format {outer['format']}, this engine reads {FORMAT}")
         data = msgpack.unpackb(outer["graph"], strict_map_key=False, use_list=True)
         libraries.bring(data["operators"])
-        mode, make = _Symbols(data).restore()
-        inputs = _Inputs(mode, make).build(data["inputs"])
+        symbols = _Symbols(data)
+        mode = symbols.restore()
+        items = list(symbols.items())
+        literals = {i.position: i.value for i in items if not i.symbols or i.symbols & set(fixed)}
+        inputs = _Inputs(mode, symbols, literals).build(data["inputs"])
         inner = None if data["inner"] is None else InnerFacts(**data["inner"])
         levels = said.checked_levels(outer["log_levels"] or {})
-        builder = _Builder(data["constants"], make)
+        builder = _Builder(data["constants"], symbols.number, literals)
         static = [i["kind"] == "tensor" and i["flags"][4] for i in data["inputs"]]
         static += [True] * len(data["constants"])
         if inner is None:
@@ -68,7 +98,7 @@ def rebuild(payload: bytes) -> RebuiltGraph:
     positions = [i for i, value in enumerate(inputs) if isinstance(value, torch.SymInt)]
     return RebuiltGraph(
         *(module, mode, inputs + lifted, static, data["constants"], positions, data["ambient"]),
-        *(inner, levels),
+        *(inner, levels, items, frozenset(fixed), len(mode.shape_env.guards)),
     )
 
 
@@ -85,23 +115,24 @@ class _Symbols:
         self._env: Any = ShapeEnv()
         self._symbols: list[Any] = []
 
-    def restore(self) -> tuple[Any, Any]:
+    def restore(self) -> Any:
         for i, (hint, lower, upper, is_float, positive) in enumerate(self._data["symbols"]):
-            self._symbols.append(self._symbol(i, float(hint) if is_float else hint, lower, upper, positive))
+            number = float(hint) if is_float else hint
+            self._symbols.append(self._symbol(f"symbol_{i}", number, lower, upper, positive))
         for guard in self._data["guards"]:
             expr = self._decode(msgpack.unpackb(guard, strict_map_key=False))
             # ShapeEnv.evaluate_expr (torch 2.11-2.13) records the expression as a guard when it holds for the
             # hints.
             if not self._env.evaluate_expr(expr):
                 raise CompileError("bad_input", f"assumption {expr} contradicts the graph's own sizes")
-        return FakeTensorMode(shape_env=self._env), self.number
+        return FakeTensorMode(shape_env=self._env)
 
-    def _symbol(self, i: int, hint: Any, lower: Any, upper: Any, positive: bool) -> Any:
+    def _symbol(self, name: str, hint: Any, lower: Any, upper: Any, positive: bool) -> Any:
         env = self._env
         # ShapeEnv.create_symbol (torch 2.11-2.13): DYNAMIC makes a fresh symbol and shares none by value.
         symbol = env.create_symbol(
             hint,
-            source=ConstantSource(f"fxfarm_symbol_{i}"),
+            source=ConstantSource(f"fxfarm_{name}"),
             dynamic_dim=DimDynamic.DYNAMIC,
             positive=positive or None,
             do_not_specialize_zero_one=True,
@@ -128,16 +159,44 @@ class _Symbols:
         make, convert = makers[kind]
         if convert is None:
             return make(expr)
+        return make(expr, hint=convert(self._value(expr)))
+
+    def input_number(self, data: Any, kind: str) -> Any:
+        """An input that is a number: symbolic even where its value is known, as Dynamo has it.
+
+        AOTAutograd (2.11-2.13) would give a plain int a symbol of its own, and guards would count it.
+        """
+        made = self.number(data, kind)
+        if type(made) is not int or self._data["inner"] is not None:
+            return made
+        symbol = self._symbol(f"number_{len(self._env.var_to_range)}", made, None, None, False)
+        found = self._env.create_symintnode(symbol, hint=made)
+        self._env.evaluate_expr(sympy.Eq(symbol, made))
+        return found
+
+    def items(self) -> Iterator[ItemInput]:
+        """The inputs of one element whose number the tracer knew."""
+        for position, facts in enumerate(self._data["inputs"]):
+            data = facts.get("item")
+            if data is not None:
+                expr = sympy.sympify(self._decode(data))
+                value = self._value(expr)
+                number = float(value) if value.is_Float else int(value)
+                yield ItemInput(position, frozenset(map(str, expr.free_symbols)), number)
+
+    def _value(self, expr: Any) -> Any:
         hints = {s: h[0] for s, h in zip(self._symbols, self._data["symbols"], strict=True)}
-        return make(expr, hint=convert(expr.subs(hints)))
+        return expr.subs(hints)
 
 
 class _Inputs:
     """Fake tensors with the captured metadata, sharing storages where the originals did."""
 
-    def __init__(self, mode: Any, number: Any) -> None:
+    def __init__(self, mode: Any, symbols: _Symbols, literals: Mapping[int, int | float]) -> None:
         self._mode = mode
-        self._number = number
+        self._symbols = symbols
+        self._number = symbols.number
+        self._literals = literals
 
     def build(self, inputs: list[dict[str, Any]]) -> list[Any]:
         sharing: dict[int, int] = {}
@@ -146,12 +205,16 @@ class _Inputs:
                 sharing[facts["storage"][0]] = sharing.get(facts["storage"][0], 0) + 1
         storages: dict[int, Any] = {}
         made = []
-        for facts in inputs:
+        for position, facts in enumerate(inputs):
             if facts["kind"] != "tensor":
-                made.append(self._number(facts["expr"], facts["kind"]))
+                made.append(self._symbols.input_number(facts["expr"], facts["kind"]))
                 continue
             with self._mode:
-                made.append(self._tensor(facts, storages, sharing))
+                tensor = self._tensor(facts, storages, sharing)
+            if facts["item"] is not None and position not in self._literals:
+                kind = "SymFloat" if tensor.dtype.is_floating_point else "SymInt"
+                tensor.item_memo = self._number(facts["item"], kind)
+            made.append(tensor)
         return made
 
     def _tensor(self, facts: dict[str, Any], storages: dict[int, Any], sharing: dict[int, int]) -> Any:
@@ -177,7 +240,7 @@ class _Inputs:
                 storages[storage] = torch.empty((count,), dtype=dtype, device=device)
             base = storages[storage]
             if base.dtype != dtype:
-                raise Unserializable("inputs that share memory under different dtypes")
+                base = base.view(dtype)
             if track and not base.requires_grad:
                 base.requires_grad_()
             with torch.set_grad_enabled(track):
@@ -189,18 +252,16 @@ class _Inputs:
             tensor = torch._neg_view(tensor) if is_neg else tensor
         if is_parameter:
             tensor._is_param = True
-        if facts["item"] is not None:
-            tensor.item_memo = self._number(
-                facts["item"], "SymFloat" if dtype.is_floating_point else "SymInt"
-            )
         return tensor
 
 
 class _Builder:
-    def __init__(self, constants: list[dict[str, Any]], number: Any) -> None:
+    def __init__(
+        self, constants: list[dict[str, Any]], number: Any, literals: Mapping[int, int | float]
+    ) -> None:
         self._constants = constants
         self._number = number
-        self._lifted: list[Any] = []
+        self._literals = literals
 
     def from_autograd(self, data: dict[str, Any], inner: InnerFacts) -> Any:
         """A graph as AOTAutograd gives it to Inductor."""
@@ -246,7 +307,10 @@ class _Builder:
             if top and len(made) == data["placeholders"] and not lifted:
                 lifted = [graph.placeholder(f"constant_{i}") for i in range(len(self._constants))]
             op, target, args, kwargs = item
-            if op == "a":
+            if top and op == "m" and target == "item" and args[0][1] in self._literals:
+                # Inputs are the first nodes, so that a node's number is an input's position.
+                made.append(self._literals[args[0][1]])
+            elif op == "a":
                 made.append(self._attribute(graph, root, target, lifted))
             elif op == "M":
                 name = self._add(root, self._module(target[1]))

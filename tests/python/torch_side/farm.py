@@ -32,6 +32,8 @@ class Farmed:
     graph: _torch.SerializedGraph
     artifact: bytes
     stage: _torch.LoadedStage
+    misses: int = 0
+    """Calls that the stage's guard sent to eager."""
 
 
 def stage_of(options: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -54,8 +56,16 @@ def farm(
         platform = {**_torch.client_platform(), **(target or {})}
         made = _torch.compile_graph(graph.payload, stage_of(options), platform)
         stage = _torch.load_artifact(made.data, directory)
-        done.append(Farmed(graph, made.data, stage))
-        return lambda *args: stage.call(list(args))
+        farmed = Farmed(graph, made.data, stage)
+        done.append(farmed)
+
+        def call(*args: Any) -> Any:
+            if stage.guard is not None and not stage.guard(*args):
+                farmed.misses += 1
+                return gm.forward(*args)
+            return stage.call(list(args))
+
+        return call
 
     return torch.compile(fn, backend=backend, dynamic=dynamic), done
 

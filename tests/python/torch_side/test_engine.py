@@ -100,6 +100,26 @@ def test_a_job_that_cannot_be_done_is_answered_and_the_engine_lives_on(
     assert done["type"] == "done"
 
 
+def test_an_operator_that_torch_registers_on_demand_is_registered_in_the_engine(
+    talk: Talk, tmp_path: Path
+) -> None:
+    options_type = getattr(torch.nn, "LinearCrossEntropyOptions", None)
+    if options_type is None:
+        pytest.skip("this torch has no operator that it registers on demand")
+
+    options, functional = options_type(batch_chunk_size=2, allow_retain_graph=True), torch.nn.functional
+
+    def loss(x: torch.Tensor, weight: torch.Tensor, wanted: torch.Tensor) -> Any:
+        return functional.linear_cross_entropy(x, weight, wanted, options=options)  # type: ignore[attr-defined]
+
+    inputs = torch.randn(4, 8), torch.randn(5, 8), torch.tensor([0, 1, 2, 3])
+    want = loss(*inputs)
+    _, done = talk.job(graphs_of(loss, *inputs)[0].payload, stage_of())
+    assert done["type"] == "done", done
+    stage = _torch.load_artifact(done["artifact"], tmp_path / "kernels")
+    torch.testing.assert_close(stage.call(list(inputs))[0], want)
+
+
 def test_kernels_stay_in_the_engines_own_directory_and_headers_beside_it(talk: Talk, cache: Path) -> None:
     _, done = talk.job(_graph(), stage_of())
     assert done["type"] == "done"

@@ -130,6 +130,24 @@ def test_inputs_that_share_memory_agree_with_eager(through_farm: Any) -> None:
     close(base, twin)
 
 
+def test_inputs_that_share_memory_under_different_dtypes_agree_with_eager(through_farm: Any) -> None:
+    compiled, _ = through_farm(lambda a, b: (a * 2, b + 1))
+    a = torch.arange(8.0)
+    close(compiled(a, a.view(torch.int32)[2:6]), (a * 2, a.view(torch.int32)[2:6] + 1))
+
+
+def _with_numpy(x: Any) -> Any:
+    table = np.ones((3, 4), dtype=np.float32) * 2
+    return np.concatenate([np.sin(x), x.mean(axis=0, keepdims=True) + table]) < np.where(x.T[0, 0] > 0, 1, 2)
+
+
+def test_numpy_that_dynamo_turns_into_tensors_agrees_with_numpy(through_farm: Any) -> None:
+    compiled, done = through_farm(_with_numpy)
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    np.testing.assert_array_equal(compiled(x), _with_numpy(x))
+    assert len(done) == 1
+
+
 def test_sizes_outside_the_assumptions_are_told_by_the_guard(through_farm: Any) -> None:
     def step(x: torch.Tensor) -> torch.Tensor:
         if x.shape[0] % 16 == 0 and x.shape[0] < 512:
@@ -240,6 +258,55 @@ def test_a_float_that_changes_between_calls_needs_no_new_graph(through_farm: Any
     for scale in (2.5, 3.5):
         close(compiled(x, scale), x * scale)
     assert len(done) == 1
+
+
+def _parts(x: torch.Tensor, count: int) -> Any:
+    return x.chunk(count)
+
+
+def _turned(x: torch.Tensor, order: tuple[int, ...]) -> torch.Tensor:
+    return torch.permute_copy(x, order)
+
+
+def _checked(x: torch.Tensor, rate: float) -> torch.Tensor:
+    return torch.nn.functional.dropout2d(x, rate, training=False) + 1
+
+
+@pytest.mark.parametrize(
+    ("fn", "number"), [(_parts, 2), (_turned, (2, 0, 1)), (_checked, 0.25)], ids=["int", "ints", "float"]
+)
+def test_a_number_that_tracing_took_for_constant_is_one(fn: Any, number: Any, through_farm: Any) -> None:
+    compiled, done = through_farm(fn, dynamic=True)
+    for rows in (4, 6):
+        x = torch.randn(rows, 5, 3)
+        close(compiled(x, number), fn(x, number))
+    assert [d.misses for d in done] == [0]
+
+
+def test_a_number_that_depends_on_data_is_read_in_the_graph(through_farm: Any) -> None:
+    with torch._dynamo.config.patch(capture_scalar_outputs=True):
+        compiled, done = through_farm(lambda x, one: x * one.item())
+        x, one = torch.randn(3), torch.tensor(2.5)
+        for factor in (one, one + 1):
+            close(compiled(x, factor), x * factor)
+    assert [d.misses for d in done] == [0]
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x, s: x.new_full((3,), s),
+        lambda x, s: torch.addmm(x, x, x, beta=s),
+        lambda x, s: x * s + x.new_full((), s),
+    ],
+    ids=["a fill", "a scalar argument", "a fill and a factor"],
+)
+def test_a_float_that_compiled_code_has_for_constant_is_guarded(fn: Any, through_farm: Any) -> None:
+    compiled, done = through_farm(fn, dynamic=True)
+    x = torch.randn(3, 3)
+    for scale in (2.5, 2.5, 3.5):
+        close(compiled(x, scale), fn(x, scale))
+    assert [d.misses for d in done] == [1]
 
 
 @pytest.mark.skipif(platform.isa_rank(platform.cpu_isa()) < 3, reason="needs a CPU of level v3")
