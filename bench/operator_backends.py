@@ -14,7 +14,7 @@ from operator_samples import Row, Sample, Settings, describe, row_of, samples_of
 WAIT_S_MAX = 800.0
 ROUNDS_MAX = 3
 """Calls after the first one until no call makes Dynamo trace again."""
-OPTIONS = {"fallback_random": True}
+OPTIONS: dict[str, Any] = {"fallback_random": True}
 """Random operators then draw as eager does, and can be compared."""
 
 
@@ -154,7 +154,8 @@ class _Farmed(_Compiled):
 def name_of_stage_run(graph: Any, before: Any) -> str:
     """The stage that ran in a call, the lowest of them when there were several."""
     earlier = collections.Counter(before.runs if before is not None else {})
-    return next(stage for stage, runs in graph.runs.items() if runs > earlier[stage])
+    found: str = next(stage for stage, runs in graph.runs.items() if runs > earlier[stage])
+    return found
 
 
 def _graphs() -> dict[str, Any]:

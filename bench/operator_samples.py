@@ -56,9 +56,10 @@ def operators() -> dict[str, Any]:
         sys.modules["expecttest"] = stand_in
     from torch.testing._internal import common_methods_invocations
 
+    operators: Any = common_methods_invocations
     # Seeding is the caller's; inside of a compiled function it would only break the graph.
-    common_methods_invocations.wrapper_set_seed = lambda op, *args, **kwargs: op(*args, **kwargs)
-    return {op.full_name: op for op in common_methods_invocations.op_db}
+    operators.wrapper_set_seed = lambda op, *args, **kwargs: op(*args, **kwargs)
+    return {op.full_name: op for op in operators.op_db}
 
 
 def _importable(module: str) -> bool:

@@ -159,8 +159,8 @@ def _compile_with_constants(
         while True:
             try:
                 with _compiling(graph, options, target, kernels):
-                    whole = graph.inner is None
-                    return graph, _compile_whole(graph) if whole else compile_inner(graph, graph.inner)
+                    inner = graph.inner
+                    return graph, _compile_whole(graph) if inner is None else compile_inner(graph, inner)
             except TensorifyScalarRestartAnalysis:
                 fixed = graph.fixed | TensorifyState.force_specializations
                 if fixed == graph.fixed:
