@@ -170,8 +170,10 @@ public:
   void abandon() {
     if (!client_) return;
     client_->abandon();
+    // NOLINTBEGIN(clang-analyzer-cplusplus.NewDeleteLeaks): never to be destroyed
     static_cast<void>(new std::shared_ptr<client>(std::exchange(client_, nullptr)));
     static_cast<void>(new std::shared_ptr<load_queue>(std::exchange(queue_, std::make_shared<load_queue>())));
+    // NOLINTEND(clang-analyzer-cplusplus.NewDeleteLeaks)
     queue_->close();
   }
 
