@@ -1,4 +1,4 @@
-"""Operators that other packages than torch register: which module brings one, and having an engine bring it.
+"""Operators that come with a module: which one brings an operator, and having an engine bring it.
 
 A graph names the module that defined its operator, and the version of its package, which is part of the key:
 another version may compute something else. An engine imports what it is told only out of packages that it was
@@ -23,7 +23,9 @@ PACKAGES = frozenset(("torch", "torchao", "torchaudio", "torchvision", "transfor
 
 
 def origin(operator: Any) -> list[str] | None:
-    """Name, module and package version of an operator that does not come with torch; None for others."""
+    """Name, module and package version of an operator that is there only once its module is imported, which a
+    few of torch's own are, too; None for others.
+    """
     if isinstance(operator, torch._ops.OpOverload):
         name = operator._schema.name
     elif isinstance(operator, torch._ops.OpOverloadPacket):
@@ -33,7 +35,7 @@ def origin(operator: Any) -> list[str] | None:
     made = OPDEFS.get(name)
     # Operators that come in another way, such as from a shared object, bear the name of their package.
     module = name.partition("::")[0] if made is None else made._init_fn.__module__
-    if module.partition(".")[0] == "torch" or (made is None and module not in sys.modules):
+    if made is None and (module == "torch" or module not in sys.modules):
         return None
     return [name, module, _version(module)]
 

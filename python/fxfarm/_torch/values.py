@@ -178,7 +178,12 @@ def encode_target(target: Any) -> list[Any]:
         name = (
             f"{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', type(target).__name__)}"
         )
-    for candidate in (["fn", name], ["fn", f"builtins.{name}"]):
+    # The functions of torch._numpy say where they were before they were wrapped.
+    for candidate in (
+        ["fn", name],
+        ["fn", f"builtins.{name}"],
+        ["fn", f"torch._numpy.{name.split('.')[-1]}"],
+    ):
         try:
             if decode_target(candidate) is target or decode_target(candidate) == target:
                 return candidate
