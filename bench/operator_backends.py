@@ -141,7 +141,7 @@ class _Farmed(_Compiled):
                 break
             self.wait()
         ran = [g for name, g in after.items() if name not in before or g.runs != before[name].runs]
-        eager = [g for g in ran if name_of_stage_run(g, before.get(g.name)) == "eager"]
+        eager = [g for g in ran if _stage_run(g, before.get(g.name)) == "eager"]
         if difference:
             return sample.row("wrong", difference)
         if not ran:
@@ -151,7 +151,7 @@ class _Farmed(_Compiled):
         return sample.row("served")
 
 
-def name_of_stage_run(graph: Any, before: Any) -> str:
+def _stage_run(graph: Any, before: Any) -> str:
     """The stage that ran in a call, the lowest of them when there were several."""
     earlier = collections.Counter(before.runs if before is not None else {})
     found: str = next(stage for stage, runs in graph.runs.items() if runs > earlier[stage])

@@ -29,6 +29,9 @@ TOLERANCES_OF = {
 # Their values are whatever the memory held.
 UNDEFINED = frozenset("empty empty_permuted empty_like new_empty empty_strided new_empty_strided".split())
 
+PARTS = ("results", "inputs afterwards", "gradients", "results that are views of inputs")
+"""What is compared."""
+
 Row = dict[str, Any]
 
 
@@ -109,10 +112,11 @@ class Sample:
         """What differs from eager beyond the tolerance; empty when nothing does."""
         tolerance = TOLERANCES_OF.get((self.operator, self.dtype)) or TOLERANCES.get(self.dtype)
         rtol, atol = tolerance or (None, None)
-        try:
-            _compare(got, self.want, rtol, atol, values=self.operator not in UNDEFINED)
-        except AssertionError as error:
-            return _short(str(error))
+        for part, one, other in zip(PARTS, got, self.want, strict=True):
+            try:
+                _compare(one, other, rtol, atol, values=self.operator not in UNDEFINED)
+            except AssertionError as error:
+                return _short(f"{part}: {error}")
         return ""
 
     def row(self, outcome: str, reason: str = "") -> Row:
