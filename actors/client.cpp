@@ -5,6 +5,7 @@
 #include "runtime/rendezvous.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include <caf/send.hpp>
 
@@ -19,7 +20,6 @@ void client_state::start(pointer self, client_settings settings) {
   settings_ = std::move(settings);
   starts_ = std::make_shared<gate<client_actor>>(caf::actor_cast<client_actor>(self_));
   local_delay_ = limits::reconnect_delay_min;
-  for (const auto& endpoint : settings_.endpoints) settings_.links->connect(endpoint);
 }
 
 void client_state::handle(const link_events& events) {
@@ -130,9 +130,10 @@ void client_state::deliver(const net::inbound& in) {
 // --- farms -----------------------------------------------------------------------------------------------------------
 
 std::string client_state::route(const graph& g) const {
-  if (g.local_only) return settings_.local_endpoint;
+  if (g.local_only || !settings_.has_farm) return settings_.local_endpoint;
+  if (!farm_) return {};
   std::vector<std::string> candidates;
-  for (const auto& endpoint : settings_.endpoints) {
+  for (const auto& endpoint : farm_->endpoints) {
     if (!down_.contains(endpoint)) candidates.push_back(endpoint);
   }
   return candidates.empty() ? settings_.local_endpoint : rendezvous_pick(g.key, candidates);
@@ -142,13 +143,33 @@ void client_state::assign(graph& g, std::string farm) {
   g.farm = std::move(farm);
   if (g.farm.empty()) {
     // Stays so until a farm comes; the graph says meanwhile what it waits for.
-    std::string farms;
+    std::string farms = farm_ ? farm_->problem : "its name is being looked up";
     for (const auto& [endpoint, why] : down_) farms += (farms.empty() ? "" : "; ") + endpoint + ": " + to_string(why);
     self_->send(g.output, farm_lost{{errc::unreachable, "no farm can be reached: " + farms}});
   } else if (up_.contains(g.farm)) {
     self_->send(g.output, resubscribe{});
   } else if (g.farm == settings_.local_endpoint) {
     need_local();
+  }
+}
+
+void client_state::find_farm(const farm_found& m) {
+  const auto known = std::exchange(farm_, m);
+  if (!m.problem.empty()) log::warning("farm: " + m.problem);
+  std::set<std::string> gone;
+  if (known) gone.insert(known->endpoints.begin(), known->endpoints.end());
+  for (const auto& endpoint : m.endpoints) {
+    gone.erase(endpoint);
+    settings_.links->connect(endpoint);
+  }
+  for (const auto& endpoint : gone) {
+    settings_.links->disconnect(endpoint);
+    up_.erase(endpoint);
+    down_.erase(endpoint);
+  }
+  for (auto& [id, g] : graphs_) {
+    if (g.settled || (!g.farm.empty() && !gone.contains(g.farm))) continue;
+    assign(g, route(g));
   }
 }
 
@@ -242,6 +263,7 @@ client_actor::behavior_type client_behavior(client_state::pointer self, client_s
   self->state.start(self, std::move(settings));
   return {
       [self](const link_events& m) { self->state.handle(m); },
+      [self](const farm_found& m) { self->state.find_farm(m); },
       [self](const submit_graph& m) { self->state.submit(m); },
       [self](const release_graph& m) { self->state.release(m.graph); },
       [self](const roll_back_graph& m) { self->state.roll_back(m); },

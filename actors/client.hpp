@@ -25,28 +25,20 @@ struct local_started {
 struct local_check {};
 
 using client_actor =
-    caf::typed_actor<caf::reacts_to<link_events>, caf::reacts_to<submit_graph>, caf::reacts_to<release_graph>,
+    caf::typed_actor<caf::reacts_to<link_events>, caf::reacts_to<farm_found>, caf::reacts_to<submit_graph>, caf::reacts_to<release_graph>,
                      caf::reacts_to<roll_back_graph>, caf::reacts_to<to_farm>, caf::reacts_to<fall_back>,
                      caf::reacts_to<graph_settled>, caf::reacts_to<local_started>, caf::reacts_to<local_check>,
                      caf::reacts_to<drain>>;
 
-// The part of net::dialer that the client needs, so that it can be tested without sockets.
-class farm_links : public net::outbound {
-public:
-  // Keeps trying until `disconnect`; both are idempotent.
-  virtual void connect(const std::string& endpoint) = 0;
-  virtual void disconnect(const std::string& endpoint) = 0;
-};
-
 struct client_settings {
-  std::vector<std::string> endpoints;  // of the farm; empty: the local farm only
-  std::string local_endpoint;          // empty: no local farm
+  bool has_farm = false;       // farm_found will say where it is; otherwise there is the local farm only
+  std::string local_endpoint;  // empty: no local farm
   // Starts the local farm if it does not run, and calls back, once, on any thread, when it has started (not yet when it
   // answers) or could not. It must not wait for that itself.
   std::function<void(std::function<void(result<void>)>)> start_local;
   std::string space;
   std::string salt;
-  std::shared_ptr<farm_links> links;
+  std::shared_ptr<net::connector> links;
   std::shared_ptr<board> log;
   std::function<void(load_task)> load;
   std::function<void()> failed = [] {};  // see client::start
@@ -61,6 +53,7 @@ public:
   ~client_state();
   void start(pointer self, client_settings settings);
   void handle(const link_events& events);
+  void find_farm(const farm_found& m);
   void submit(const submit_graph& m);
   void release(std::uint64_t id);
   void roll_back(const roll_back_graph& m);
@@ -84,7 +77,7 @@ private:
   void farm_went(const net::peer_id& farm, const error& why);
   void deliver(const net::inbound& in);
   // The farm that a graph belongs to now: rendezvous hashing over the endpoints that are not known to be down, else the
-  // local farm, else none.
+  // local farm, else none. None, too, while the farm is being looked for.
   std::string route(const graph& g) const;
   void assign(graph& g, std::string farm);
   void need_local();
@@ -99,6 +92,7 @@ private:
   std::shared_ptr<gate<client_actor>> starts_;  // whoever starts a local farm may be slower than the whole client
   std::unordered_map<std::uint64_t, graph> graphs_;
   std::unordered_map<std::string, std::set<std::uint64_t>> by_key_;
+  std::optional<farm_found> farm_;  // once it is known
   std::set<std::string> up_;
   std::map<std::string, error> down_;  // endpoints that could not be reached, until they are up
   std::chrono::milliseconds local_delay_{0};

@@ -11,6 +11,7 @@ bool allowed(const std::string& role, const net::message& what) {
   const bool from_client = std::holds_alternative<net::lookup>(what) || std::holds_alternative<net::submit>(what) ||
                            std::holds_alternative<net::release>(what) || std::holds_alternative<net::switched>(what);
   const bool from_worker = std::holds_alternative<net::worker_offer>(what) ||
+                           std::holds_alternative<net::job_held>(what) ||
                            std::holds_alternative<net::job_alive>(what) ||
                            std::holds_alternative<net::job_done>(what) || std::holds_alternative<net::job_failed>(what);
   return (role == "client" && from_client) || (role == "worker" && from_worker) ||
@@ -52,6 +53,7 @@ void coordinator_core::handle_message(const net::peer_id& from, const net::messa
   if (const auto* m = std::get_if<net::release>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::switched>(&what)) return on(from, *m);
   if (const auto* m = std::get_if<net::worker_offer>(&what)) return on(from, *m, now);
+  if (const auto* m = std::get_if<net::job_held>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::job_alive>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::job_done>(&what)) return on(from, *m, attachment, now);
   if (const auto* m = std::get_if<net::job_failed>(&what)) return on(from, *m, now);
@@ -249,18 +251,23 @@ void coordinator_core::start_jobs(time_point now) {
     const auto attempt = jobs_.start(key, worker, now, limits::transfer_time_max(graph->size()));
     probe_.job_started();
     probe_.queue_waited(job->queue_seconds());
-    if (auto* entry = book_.find(r.graph_key, key)) {
-      entry->state = "running";
-      entry->source = worker;
-      entry->queue_seconds = job->queue_seconds();
-    }
-    net::job message{attempt, key, r.graph_key, r.name, r.stage, r.target, 0, 0};
+    net::job message{attempt, key, r.graph_key, r.name, r.stage, r.target, 0, 0, r.rank, job->attempts, r.space};
     message.lease_ms = static_cast<std::uint64_t>(settings_.jobs.lease.count());
     message.deadline_ms = static_cast<std::uint64_t>(settings_.jobs.deadline.count());
     port_.send(worker, std::move(message), graph);
-    for (const auto& peer : job->subscribers) {
-      port_.send(peer, net::stage_progress{r.graph_key, key, "running", worker}, nullptr);
-    }
+    tell_running(*job);
+  }
+}
+
+void coordinator_core::tell_running(const job_record& job) {
+  const auto& r = job.request;
+  auto& entry = book_.touch(r.graph_key, r.name, r.stage.name, r.stage_key);
+  entry.state = "running";
+  entry.source = job.worker;
+  entry.error.clear();
+  entry.queue_seconds = job.queue_seconds();
+  for (const auto& peer : job.subscribers) {
+    port_.send(peer, net::stage_progress{r.graph_key, r.stage_key, "running", job.worker}, nullptr);
   }
 }
 
@@ -280,8 +287,7 @@ void coordinator_core::settle(const std::vector<job_setback>& setbacks, time_poi
     if (setback.retried) {
       probe_.retried();
       if (entry) entry->state = "queued";
-      const auto* job = jobs_.find(setback.stage_key);
-      scheduler_.enqueue({setback.stage_key, job->request.target, job->request.rank});
+      queue_again(setback.stage_key, now);
       continue;
     }
     scheduler_.cancel(setback.stage_key);
@@ -298,6 +304,14 @@ void coordinator_core::settle(const std::vector<job_setback>& setbacks, time_poi
   if (!setbacks.empty()) start_jobs(now);
 }
 
+void coordinator_core::queue_again(const std::string& stage_key, time_point now) {
+  const auto request = jobs_.find(stage_key)->request;
+  if (graphs_.contains(request.graph_key)) return scheduler_.enqueue({stage_key, request.target, request.rank});
+  // It was adopted from a worker, so its graph has not been here.
+  jobs_.want_graph(stage_key, now);
+  if (!graph_asked_.contains(request.graph_key)) ask_for_graph(request.graph_key, now);
+}
+
 void coordinator_core::forget_graph_unless_used(const std::string& graph_key) {
   if (!jobs_.wants(graph_key)) graph_asked_.erase(graph_key);
   if (jobs_.uses(graph_key)) return;
@@ -310,7 +324,7 @@ void coordinator_core::forget_graph_unless_used(const std::string& graph_key) {
 // --- workers ---------------------------------------------------------------------------------------------------------
 
 void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, time_point now) {
-  scheduler::worker_offer offer{m.runs_on, m.slots, m.draining, m.problem};
+  scheduler::worker_offer offer{m.runs_on, m.slots, m.taken, m.draining, m.problem};
   auto& starting_since = peers_.at(from).starting_since;
   if (!offer.starting()) {
     starting_since.reset();
@@ -322,6 +336,24 @@ void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, 
     port_.send(from, net::cancel_job{unknown, "this coordinator knows of no such lease"}, nullptr);
   }
   start_jobs(now);
+}
+
+void coordinator_core::on(const net::peer_id& from, const net::job_held& m, time_point now) {
+  const auto& job = m.what;
+  if (jobs_.renew(from, {job.id}, now).empty()) return;  // said again
+  auto refuse = [&](std::string why) { port_.send(from, net::cancel_job{job.id, std::move(why)}, nullptr); };
+  if (draining_) return refuse("the coordinator is draining");
+  job_request request{job.stage_key, job.graph_key, job.name, job.stage, job.target, job.rank, job.space};
+  if (!is_digest(job.graph_key) ||
+      make_stage_key(job.graph_key, job.target, job.stage, settings_.salt) != job.stage_key) {
+    return refuse("its stage key is not this farm's");
+  }
+  if (!jobs_.adopt(request, from, job.id, job.attempts, now)) return refuse("it is at work elsewhere, or there are too many");
+  scheduler_.cancel(job.stage_key);
+  scheduler_.occupy(from);
+  probe_.adopted();
+  tell_running(*jobs_.find(job.stage_key));
+  forget_graph_unless_used(job.graph_key);
 }
 
 void coordinator_core::on(const net::peer_id& from, const net::job_alive& m, time_point now) {

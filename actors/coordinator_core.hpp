@@ -98,6 +98,7 @@ private:
   void on(const net::peer_id& from, const net::release& m, time_point now);
   void on(const net::peer_id& from, const net::switched& m);
   void on(const net::peer_id& from, const net::worker_offer& m, time_point now);
+  void on(const net::peer_id& from, const net::job_held& m, time_point now);
   void on(const net::peer_id& from, const net::job_alive& m, time_point now);
   void on(const net::peer_id& from, const net::job_done& m, const blob& artifact, time_point now);
   void on(const net::peer_id& from, const net::job_failed& m, time_point now);
@@ -114,6 +115,8 @@ private:
   void give_up_starting(time_point now);
   void fail_unplaceable(time_point now);
   void queue_jobs(const std::vector<std::string>& stage_keys);
+  void queue_again(const std::string& stage_key, time_point now);
+  void tell_running(const job_record& job);
   void start_jobs(time_point now);
   void settle(const std::vector<job_setback>& setbacks, time_point now);
   void forget_graph_unless_used(const std::string& graph_key);

@@ -18,6 +18,12 @@ struct link_events {
   std::shared_ptr<const net::inbound_batch> batch;
 };
 
+// Where the coordinators are, now that their names have been looked up (again).
+struct farm_found {
+  std::vector<std::string> endpoints;
+  std::string problem;  // why names have none
+};
+
 // An actor's own clock; it arms the next one only while something is in flight.
 struct tick {};
 
@@ -143,6 +149,7 @@ struct release_graph {
 }  // namespace fxfarm::actors
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::link_events)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::farm_found)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::drain)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::store_read)

@@ -1,6 +1,7 @@
 #include "actors/worker.hpp"
 
 #include "monitoring/log.hpp"
+#include "runtime/rendezvous.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -10,7 +11,8 @@ namespace {
 
 // Equal texts for equal offers, leases aside.
 std::string summary(const net::worker_offer& offer) {
-  std::string out = std::to_string(offer.slots) + "|" + std::to_string(offer.draining) + "|" + offer.problem;
+  std::string out = std::to_string(offer.slots) + "|" + std::to_string(offer.taken) + "|" +
+                    std::to_string(offer.draining) + "|" + offer.problem;
   platform::fields(offer.runs_on, [&](std::string_view, const auto& value) {
     out += '|';
     if constexpr (std::is_integral_v<std::decay_t<decltype(value)>>) {
@@ -41,12 +43,13 @@ void worker_slots::start(pointer self, worker_options options) {
 void worker_slots::handle(const link_events& events) {
   for (const auto& in : *events.batch) {
     if (std::holds_alternative<net::peer_up>(in.event)) {
-      coordinators_.insert(in.peer);
-      offer(in.peer);
+      if (!named_.contains(in.peer)) continue;  // its name has just lost it
+      coordinators_[in.peer].clear();
+      hand_over_orphans();
     } else if (const auto* down = std::get_if<net::peer_down>(&in.event)) {
       if (coordinators_.erase(in.peer) == 0) continue;
       log::warning("coordinator " + in.peer + ": " + to_string(down->why));
-      abandon_jobs_of(in.peer);
+      lose(in.peer);
     } else if (const auto& m = std::get<net::message>(in.event); const auto* job = std::get_if<net::job>(&m)) {
       take_job(in.peer, *job, in.attachment);
     } else if (const auto* cancel = std::get_if<net::cancel_job>(&m)) {
@@ -54,6 +57,18 @@ void worker_slots::handle(const link_events& events) {
     } else {
       options_.probe->message_refused();
     }
+  }
+  settle();
+}
+
+void worker_slots::find_coordinators(const farm_found& m) {
+  if (!m.problem.empty()) log::warning("coordinators: " + m.problem);
+  const auto known = std::exchange(named_, {m.endpoints.begin(), m.endpoints.end()});
+  for (const auto& endpoint : named_) options_.link->connect(endpoint);
+  for (const auto& endpoint : known) {
+    if (named_.contains(endpoint)) continue;
+    options_.link->disconnect(endpoint);
+    if (coordinators_.erase(endpoint) > 0) lose(endpoint);
   }
   settle();
 }
@@ -70,14 +85,38 @@ void worker_slots::take_job(const net::peer_id& from, const net::job& m, const b
   start_waiting();
 }
 
-void worker_slots::abandon_jobs_of(const net::peer_id& coordinator) {
-  std::erase_if(waiting_, [&](const accepted_job& j) { return j.coordinator == coordinator; });
+void worker_slots::lose(const net::peer_id& coordinator) {
   std::erase_if(sent_, [&](const sent_result& r) { return r.coordinator == coordinator; });
+  for_each_job([&](accepted_job& job) {
+    if (job.coordinator == coordinator) job.coordinator.clear();
+  });
+  hand_over_orphans();
+}
+
+void worker_slots::hand_over_orphans() {
+  for_each_job([this](accepted_job& job) { hand_over(job); });
+  std::erase_if(unclaimed_, [this](unclaimed_result& r) {
+    if (!hand_over(r.job)) return false;
+    deliver(r.job, std::move(r.outcome));
+    return true;
+  });
+}
+
+bool worker_slots::hand_over(accepted_job& job) {
+  if (!job.coordinator.empty() || coordinators_.empty()) return false;
+  std::vector<std::string> up;
+  for (const auto& [coordinator, known] : coordinators_) up.push_back(coordinator);
+  job.coordinator = rendezvous_pick(job.what.graph_key, up);
+  options_.link->send(job.coordinator, net::job_held{job.what}, nullptr);
+  return true;
+}
+
+template <class F>
+void worker_slots::for_each_job(F&& f) {
   for (auto& slot : slots_) {
-    if (slot.job && slot.job->coordinator == coordinator) {
-      self_->send(slot.engine, engine_cancel{slot.job->what.id, "its coordinator is gone"});
-    }
+    if (slot.job) f(*slot.job);
   }
+  for (auto& job : waiting_) f(job);
 }
 
 void worker_slots::refuse_waiting() {
@@ -128,7 +167,6 @@ void worker_slots::take_state(const engine_state& m) {
   }
   start_waiting();
   refuse_waiting();
-  offer_to_all();
   settle();
 }
 
@@ -136,18 +174,26 @@ void worker_slots::take_outcome(engine_outcome& m) {
   auto& slot = slots_.at(m.slot);
   if (!slot.job || slot.job->what.id != m.id) return;
   auto job = *std::exchange(slot.job, std::nullopt);
-  if (m.why) {
-    fail(job, *m.why);
-  } else {
+  if (!m.why) {
     options_.probe->job_done();
     options_.probe->artifact_made(static_cast<double>(m.artifact->size()));
     for (const auto& [phase, seconds] : m.phases) options_.probe->phase_took(job.what.stage.name, phase, seconds);
-    track_result(job, m.artifact->size());
-    options_.link->send(job.coordinator, net::job_done{job.what.id, job.what.stage_key, std::move(m.phases)},
-                        m.artifact);
+  }
+  if (job.coordinator.empty()) {
+    if (unclaimed_.size() >= limits::results_unclaimed_max) unclaimed_.pop_front();
+    unclaimed_.push_back({std::move(job), std::move(m)});
+  } else {
+    deliver(job, std::move(m));
   }
   start_waiting();
   settle();
+}
+
+void worker_slots::deliver(const accepted_job& job, engine_outcome outcome) {
+  if (outcome.why) return fail(job, *outcome.why);
+  track_result(job, outcome.artifact->size());
+  options_.link->send(job.coordinator, net::job_done{job.what.id, job.what.stage_key, std::move(outcome.phases)},
+                      outcome.artifact);
 }
 
 void worker_slots::track_result(const accepted_job& job, std::size_t bytes) {
@@ -174,13 +220,22 @@ net::worker_offer worker_slots::make_offer(const net::peer_id& to) const {
       ++out.slots;
       out.runs_on = *slot.runs_on;
     }
-    if (slot.job && slot.job->coordinator == to) out.running.push_back(slot.job->what.id);
+    if (!slot.job) continue;
+    if (slot.job->coordinator == to) {
+      out.running.push_back(slot.job->what.id);
+    } else {
+      ++out.taken;
+    }
   }
   if (!slots_.empty() && std::all_of(slots_.begin(), slots_.end(), out_of_order)) {
     out.problem = to_string(*slots_.back().problem);
   }
   for (const auto& job : waiting_) {
-    if (job.coordinator == to) out.running.push_back(job.what.id);
+    if (job.coordinator == to) {
+      out.running.push_back(job.what.id);
+    } else {
+      ++out.taken;
+    }
   }
   for (const auto& result : sent_) {
     if (result.coordinator == to) out.running.push_back(result.id);
@@ -190,20 +245,21 @@ net::worker_offer worker_slots::make_offer(const net::peer_id& to) const {
 }
 
 void worker_slots::offer(const net::peer_id& to) {
-  options_.link->send(to, make_offer(to), nullptr);
+  auto now = make_offer(to);
+  coordinators_[to] = summary(now);
+  options_.link->send(to, std::move(now), nullptr);
 }
 
-void worker_slots::offer_to_all() {
-  auto now = summary(make_offer({}));
-  if (now == offered_) return;
-  offered_ = std::move(now);
-  for (const auto& coordinator : coordinators_) offer(coordinator);
+void worker_slots::offer_changes() {
+  for (const auto& [coordinator, known] : coordinators_) {
+    if (summary(make_offer(coordinator)) != known) offer(coordinator);
+  }
 }
 
 void worker_slots::renew_leases() {
   tick_armed_ = false;
   std::erase_if(sent_, [now = self_->clock().now()](const sent_result& r) { return now >= r.until; });
-  for (const auto& coordinator : coordinators_) {
+  for (const auto& [coordinator, known] : coordinators_) {
     auto held = make_offer(coordinator).running;
     if (!held.empty()) options_.link->send(coordinator, net::job_alive{std::move(held)}, nullptr);
   }
@@ -218,12 +274,12 @@ bool worker_slots::has_jobs() const {
 void worker_slots::begin_drain(bool at_once) {
   draining_ = true;
   if (at_once) return end();
-  offer_to_all();
   settle();
 }
 
 void worker_slots::settle() {
   publish_gauges();
+  offer_changes();
   const bool working = has_jobs();
   if ((working || !sent_.empty()) && !tick_armed_) {
     tick_armed_ = true;
@@ -262,6 +318,7 @@ worker_actor::behavior_type worker_behavior(worker_slots::pointer self, worker_o
   self->state.start(self, std::move(options));
   return {
       [self](const link_events& m) { self->state.handle(m); },
+      [self](const farm_found& m) { self->state.find_coordinators(m); },
       [self](const engine_state& m) { self->state.take_state(m); },
       [self](engine_outcome& m) { self->state.take_outcome(m); },
       [self](const tick&) { self->state.renew_leases(); },

@@ -1,11 +1,12 @@
 #pragma once
 // The worker: offers its slots to every coordinator, runs jobs in engines, keeps their leases alive, sends results
-// back.
+// back. A job outlives its coordinator: it is brought to the one that its graph belongs to now.
 
 #include "actors/engine.hpp"
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <set>
 
 #include <caf/stateful_actor.hpp>
@@ -14,12 +15,12 @@
 
 namespace fxfarm::actors {
 
-using worker_actor = caf::typed_actor<caf::reacts_to<link_events>, caf::reacts_to<engine_state>,
+using worker_actor = caf::typed_actor<caf::reacts_to<link_events>, caf::reacts_to<farm_found>, caf::reacts_to<engine_state>,
                                       caf::reacts_to<engine_outcome>, caf::reacts_to<tick>, caf::reacts_to<drain>>;
 
 struct worker_options {
   std::string name;
-  std::shared_ptr<net::outbound> link;
+  std::shared_ptr<net::connector> link;
   unsigned slots = 1;
   engine_settings engine;
   std::chrono::milliseconds lease_renewal = limits::job_lease / 3;
@@ -37,6 +38,7 @@ public:
   worker_slots() = default;
   void start(pointer self, worker_options options);
   void handle(const link_events& events);
+  void find_coordinators(const farm_found& m);
   void take_state(const engine_state& m);
   void take_outcome(engine_outcome& m);
   void renew_leases();
@@ -44,7 +46,7 @@ public:
 
 private:
   struct accepted_job {
-    net::peer_id coordinator;
+    net::peer_id coordinator;  // empty: it is gone, and there is no other yet
     net::job what;
     blob graph;
   };
@@ -67,13 +69,24 @@ private:
   void take_job(const net::peer_id& from, const net::job& m, const blob& graph);
   void cancel_job(const net::peer_id& from, const net::cancel_job& m);
   void start_waiting();
-  // Jobs under leases that nobody keeps any longer.
-  void abandon_jobs_of(const net::peer_id& coordinator);
+  // A result that no coordinator could be told of yet.
+  struct unclaimed_result {
+    accepted_job job;
+    engine_outcome outcome;
+  };
+
+  void lose(const net::peer_id& coordinator);
+  // Brings jobs that have no coordinator to the one that clients ask for their graphs.
+  void hand_over_orphans();
+  bool hand_over(accepted_job& job);
+  void deliver(const accepted_job& job, engine_outcome outcome);
+  template <class F>
+  void for_each_job(F&& f);
   // When no engine will take them: elsewhere they may do better.
   void refuse_waiting();
   static bool out_of_order(const slot& s);
   void offer(const net::peer_id& to);
-  void offer_to_all();
+  void offer_changes();
   net::worker_offer make_offer(const net::peer_id& to) const;
   void track_result(const accepted_job& job, std::size_t bytes);
   void fail(const accepted_job& job, const error& why);
@@ -85,11 +98,12 @@ private:
   worker_actor::pointer self_ = nullptr;
   worker_options options_;
   std::vector<slot> slots_;
-  std::set<net::peer_id> coordinators_;  // that are up
+  std::set<std::string> named_;                       // coordinators that it is to work for
+  std::map<net::peer_id, std::string> coordinators_;  // that are up -> what it knows, to be told only of changes
   // Jobs that came while every engine was busy or restarting: several coordinators may each count on the same slots.
   std::deque<accepted_job> waiting_;
-  std::deque<sent_result> sent_;  // oldest first
-  std::string offered_;           // what the coordinators know, to tell them only of changes
+  std::deque<sent_result> sent_;            // oldest first
+  std::deque<unclaimed_result> unclaimed_;  // oldest first
   bool tick_armed_ = false;
   bool draining_ = false;
   bool ended_ = false;

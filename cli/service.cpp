@@ -215,7 +215,12 @@ result<std::unique_ptr<worker_half>> worker_half::start(service& host, const opt
   options.on_end = on_end;
   half->self_ = host.actors().spawn(actors::worker_behavior, std::move(options));
   half->inbox_->bind(half->self_);
-  for (const auto& coordinator : o.coordinators) half->dialer_->connect(coordinator);
+  net::resolver_options resolving;
+  resolving.endpoints = o.coordinators;
+  resolving.changed = [self = half->self_](std::vector<std::string> endpoints, std::string problem) {
+    caf::anon_send(self, actors::farm_found{std::move(endpoints), std::move(problem)});
+  };
+  half->names_ = std::make_unique<net::resolver>(std::move(resolving));
   return half;
 }
 
@@ -225,6 +230,7 @@ void worker_half::drain() {
 }
 
 worker_half::~worker_half() {
+  names_.reset();
   if (self_) {
     caf::anon_send(self_, actors::drain{true});
     ended_.wait_for(limits::drain_max);

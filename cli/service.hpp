@@ -8,6 +8,7 @@
 #include "cli/signals.hpp"
 #include "monitoring/exposer.hpp"
 #include "net/dialer.hpp"
+#include "net/resolver.hpp"
 #include "net/router.hpp"
 #include "runtime/config.hpp"
 
@@ -87,6 +88,7 @@ private:
   std::shared_ptr<actors::relay<actors::worker_actor>> inbox_;
   std::shared_ptr<net::dialer> dialer_;
   actors::worker_actor self_;
+  std::unique_ptr<net::resolver> names_;
   std::future<void> ended_;
 };
 

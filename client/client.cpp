@@ -6,8 +6,10 @@
 #include "client/local_farm.hpp"
 #include "fxfarm_version.hpp"
 #include "net/dialer.hpp"
+#include "net/resolver.hpp"
 #include "runtime/digest.hpp"
 #include "runtime/limits.hpp"
+#include "runtime/options.hpp"
 
 #include <atomic>
 
@@ -20,22 +22,6 @@ using actors::client_actor;
 
 // One thread is enough: actors of a client only pass messages on.
 constexpr std::size_t actor_threads = 1;
-
-class dialed_farms final : public actors::farm_links {
-public:
-  explicit dialed_farms(std::unique_ptr<net::dialer> dialer) : dialer_(std::move(dialer)) {}
-
-  void send(const net::peer_id& to, net::message what, blob attachment) override {
-    dialer_->send(to, std::move(what), std::move(attachment));
-  }
-  void drop(const net::peer_id& to, std::string reason) override { dialer_->drop(to, std::move(reason)); }
-  void connect(const std::string& endpoint) override { dialer_->connect(endpoint); }
-  void disconnect(const std::string& endpoint) override { dialer_->disconnect(endpoint); }
-  void stop() { dialer_->stop(); }
-
-private:
-  std::unique_ptr<net::dialer> dialer_;
-};
 
 std::string host_name() {
   char name[256] = {};
@@ -54,8 +40,9 @@ net::hello introduce() {
 
 result<void> check(const client_options& options) {
   for (const auto& endpoint : options.endpoints) {
-    if (endpoint.rfind("tcp://", 0) != 0 && endpoint.rfind("ipc://", 0) != 0) {
-      return {errc::bad_input, "endpoint '" + endpoint + "': expected tcp://host:port or ipc://path"};
+    if (!is_farm_endpoint(endpoint)) {
+      return {errc::bad_input,
+              "endpoint '" + endpoint + "': expected tcp://HOST:PORT, dns+tcp://NAME:PORT or ipc:///PATH"};
     }
   }
   if (options.endpoints.empty() && options.local_endpoint.empty()) {
@@ -87,8 +74,9 @@ struct client::impl {
   caf::actor_system system;
   std::shared_ptr<actors::board> log = std::make_shared<actors::board>();
   std::shared_ptr<actors::relay<client_actor>> inbox = std::make_shared<actors::relay<client_actor>>();
-  std::shared_ptr<dialed_farms> links;
+  std::shared_ptr<net::dialer> links;
   client_actor self;
+  std::unique_ptr<net::resolver> names;
   std::atomic<std::uint64_t> ids{0};
 };
 
@@ -102,10 +90,10 @@ result<std::unique_ptr<client>> client::start(client_options options, std::funct
   dialing.self = introduce();
   auto dialer = net::dialer::start(std::move(dialing), actors::relay<client_actor>::sink(i->inbox));
   if (!dialer) return dialer.failure();
-  i->links = std::make_shared<dialed_farms>(std::move(*dialer));
+  i->links = std::move(*dialer);
 
   actors::client_settings settings;
-  settings.endpoints = i->options.endpoints;
+  settings.has_farm = !i->options.endpoints.empty();
   settings.local_endpoint = i->options.local_endpoint;
   if (!i->options.local_command.empty()) {
     settings.start_local = [command = i->options.local_command](std::function<void(result<void>)> done) {
@@ -120,11 +108,18 @@ result<std::unique_ptr<client>> client::start(client_options options, std::funct
   settings.failed = std::move(failed);
   i->self = i->system.spawn(actors::client_behavior, std::move(settings));
   i->inbox->bind(i->self);
+  net::resolver_options resolving;
+  resolving.endpoints = i->options.endpoints;
+  resolving.changed = [self = i->self](std::vector<std::string> endpoints, std::string problem) {
+    caf::anon_send(self, actors::farm_found{std::move(endpoints), std::move(problem)});
+  };
+  i->names = std::make_unique<net::resolver>(std::move(resolving));
   return std::unique_ptr<client>(new client(std::move(i)));
 }
 
 client::~client() {
   if (!impl_) return;
+  impl_->names.reset();
   impl_->inbox->unbind();
   impl_->links->stop();
   caf::anon_send(impl_->self, actors::drain{});

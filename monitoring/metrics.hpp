@@ -42,6 +42,7 @@ public:
   void job_finished();
   void job_failed(std::string_view code);  // errc by name
   void retried();
+  void adopted();    // a worker brought a job that a coordinator which is gone had given it
   void cancelled();  // nobody waited for the job any longer
   void worker_came();
   void worker_left();

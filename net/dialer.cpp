@@ -18,6 +18,7 @@ public:
   connection(zmq::context_t& context, const std::string& endpoint, const link_options& options, std::uint64_t number)
       : socket(context, zmq::socket_type::dealer), monitor(context, zmq::socket_type::pair) {
     set_bounds(socket, options);
+    allow_address(socket, endpoint);
     monitor.set(zmq::sockopt::linger, 0);
     // The next attempt is ours to make, with a socket that has nothing left in it. To forbid ZeroMQ its own would make
     // it throw away what it has read before the end, so its attempt is put off until long after this socket is closed.

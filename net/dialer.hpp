@@ -24,17 +24,14 @@ struct dialer_options {
 
 // A peer is known by its endpoint. The dialer keeps trying to reach it, with growing delays, until disconnect().
 // peer_down comes once per outage: when the first attempt fails, or when a connection that was up ends.
-class dialer final : public outbound {
+class dialer final : public connector {
 public:
   // The sink is called on the dialer's thread.
   static result<std::unique_ptr<dialer>> start(dialer_options options, inbound_sink sink);
   ~dialer() override;
 
-  // Thread-safe, never block. connect() to an endpoint that it has already does nothing; after disconnect() the sink
-  // hears no more of the endpoint than what was on its way.
-  void connect(std::string endpoint);
-  void disconnect(std::string endpoint);
-
+  void connect(std::string endpoint) override;
+  void disconnect(std::string endpoint) override;
   void send(const peer_id& to, message what, blob attachment = nullptr) override;
   // Says goodbye, tells the sink peer_down with `refused`, and connects again after reconnect_delay_max.
   void drop(const peer_id& to, std::string reason) override;

@@ -275,9 +275,9 @@ struct worker_offer {
   std::string name;    // for people
   platform runs_on;    // what its engines reported; torch is empty until one has
   unsigned slots = 0;  // engines that can take a job, in all
-  std::vector<std::string>
-      running;            // job ids under this worker's leases, so that a restarted coordinator learns of them
-  bool draining = false;  // finishes what it has, takes no more
+  unsigned taken = 0;  // of these, by jobs of other coordinators
+  std::vector<std::string> running;  // ids of this coordinator's jobs; a lease that it does not know is cancelled
+  bool draining = false;             // finishes what it has, takes no more
   std::string problem;    // why there are no slots, when that is a fault ("engine_start: no module named torch")
 
   template <class Self, class F>
@@ -285,6 +285,7 @@ struct worker_offer {
     f("name", s.name);
     f("runs_on", s.runs_on);
     f("slots", s.slots);
+    f("taken", s.taken);
     f("running", s.running);
     f("draining", s.draining);
     f("problem", s.problem);
@@ -302,6 +303,9 @@ struct job {
   platform target;
   std::uint64_t lease_ms = 0;
   std::uint64_t deadline_ms = 0;
+  unsigned rank = 0;      // of the stage in its plan
+  unsigned attempts = 0;  // with this one
+  std::string space;      // of the client that asked first
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -313,6 +317,20 @@ struct job {
     f("target", s.target);
     f("lease_ms", s.lease_ms);
     f("deadline_ms", s.deadline_ms);
+    f("rank", s.rank);
+    f("attempts", s.attempts);
+    f("space", s.space);
+  }
+};
+
+// A job that runs here although the coordinator that gave it is gone: whoever gets this takes it over, or cancels it.
+struct job_held {
+  static constexpr std::string_view tag = "job_held";
+  job what;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f("job", s.what);
   }
 };
 
@@ -407,6 +425,6 @@ struct answer {
 
 using message = std::variant<hello, welcome, heartbeat, goodbye, rejected, chunk, credit, stream_abort,  // link
                              lookup, need_graph, submit, stage_progress, stage_ready, stage_failed, release, switched,
-                             worker_offer, job, job_alive, job_done, job_failed, cancel_job, ask, answer>;
+                             worker_offer, job, job_held, job_alive, job_done, job_failed, cancel_job, ask, answer>;
 
 }  // namespace fxfarm::net

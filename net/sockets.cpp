@@ -20,6 +20,10 @@ void set_bounds(zmq::socket_t& socket, const link_options& options) {
   socket.set(zmq::sockopt::handshake_ivl, static_cast<int>(handshake.count()));
 }
 
+void allow_address(zmq::socket_t& socket, const std::string& endpoint) {
+  if (endpoint.find("://[") != std::string::npos) socket.set(zmq::sockopt::ipv6, true);
+}
+
 void let_linger(zmq::socket_t& socket) {
   socket.set(zmq::sockopt::linger, static_cast<int>(std::chrono::milliseconds(limits::goodbye_linger).count()));
 }

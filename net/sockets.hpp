@@ -17,6 +17,8 @@ namespace fxfarm::net {
 
 // Options that every socket of the farm has: bounded queues and frames, and no waiting when it is closed.
 void set_bounds(zmq::socket_t& socket, const link_options& options);
+// ZeroMQ takes an IPv6 address only where that was asked for.
+void allow_address(zmq::socket_t& socket, const std::string& endpoint);
 // From now on a close may take limits::goodbye_linger to send what the socket holds.
 void let_linger(zmq::socket_t& socket);
 

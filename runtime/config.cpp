@@ -57,7 +57,7 @@ void declare(option_set& o, coordinator_config& c) {
 }
 
 void declare(option_set& o, worker_config& c) {
-  o.add("coordinators", c.coordinators, kinds::endpoints(), "coordinators to work for");
+  o.add("coordinators", c.coordinators, kinds::farm(), "coordinators to work for");
   o.add("name", c.name, kinds::text(), "name of this worker, for people", "host name");
   o.add("insecure", c.insecure, kinds::boolean(), "allow endpoints that leave the host, unencrypted");
   o.add("metrics", c.metrics, kinds::address_or_off(), "address of the metrics page");

@@ -77,16 +77,38 @@ result<bool> job_table::admit(const job_request& request, const std::string& pee
   if (auto mine = by_peer_.find(peer); mine != by_peer_.end() && mine->second.size() >= bounds_.jobs_per_client_max) {
     return {errc::busy, "this client has as many jobs as it may"};
   }
-  job_record job;
-  job.request = request;
-  job.subscribers.insert(peer);
-  job.created = now;
-  job.graph_until = now + limits::graph_wait_max;
-  jobs_.emplace(request.stage_key, std::move(job));
-  ++counts_[job_state::wants_graph];
-  by_graph_[request.graph_key].insert(request.stage_key);
+  insert(request, now).subscribers.insert(peer);
   by_peer_[peer].insert(request.stage_key);
   return true;
+}
+
+job_record& job_table::insert(const job_request& request, time_point now) {
+  job_record job;
+  job.request = request;
+  job.created = now;
+  job.graph_until = now + limits::graph_wait_max;
+  ++counts_[job_state::wants_graph];
+  by_graph_[request.graph_key].insert(request.stage_key);
+  return jobs_.emplace(request.stage_key, std::move(job)).first->second;
+}
+
+bool job_table::adopt(const job_request& request, const std::string& worker, const std::string& attempt,
+                      unsigned attempts, time_point now) {
+  auto found = jobs_.find(request.stage_key);
+  if (found == jobs_.end() && jobs_.size() >= bounds_.jobs_max) return false;
+  auto& job = found == jobs_.end() ? insert(request, now) : found->second;
+  if (job.state == job_state::running || job.state == job_state::storing) return false;
+  if (job.state == job_state::wants_graph) job.queued_at = now;
+  job.attempts = std::max(attempts, job.attempts + 1) - 1;
+  run(job, worker, attempt, now);
+  return true;
+}
+
+void job_table::want_graph(const std::string& stage_key, time_point now) {
+  auto& job = jobs_.at(stage_key);
+  assert(job.state == job_state::queued);
+  move_to(job, job_state::wants_graph);
+  job.graph_until = now + limits::graph_wait_max;
 }
 
 std::vector<std::string> job_table::graph_arrived(const std::string& graph_key, time_point now) {
@@ -113,14 +135,19 @@ std::string job_table::start(const std::string& stage_key, const std::string& wo
                              std::chrono::milliseconds transfer) {
   auto& job = jobs_.at(stage_key);
   assert(job.state == job_state::queued);
+  run(job, worker, attempt_prefix_ + "-" + std::to_string(++attempts_made_), now);
+  job.lease_until += transfer;
+  return job.attempt;
+}
+
+void job_table::run(job_record& job, const std::string& worker, const std::string& attempt, time_point now) {
   move_to(job, job_state::running);
   job.worker = worker;
-  job.attempt = attempt_prefix_ + "-" + std::to_string(++attempts_made_);
+  job.attempt = attempt;
   job.started_at = now;
-  job.lease_until = now + bounds_.lease + transfer;
+  job.lease_until = now + bounds_.lease;
   ++job.attempts;
-  by_attempt_[job.attempt] = stage_key;
-  return job.attempt;
+  by_attempt_[attempt] = job.request.stage_key;
 }
 
 job_record* job_table::held(const std::string& worker, const std::string& attempt) {

@@ -6,6 +6,9 @@
 //        │                           ▲                 │
 //        └── expire: failed          └── retried ◄─────┴── failed, lease lost, deadline ──► failed
 //
+// A worker whose coordinator is gone takes what it runs to the next one, which adopts it: the job is then running
+// without that its graph has ever been here.
+//
 // A failed job leaves the table; its reason is remembered for a while, so that a graph that cannot be compiled, or
 // kills every engine, is answered at once and not tried by the next rank.
 
@@ -97,6 +100,12 @@ public:
   // knows of the job, and can renew its lease, only when all of the graph has arrived.
   std::string start(const std::string& stage_key, const std::string& worker, time_point now,
                     std::chrono::milliseconds transfer = {});
+  // A job that `worker` runs already, as its `attempts`th try. False when another attempt of it runs, when it is being
+  // stored, or when a bound is reached. It need not be known; who waited for it goes on waiting.
+  bool adopt(const job_request& request, const std::string& worker, const std::string& attempt, unsigned attempts,
+             time_point now);
+  // A queued job whose graph is not here.
+  void want_graph(const std::string& stage_key, time_point now);
   // Renews leases. Returns the ids among `attempts` that `worker` does not hold (any longer).
   std::vector<std::string> renew(const std::string& worker, const std::vector<std::string>& attempts, time_point now);
 
@@ -135,6 +144,8 @@ public:
   bool empty() const { return jobs_.empty(); }
 
 private:
+  job_record& insert(const job_request& request, time_point now);
+  void run(job_record& job, const std::string& worker, const std::string& attempt, time_point now);
   job_record* held(const std::string& worker, const std::string& attempt);
   job_setback set_back(job_record& job, error why, time_point now);
   job_setback give_up(const std::string& stage_key, error why, time_point now);

@@ -1,5 +1,6 @@
 #include "runtime/options.hpp"
 
+#include "runtime/endpoint_names.hpp"
 #include "runtime/limits.hpp"
 
 #include <algorithm>
@@ -102,6 +103,19 @@ bool is_endpoint(std::string_view text) {
   return text.starts_with(ipc_scheme) && is_socket_file(text.substr(ipc_scheme.size()));
 }
 
+template <class F>
+std::optional<std::vector<std::string>> split_list(std::string_view text, F&& is_one) {
+  std::vector<std::string> all;
+  while (true) {
+    auto comma = text.find(',');
+    auto one = text.substr(0, comma);
+    if (!is_one(one)) return std::nullopt;
+    all.emplace_back(one);
+    if (comma == std::string_view::npos) return all;
+    text.remove_prefix(comma + 1);
+  }
+}
+
 std::string same(const std::string& text) {
   return text;
 }
@@ -153,6 +167,11 @@ std::string render_bytes(std::uint64_t bytes) {
 std::string render_duration(std::chrono::milliseconds duration) {
   return render_with_unit(static_cast<std::uint64_t>(duration.count()),
                           {{"h", 3'600'000}, {"m", 60'000}, {"s", 1'000}, {"ms", 1}});
+}
+
+bool is_farm_endpoint(std::string_view text) {
+  // The part after "dns+" is an endpoint as well.
+  return is_endpoint(text.starts_with(named_scheme) ? text.substr(named_scheme.size() - tcp_scheme.size()) : text);
 }
 
 bool stays_on_host(std::string_view endpoint) {
@@ -215,18 +234,13 @@ value_kind<std::string> endpoint() {
 }
 
 value_kind<std::vector<std::string>> endpoints() {
-  return {"a list of tcp://HOST:PORT or ipc:///PATH",
-          [](std::string_view t) -> std::optional<std::vector<std::string>> {
-            std::vector<std::string> all;
-            while (true) {
-              auto comma = t.find(',');
-              auto one = t.substr(0, comma);
-              if (!is_endpoint(one)) return std::nullopt;
-              all.emplace_back(one);
-              if (comma == std::string_view::npos) return all;
-              t.remove_prefix(comma + 1);
-            }
-          },
+  return {"a list of tcp://HOST:PORT or ipc:///PATH", [](std::string_view t) { return split_list(t, is_endpoint); },
+          [](const std::vector<std::string>& v) { return join(v, ","); }, false, true};
+}
+
+value_kind<std::vector<std::string>> farm() {
+  return {"a list of tcp://HOST:PORT, dns+tcp://NAME:PORT or ipc:///PATH",
+          [](std::string_view t) { return split_list(t, is_farm_endpoint); },
           [](const std::vector<std::string>& v) { return join(v, ","); }, false, true};
 }
 

@@ -33,6 +33,7 @@ value_kind<std::string> socket_file();  // a file; may be written as an ipc:// e
 value_kind<std::string> one_of(std::vector<std::string> words);
 value_kind<std::string> endpoint();                // tcp://HOST:PORT or ipc:///PATH
 value_kind<std::vector<std::string>> endpoints();  // at least one
+value_kind<std::vector<std::string>> farm();       // at least one; names are allowed, see is_farm_endpoint
 value_kind<std::string> address_or_off();          // HOST:PORT; "off" becomes the empty string
 value_kind<unsigned> count(unsigned least, unsigned most);
 value_kind<std::uint64_t> byte_count();
@@ -46,6 +47,9 @@ std::optional<std::uint64_t> parse_bytes(std::string_view text);
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
 std::string render_bytes(std::uint64_t bytes);
 std::string render_duration(std::chrono::milliseconds duration);
+
+// tcp://HOST:PORT, ipc:///PATH, or dns+tcp://NAME:PORT, which stands for a coordinator at each of the name's addresses.
+bool is_farm_endpoint(std::string_view text);
 
 // Whether what goes over the endpoint cannot leave the host: ipc://, or tcp:// to a loopback address.
 bool stays_on_host(std::string_view endpoint);

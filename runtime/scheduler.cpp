@@ -97,6 +97,10 @@ std::vector<scheduler::assignment> scheduler::assign() {
   }
 }
 
+void scheduler::occupy(const std::string& worker) {
+  ++workers_[worker].busy;
+}
+
 void scheduler::release(const std::string& worker) {
   auto it = workers_.find(worker);
   if (it != workers_.end() && it->second.busy > 0) --it->second.busy;

@@ -7,6 +7,7 @@
 
 #include "runtime/platform.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -23,6 +24,7 @@ public:
   struct worker_offer {
     platform runs_on;
     unsigned slots = 0;
+    unsigned taken = 0;  // of these, by jobs that this scheduler has not assigned
     bool draining = false;
     std::string problem;  // why there are no slots, when that is a fault
 
@@ -58,6 +60,8 @@ public:
   bool cancel(const std::string& job);
   // Everything that can start now; each assignment occupies a slot until `release`.
   std::vector<assignment> assign();
+  // A slot that a job has which was not assigned here.
+  void occupy(const std::string& worker);
   void release(const std::string& worker);
 
   // Queued jobs that no worker could take even if it were idle, with the reason.
@@ -77,7 +81,10 @@ private:
   struct worker {
     worker_offer offer;
     unsigned busy = 0;
-    unsigned free() const { return offer.draining || busy >= offer.slots ? 0 : offer.slots - busy; }
+    unsigned free() const {
+      const auto used = busy + std::min(offer.taken, offer.slots);
+      return offer.draining || used >= offer.slots ? 0 : offer.slots - used;
+    }
   };
 
   std::map<std::string, worker>::iterator best_worker(const platform& target);

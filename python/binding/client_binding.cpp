@@ -62,6 +62,7 @@ py::dict to_dict(const graph_status& g) {
   d["graph_key"] = g.graph_key;
   d["name"] = g.name;
   d["stage"] = g.stage;
+  d["farm"] = g.farm;
   d["settled"] = g.settled;
   d["stages"] = std::move(stages);
   return d;

@@ -24,6 +24,7 @@ class _GraphStatus(TypedDict):
     graph_key: str
     name: str
     stage: str
+    farm: str
     settled: bool
     stages: list[_StageStatus]
 

@@ -52,8 +52,10 @@ def _texts(value: object) -> tuple[str, ...]:
 
 def _endpoints(value: object) -> tuple[str, ...]:
     found = _texts(value)
-    if not all(e.startswith(("tcp://", "ipc://")) for e in found):
-        raise _NotAllowedError("addresses such as tcp://farm-0:7070 or ipc:///run/farm.sock")
+    if not all(e.startswith(("tcp://", "dns+tcp://", "ipc://")) for e in found):
+        raise _NotAllowedError(
+            "addresses such as tcp://farm-0:7070, dns+tcp://farm:7070 or ipc:///run/farm.sock"
+        )
     return found
 
 

@@ -41,6 +41,8 @@ class GraphStatus:
     name: str
     stage: str
     """The stage that calls run now."""
+    farm: str
+    """The endpoint that serves it; empty until one has answered."""
     settled: bool
     """Whether nothing more will change."""
     stages: tuple[StageStatus, ...]
@@ -66,6 +68,7 @@ def of_graph(
         key=key,
         name=name,
         stage=names[slot.stage] if slot is not None else "eager",
+        farm=told["farm"] if told is not None else "",
         settled=bool(error) or (told is not None and told["settled"]),
         stages=tuple(_stage(s) for s in told["stages"]) if told is not None else (),
         runs=dict(zip(names, runs, strict=False)),

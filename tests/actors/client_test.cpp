@@ -16,7 +16,7 @@ protected:
   void start(std::vector<std::string> endpoints, std::string local_endpoint = local) {
     farms = endpoints;
     client_settings s;
-    s.endpoints = std::move(endpoints);
+    s.has_farm = !endpoints.empty();
     s.local_endpoint = std::move(local_endpoint);
     s.start_local = [this](std::function<void(result<void>)> done) {
       ++starts;
@@ -31,6 +31,7 @@ protected:
     s.load = [this](load_task t) { loads.push_back(std::move(t)); };
     client = system.spawn(client_behavior, std::move(s));
     run();
+    if (!endpoints.empty()) tell(client, farm_found{std::move(endpoints), {}});
   }
   void submit(std::uint64_t id, char key = 'a') {
     auto request = std::make_shared<graph_request>();
@@ -277,4 +278,51 @@ TEST_F(client_test, ends_while_a_load_is_pending) {
   tell(client, drain{});
   loads[0].done({});
   run();
+}
+
+TEST_F(client_test, a_graph_waits_until_the_farm_has_been_found) {
+  client_settings s;
+  s.has_farm = true;
+  s.local_endpoint = local;
+  s.links = links;
+  s.log = log;
+  client = system.spawn(client_behavior, std::move(s));
+  submit(1);
+  EXPECT_TRUE(links->connected.empty());
+  EXPECT_EQ(log->find(1)->stages.at(0).error, "unreachable: no farm can be reached: its name is being looked up");
+  tell(client, farm_found{{"tcp://a"}, {}});
+  EXPECT_EQ(links->connected, std::set<std::string>{"tcp://a"});
+  up("tcp://a");
+  EXPECT_EQ(links->count<net::lookup>("tcp://a"), 1u);
+}
+
+TEST_F(client_test, without_an_address_for_the_farm_the_local_one_serves) {
+  start({"tcp://a"});
+  tell(client, farm_found{{}, "farm:7070: unreachable: no such name"});
+  EXPECT_TRUE(links->connected.empty());
+  submit(1);
+  EXPECT_EQ(starts, 1);
+  EXPECT_EQ(links->connected, std::set<std::string>{local});
+}
+
+TEST_F(client_test, without_an_address_and_a_local_farm_a_graph_says_why_it_waits) {
+  start({"tcp://a"}, "");
+  tell(client, farm_found{{}, "farm:7070: unreachable: no such name"});
+  submit(1);
+  EXPECT_EQ(log->find(1)->stages.at(0).error,
+            "unreachable: no farm can be reached: farm:7070: unreachable: no such name");
+  tell(client, farm_found{{"tcp://a"}, {}});
+  up("tcp://a");
+  EXPECT_EQ(links->count<net::lookup>("tcp://a"), 1u);
+}
+
+TEST_F(client_test, graphs_leave_a_coordinator_that_has_lost_its_name) {
+  start({"tcp://a"});
+  up("tcp://a");
+  submit(1);
+  links->sent.clear();
+  tell(client, farm_found{{"tcp://b"}, {}});
+  EXPECT_EQ(links->connected, std::set<std::string>{"tcp://b"});
+  up("tcp://b");
+  EXPECT_EQ(links->count<net::lookup>("tcp://b"), 1u);
 }

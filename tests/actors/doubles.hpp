@@ -21,14 +21,14 @@ struct sent_message {
 };
 
 // Everything that was sent; takes what a test has looked at.
-class outbox final : public farm_links {
+class outbox final : public net::connector {
 public:
   void send(const net::peer_id& to, net::message what, blob attachment) override {
     sent.push_back({to, std::move(what), std::move(attachment)});
   }
   void drop(const net::peer_id& to, std::string) override { dropped.push_back(to); }
-  void connect(const std::string& endpoint) override { connected.insert(endpoint); }
-  void disconnect(const std::string& endpoint) override { connected.erase(endpoint); }
+  void connect(std::string endpoint) override { connected.insert(endpoint); }
+  void disconnect(std::string endpoint) override { connected.erase(endpoint); }
 
   // All messages of that kind to `to` (empty: to anyone), which are thereby taken.
   template <class M>

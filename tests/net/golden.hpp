@@ -119,19 +119,20 @@ inline std::vector<golden> golden_messages() {
         "\254load_seconds\313\077\300\000\000\000\000\000\000"  // load_seconds: 0.125
         "\245error\244none"  // error: 'none'
         ""sv},
-    {worker_offer{"w", platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 4, {"j1"}, true, "io"},
-        "\202\244type\254worker_offer\244body\206"  // worker_offer, 6 fields
+    {worker_offer{"w", platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 4, 1, {"j1"}, true, "io"},
+        "\202\244type\254worker_offer\244body\207"  // worker_offer, 7 fields
         "\244name\241w"  // name: 'w'
         "\247runs_on\211\245torch\2522.13.0+cpu\246python\2443.11\246triton\2453.6.0\244arch"
         "\247aarch64\243isa\251x86-64-v4\247threads\010\246device\244cuda\243gpu\252H100 sm_"
         "90\252gpu_driver\243550"
         "\245slots\004"  // slots: 4
+        "\245taken\001"  // taken: 1
         "\247running\221\242j1"  // running: ['j1']
         "\250draining\303"  // draining: True
         "\247problem\242io"  // problem: 'io'
         ""sv},
-    {job{"j1", "s1", "g1", "f/0", stage_spec{"max-autotune", {{"max_autotune", "true"}}}, platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 15000, 1800000},
-        "\202\244type\243job\244body\210"  // job, 8 fields
+    {job{"j1", "s1", "g1", "f/0", stage_spec{"max-autotune", {{"max_autotune", "true"}}}, platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 15000, 1800000, 1, 2, "team"},
+        "\202\244type\243job\244body\213"  // job, 11 fields
         "\242id\242j1"  // id: 'j1'
         "\251stage_key\242s1"  // stage_key: 's1'
         "\251graph_key\242g1"  // graph_key: 'g1'
@@ -142,6 +143,25 @@ inline std::vector<golden> golden_messages() {
         "0\252gpu_driver\243550"
         "\250lease_ms\315:\230"  // lease_ms: 15000
         "\253deadline_ms\316\000\033w@"  // deadline_ms: 1800000
+        "\244rank\001"  // rank: 1
+        "\250attempts\002"  // attempts: 2
+        "\245space\244team"  // space: 'team'
+        ""sv},
+    {job_held{job{"j1", "s1", "g1", "f/0", stage_spec{"default", {}}, platform{"", "", "", "", "", 0, "", "", ""}, 0, 0, 0, 3, ""}},
+        "\202\244type\250job_held\244body\201"  // job_held, 1 field
+        "\243job\213"  // job, 11 fields
+        "\242id\242j1"  // id: 'j1'
+        "\251stage_key\242s1"  // stage_key: 's1'
+        "\251graph_key\242g1"  // graph_key: 'g1'
+        "\244name\243f/0"  // name: 'f/0'
+        "\245stage\202\244name\247default\247options\200"  // stage
+        "\246target\211\245torch\240\246python\240\246triton\240\244arch\240\243isa\240\247threads\000\246device"
+        "\240\243gpu\240\252gpu_driver\240"
+        "\250lease_ms\000"  // lease_ms: 0
+        "\253deadline_ms\000"  // deadline_ms: 0
+        "\244rank\000"  // rank: 0
+        "\250attempts\003"  // attempts: 3
+        "\245space\240"  // space: ''
         ""sv},
     {job_alive{{"j1", "j2"}},
         "\202\244type\251job_alive\244body\201"  // job_alive, 1 fields

@@ -76,7 +76,7 @@ def test_a_job_waits_for_the_worker_that_is_started_anew(farm: Farm, client: Cli
     assert farm.counts(endpoint, *JOBS, "workers_lost") == (2, 1, 1, 0, 1)
 
 
-def test_a_coordinator_that_dies_is_asked_again_when_it_is_back(farm: Farm, client: Client) -> None:
+def test_a_coordinator_that_is_back_learns_what_runs(farm: Farm, client: Client) -> None:
     control = control_of(farm)
     control.on("wait")
     coordinator, endpoint = farm.coordinator()
@@ -88,13 +88,13 @@ def test_a_coordinator_that_dies_is_asked_again_when_it_is_back(farm: Farm, clie
     coordinator.kill()
     model()
     farm.coordinator(port=int(endpoint.rsplit(":", 1)[1]))
-    control.job()
-    model()
+    farm.until_workers(endpoint, 1, "busy")
+    model.until_state("running")
     assert model.status.stage == "eager"
     control.open_gate()
     model.until_compiled()
-    # The lease of the job before was the dead coordinator's: it is called off, and compiled anew.
-    assert farm.counts(endpoint, *JOBS, "graph_bytes_count") == (1, 0, 1, 0, 1)
+    assert control.jobs_begun() == 0
+    assert farm.counts(endpoint, *JOBS, "jobs_adopted", "graph_bytes_count") == (0, 0, 1, 0, 1, 0)
 
 
 def test_a_graph_goes_to_the_local_farm_while_its_coordinator_is_dead(farm: Farm, client: Client) -> None:
