@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from fxfarm._torch import pack
 
-# A version of the C++ library's symbols that every kernel needs, as the linker's table of names has it, and
-# one of the same length that no library has.
-NEEDED, NOWHERE = b"\0GLIBCXX_3.4.21\0", b"\0GLIBCXX_9.4.21\0"
+NEEDED = re.compile(rb"\0(GLIBC(?:XX)?_)\d+(\.\d+)+(?=\0)")
+"""A version of the C or C++ library's symbols, as the linker's table of names has it."""
+NOT_FOUND = r"GLIBC(XX)?_9[.\d]+' not found"
+"""What loading such an artifact says."""
 
 
 def needing_a_newer_library(artifact: bytes) -> bytes:
@@ -14,7 +17,13 @@ def needing_a_newer_library(artifact: bytes) -> bytes:
     altered = pack.unpack(artifact)
     assert altered.files
     for file in altered.files:
-        assert file["data"].count(NEEDED) == 1
-        file["data"] = file["data"].replace(NEEDED, NOWHERE)
+        file["data"], count = NEEDED.subn(_of_nowhere, file["data"])
+        assert count > 0
         file["digest"] = pack.digest(file["data"])
     return pack.pack(altered)
+
+
+def _of_nowhere(needed: re.Match[bytes]) -> bytes:
+    """A version of the same length that no library has."""
+    name = len(needed[1]) + 1
+    return needed[0][:name] + b"9" + needed[0][name + 1 :]
