@@ -25,10 +25,10 @@ struct local_started {
 struct local_check {};
 
 using client_actor =
-    caf::typed_actor<caf::reacts_to<link_events>, caf::reacts_to<farm_found>, caf::reacts_to<submit_graph>, caf::reacts_to<release_graph>,
-                     caf::reacts_to<roll_back_graph>, caf::reacts_to<to_farm>, caf::reacts_to<fall_back>,
-                     caf::reacts_to<graph_settled>, caf::reacts_to<local_started>, caf::reacts_to<local_check>,
-                     caf::reacts_to<drain>>;
+    caf::typed_actor<caf::reacts_to<link_events>, caf::reacts_to<farm_found>, caf::reacts_to<submit_graph>,
+                     caf::reacts_to<release_graph>, caf::reacts_to<roll_back_graph>, caf::reacts_to<to_farm>,
+                     caf::reacts_to<fall_back>, caf::reacts_to<graph_settled>, caf::reacts_to<local_started>,
+                     caf::reacts_to<local_check>, caf::reacts_to<drain>>;
 
 struct client_settings {
   bool has_farm = false;       // farm_found will say where it is; otherwise there is the local farm only

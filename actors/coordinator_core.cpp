@@ -348,7 +348,10 @@ void coordinator_core::on(const net::peer_id& from, const net::job_held& m, time
       make_stage_key(job.graph_key, job.target, job.stage, settings_.salt) != job.stage_key) {
     return refuse("its stage key is not this farm's");
   }
-  if (!jobs_.adopt(request, from, job.id, job.attempts, now)) return refuse("it is at work elsewhere, or there are too many");
+  const auto* known = book_.find(job.graph_key, job.stage_key);
+  if (known && known->state == "ready") return refuse("it has been made already");
+  if (!jobs_.adopt(request, from, job.id, job.attempts, now))
+    return refuse("it is at work elsewhere, or there are too many");
   scheduler_.cancel(job.stage_key);
   scheduler_.occupy(from);
   probe_.adopted();

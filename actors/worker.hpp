@@ -15,8 +15,9 @@
 
 namespace fxfarm::actors {
 
-using worker_actor = caf::typed_actor<caf::reacts_to<link_events>, caf::reacts_to<farm_found>, caf::reacts_to<engine_state>,
-                                      caf::reacts_to<engine_outcome>, caf::reacts_to<tick>, caf::reacts_to<drain>>;
+using worker_actor =
+    caf::typed_actor<caf::reacts_to<link_events>, caf::reacts_to<farm_found>, caf::reacts_to<engine_state>,
+                     caf::reacts_to<engine_outcome>, caf::reacts_to<tick>, caf::reacts_to<drain>>;
 
 struct worker_options {
   std::string name;

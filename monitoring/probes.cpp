@@ -11,11 +11,9 @@ struct coordinator_probe::impl {
 
   family_book& book;
   counters lookups{book, {"fxfarm_lookups_total", "Lookups received from clients.", {}, "lookups"}};
-  counters adopted{book,
-                   {"fxfarm_jobs_adopted_total",
-                    "Jobs taken over from workers whose coordinator had gone.",
-                    {},
-                    "jobs_adopted"}};
+  counters adopted{
+      book,
+      {"fxfarm_jobs_adopted_total", "Jobs taken over from workers whose coordinator had gone.", {}, "jobs_adopted"}};
   counters joined{book, {"fxfarm_lookups_joined_total", "Stages whose job was already in flight.", {}, "joined"}};
   counters served{book,
                   {"fxfarm_stages_served_total", "Artifacts sent to clients.", {"source"}, "stages_served", 0},

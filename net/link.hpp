@@ -51,8 +51,8 @@ public:
 // The end that connects. Its peers are known by their endpoints.
 class connector : public outbound {
 public:
-  // Keeps trying until disconnect(), after which no more is heard of the endpoint than what was on its way. Thread-safe,
-  // never block, and do nothing when there is nothing to do.
+  // Keeps trying until disconnect(), after which no more is heard of the endpoint than what was on its way.
+  // Thread-safe, never block, and do nothing when there is nothing to do.
   virtual void connect(std::string endpoint) = 0;
   virtual void disconnect(std::string endpoint) = 0;
 };

@@ -272,13 +272,13 @@ struct switched {
 // What the worker can do. Sent after the handshake and when anything of it changes.
 struct worker_offer {
   static constexpr std::string_view tag = "worker_offer";
-  std::string name;    // for people
-  platform runs_on;    // what its engines reported; torch is empty until one has
-  unsigned slots = 0;  // engines that can take a job, in all
-  unsigned taken = 0;  // of these, by jobs of other coordinators
+  std::string name;                  // for people
+  platform runs_on;                  // what its engines reported; torch is empty until one has
+  unsigned slots = 0;                // engines that can take a job, in all
+  unsigned taken = 0;                // of these, by jobs of other coordinators
   std::vector<std::string> running;  // ids of this coordinator's jobs; a lease that it does not know is cancelled
   bool draining = false;             // finishes what it has, takes no more
-  std::string problem;    // why there are no slots, when that is a fault ("engine_start: no module named torch")
+  std::string problem;  // why there are no slots, when that is a fault ("engine_start: no module named torch")
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {

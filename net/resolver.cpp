@@ -61,7 +61,10 @@ struct resolver::shared {
 };
 
 resolver::resolver(resolver_options options) {
-  if (endpoint_names(options.endpoints).names().empty()) return options.changed(std::move(options.endpoints), {});
+  if (endpoint_names(options.endpoints).names().empty()) {
+    options.changed(std::move(options.endpoints), {});
+    return;
+  }
   shared_ = std::make_shared<shared>();
   shared_->options = std::move(options);
   std::thread([s = shared_] { s->run(); }).detach();

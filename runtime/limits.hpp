@@ -34,9 +34,9 @@ inline constexpr auto stream_silence_max = 20s;  // a stream that makes no progr
 inline constexpr std::size_t stream_bytes_per_second_min = 1 * MiB;  // how slow a link a large attachment may have
 inline constexpr auto reconnect_delay_min = 100ms;                   // doubles with jitter up to the next
 inline constexpr auto reconnect_delay_max = 10s;
-inline constexpr auto name_refresh = 30s;                            // how often a farm's name is looked up again
+inline constexpr auto name_refresh = 30s;       // how often a farm's name is looked up again
 inline constexpr unsigned name_misses_max = 3;  // answers in a row that may lack an address which a name has had
-inline constexpr auto goodbye_linger = 100ms;  // how long a closing socket may take to send what it holds
+inline constexpr auto goodbye_linger = 100ms;   // how long a closing socket may take to send what it holds
 
 // Requests.
 inline constexpr std::size_t stages_per_graph_max = 16;
@@ -61,7 +61,7 @@ inline constexpr auto job_deadline = 1800s;                // wall clock of one 
 inline constexpr auto job_deadline_max = 7 * 24h;          // that a worker believes
 inline constexpr auto job_lease = 15s;                     // a worker renews it by heartbeats
 inline constexpr std::size_t results_tracked_max = 1'000;  // results on their way to coordinators, of one worker
-inline constexpr std::size_t results_unclaimed_max = 16;    // results that wait for some coordinator, of one worker
+inline constexpr std::size_t results_unclaimed_max = 16;   // results that wait for some coordinator, of one worker
 inline constexpr auto no_worker_grace = 2s;                // how long a job waits when no worker fits
 inline constexpr auto failure_memory = 600s;               // how long a failed stage is answered from memory
 inline constexpr std::size_t failures_kept_max = 10'000;

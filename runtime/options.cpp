@@ -103,6 +103,11 @@ bool is_endpoint(std::string_view text) {
   return text.starts_with(ipc_scheme) && is_socket_file(text.substr(ipc_scheme.size()));
 }
 
+// The endpoint that one with a name is for each address of the name.
+std::string_view without_name(std::string_view endpoint) {
+  return endpoint.starts_with(named_scheme) ? endpoint.substr(named_scheme.size() - tcp_scheme.size()) : endpoint;
+}
+
 template <class F>
 std::optional<std::vector<std::string>> split_list(std::string_view text, F&& is_one) {
   std::vector<std::string> all;
@@ -170,11 +175,11 @@ std::string render_duration(std::chrono::milliseconds duration) {
 }
 
 bool is_farm_endpoint(std::string_view text) {
-  // The part after "dns+" is an endpoint as well.
-  return is_endpoint(text.starts_with(named_scheme) ? text.substr(named_scheme.size() - tcp_scheme.size()) : text);
+  return is_endpoint(without_name(text));
 }
 
 bool stays_on_host(std::string_view endpoint) {
+  endpoint = without_name(endpoint);
   if (endpoint.starts_with(ipc_scheme)) return true;
   if (!endpoint.starts_with(tcp_scheme)) return false;
   auto address = split_address(endpoint.substr(tcp_scheme.size()));

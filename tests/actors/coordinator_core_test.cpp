@@ -690,6 +690,20 @@ TEST_F(adoption_test, what_runs_elsewhere_is_not_taken_over_and_saying_it_again_
   EXPECT_EQ(out.count<net::stage_ready>("a"), 0u) << "it holds no lease";
 }
 
+TEST_F(adoption_test, what_was_made_meanwhile_is_not_made_again) {
+  worker("v");
+  client("a");
+  lookup_misses("a");
+  submit("a");
+  worker("w");
+  const auto jobs = out.take<net::job>("v");
+  ASSERT_EQ(jobs.size(), 1u);
+  finish("v", jobs[0].id);
+  tell(said("w", held()));
+  EXPECT_EQ(cancelled("w"), std::vector<std::string>{"other-1"});
+  EXPECT_FALSE(core.busy());
+}
+
 TEST_F(adoption_test, said_again_it_is_the_same_job) {
   worker("w", 3);
   tell(said("w", held()));

@@ -18,7 +18,7 @@ constexpr auto patience = 60s;  // only a broken test waits so long
 const std::string farm = "tcp://farm";
 
 // The coordinators' ends of the worker's links.
-class far_ends final : public net::outbound {
+class far_ends final : public net::connector {
 public:
   void send(const net::peer_id& to, net::message what, blob attachment) override {
     std::lock_guard lock(mutex_);
@@ -26,6 +26,8 @@ public:
     changed_.notify_all();
   }
   void drop(const net::peer_id&, std::string) override {}
+  void connect(std::string) override {}
+  void disconnect(std::string) override {}
 
   template <class M>
   M next(blob* attachment = nullptr) {
@@ -62,6 +64,7 @@ protected:
     o.engine = engine_that("serve()");
     o.probe = &metrics.worker();
     worker = system.spawn(worker_behavior, std::move(o));
+    caf::anon_send(worker, farm_found{{farm}, {}});
     hear(came(farm));
     while (link->next<net::worker_offer>().slots == 0 && !HasFailure()) {
     }

@@ -20,6 +20,7 @@ const char* const families[] = {
     "fxfarm_graph_bytes histogram",
     "fxfarm_job_queue_seconds histogram",
     "fxfarm_jobs gauge",
+    "fxfarm_jobs_adopted_total counter",
     "fxfarm_jobs_cancelled_total counter",
     "fxfarm_jobs_failed_total counter",
     "fxfarm_jobs_finished_total counter",
@@ -68,6 +69,7 @@ const char* const families[] = {
 void use_everything(metrics& m) {
   auto& c = m.coordinator();
   c.lookup_received();
+  c.adopted();
   c.joined();
   c.stage_served("memory");
   c.job_queued();
@@ -145,6 +147,7 @@ TEST(exposer, every_verb_shows_in_the_statistics) {
   const auto before = m.snapshot();
   EXPECT_GE(before.size(), std::size(families) - 2);
   for (const char* name : {"lookups",
+                           "jobs_adopted",
                            "joined",
                            "stages_served_memory",
                            "jobs_queued",

@@ -55,9 +55,8 @@ TEST(resolver, tells_changes_only) {
     return asked < 5 ? list{"tcp://a:7070"} : list{"tcp://a:7070", "tcp://b:7070"};
   };
   resolver r({{"dns+tcp://farm:7070"}, said.callback(), lookup, 1ms});
-  const std::vector<std::pair<list, std::string>> expected{{{}, "farm:7070: unreachable: no such name"},
-                                                           {{"tcp://a:7070"}, ""},
-                                                           {{"tcp://a:7070", "tcp://b:7070"}, ""}};
+  const std::vector<std::pair<list, std::string>> expected{
+      {{}, "farm:7070: unreachable: no such name"}, {{"tcp://a:7070"}, ""}, {{"tcp://a:7070", "tcp://b:7070"}, ""}};
   EXPECT_EQ(said.wait_for(3), expected);
 }
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +50,13 @@ def exit_status(child: int) -> int | None:
 
 
 class Role:
-    """A process of the farm that the test started, with what it logs."""
+    """A process of the farm that the test started, with what it logs. `prefix` is a command that runs it."""
 
-    def __init__(self, args: list[str], env: Mapping[str, str], **popen: Any) -> None:
+    def __init__(
+        self, args: list[str], env: Mapping[str, str], prefix: Sequence[str] = (), **popen: Any
+    ) -> None:
         self.process = subprocess.Popen(
-            [str(PROGRAM), *args],
+            [*prefix, str(PROGRAM), *args],
             env=env,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

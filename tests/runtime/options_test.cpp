@@ -83,6 +83,17 @@ TEST(options, an_endpoint_is_tcp_with_a_port_or_ipc_with_an_absolute_path) {
   EXPECT_FALSE(kind.parse("ipc:///" + std::string(limits::socket_path_bytes_max, 'a')));
 }
 
+TEST(options, a_farm_may_be_named) {
+  auto kind = kinds::farm();
+  for (auto e : {"dns+tcp://farm:7070", "tcp://farm:7070,dns+tcp://farm:7070", "ipc:///a"})
+    EXPECT_TRUE(kind.parse(e)) << e;
+  for (auto e : {"dns+tcp://farm", "dns+ipc:///a", "dns://farm:7070", "dns+tcp://farm:7070,", ""}) {
+    EXPECT_FALSE(kind.parse(e)) << e;
+  }
+  EXPECT_TRUE(stays_on_host("dns+tcp://localhost:1"));
+  EXPECT_FALSE(stays_on_host("dns+tcp://farm:1"));
+}
+
 TEST(options, suggests_only_names_that_are_near) {
   const std::vector<std::string> names{"memory_bytes", "cache_bytes", "salt", "slots"};
   EXPECT_EQ(did_you_mean("memory", names), "; did you mean memory_bytes?");

@@ -205,8 +205,8 @@ TEST(scheduler, a_workers_state_has_one_word) {
       {{"w", {}, 0}, "starting"},
       {{"w", offer(1), 0}, "idle"},
       {{"w", offer(1), 1}, "busy"},
-      {{"w", {machine(), 1, true, {}}, 1}, "draining"},
-      {{"w", {{}, 0, false, "no torch"}, 0}, "unavailable"},
+      {{"w", {machine(), 1, 0, true, {}}, 1}, "draining"},
+      {{"w", {{}, 0, 0, false, "no torch"}, 0}, "unavailable"},
   };
   for (const auto& c : cases) EXPECT_EQ(to_string(state_of(c.view)), c.word);
 }

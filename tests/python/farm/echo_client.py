@@ -23,7 +23,7 @@ WAIT_MS = 60_000
 
 
 def graph_bytes(number: int) -> bytes:
-    return f"graph {number}".encode()
+    return f"graph-{number}".encode()
 
 
 def graph_key(number: int) -> str:
@@ -41,7 +41,11 @@ class Asker:
     def submit(self, number: int) -> None:
         stages = [{"name": name, "options": {"stage": json.dumps(name)}} for name in STAGES]
         made = self._client.submit(
-            graph_key(number), f"g{number}", graph_bytes(number), stages, self._target  # type: ignore[arg-type]
+            graph_key(number),
+            f"g{number}",
+            graph_bytes(number),
+            stages,
+            self._target,  # type: ignore[arg-type]
         )
         self._numbers[made] = number
 

@@ -1,9 +1,10 @@
 """An engine whose artifacts say what they were made of, for clients that check just that.
 
-usage: echo_engine.py PLATFORM [what an interpreter is given]
+usage: echo_engine.py DIRECTORY CONTROL [what an interpreter is given]
 
-PLATFORM is a file with a msgpack map. The artifact of a graph's stage is `echo` of both, so a client knows
-what must come.
+DIRECTORY holds `platform` (a msgpack map). The artifact of a graph's stage is `echo` of both, so a client
+knows what must come. With `wait` in the file `any` of CONTROL, jobs are told in the pipe `events` and wait
+for a byte in the pipe `gate`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
-import msgpack
-from fast_engine import receive, send
+from fast_engine import send, serve, tell, wait_at_gate, wanted
 
 
 def echo(graph: bytes, stage: str) -> bytes:
@@ -22,12 +23,16 @@ def echo(graph: bytes, stage: str) -> bytes:
 
 
 def main() -> None:
-    platform = msgpack.unpackb(Path(sys.argv[1]).read_bytes())
-    send(type="hello", protocol=1, pid=os.getpid(), platform=platform)
-    send(type="ready", platform=platform, warm_seconds=0.001)
-    while (frame := receive()) is not None and frame["type"] == "compile":
-        made = echo(frame["graph"], frame["stage"]["name"])
-        send(type="done", id=frame["id"], artifact=made, phases={"compile": 0.001})
+    directory, control = map(Path, sys.argv[1:3])
+
+    def compile_one(job: dict[str, Any]) -> None:
+        stage = job["stage"]["name"]
+        if wanted(control, "any") == "wait":
+            tell(control, "job", os.getpid(), job["graph"].decode(), stage)
+            wait_at_gate(control)
+        send(type="done", id=job["id"], artifact=echo(job["graph"], stage), phases={"compile": 0.001})
+
+    serve(directory / "platform", compile_one)
 
 
 if __name__ == "__main__":

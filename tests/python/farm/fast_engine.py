@@ -16,6 +16,7 @@ import signal
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +54,31 @@ def wanted(control: Path, graph: str) -> str:
     return "compile"
 
 
+def wait_at_gate(control: Path) -> None:
+    """Stays in the job until the test opens the gate."""
+    # Stands for a compiler: whatever ends the engine must end it, too.
+    compiler = subprocess.Popen(["sleep", "1000"], stdout=subprocess.DEVNULL)
+    with (control / "gate").open("rb", buffering=0) as gate:
+        gate.read(1)
+    compiler.kill()
+    compiler.wait()
+
+
+def serve(platform: Path, compile_one: Callable[[dict[str, Any]], None]) -> None:
+    """What an engine of that platform (a file with a msgpack map) does until its worker hangs up."""
+    described = msgpack.unpackb(platform.read_bytes())
+    send(type="hello", protocol=1, pid=os.getpid(), platform=described)
+    send(type="ready", platform=described, warm_seconds=0.001)
+    while (frame := receive()) is not None and frame["type"] == "compile":
+        compile_one(frame)
+
+
 def compile_job(artifacts: Path, control: Path, job: dict[str, Any]) -> None:
     graph = hashlib.sha256(msgpack.unpackb(job["graph"])["graph"]).hexdigest()
     what = wanted(control, graph)
     tell(control, "job", os.getpid(), graph, job["stage"]["name"])
     if what == "wait":
-        # Stands for a compiler: whatever ends the engine must end it, too.
-        compiler = subprocess.Popen(["sleep", "1000"], stdout=subprocess.DEVNULL)
-        with (control / "gate").open("rb", buffering=0) as gate:
-            gate.read(1)
-        compiler.kill()
-        compiler.wait()
+        wait_at_gate(control)
     elif what == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     elif what == "fail":
@@ -78,11 +93,7 @@ def compile_job(artifacts: Path, control: Path, job: dict[str, Any]) -> None:
 
 def main() -> None:
     artifacts, control = map(Path, sys.argv[1:3])
-    platform = msgpack.unpackb((artifacts / "platform").read_bytes())
-    send(type="hello", protocol=1, pid=os.getpid(), platform=platform)
-    send(type="ready", platform=platform, warm_seconds=0.001)
-    while (frame := receive()) is not None and frame["type"] == "compile":
-        compile_job(artifacts, control, frame)
+    serve(artifacts / "platform", lambda job: compile_job(artifacts, control, job))
 
 
 if __name__ == "__main__":

@@ -36,9 +36,9 @@ def free_port() -> int:
 
 
 class Control:
-    """The test's hold on the fast engines that a wrapper script starts."""
+    """The test's hold on the engines, of fast_engine.py or echo_engine.py, that a wrapper script starts."""
 
-    def __init__(self, directory: Path, artifacts: Path) -> None:
+    def __init__(self, directory: Path, artifacts: Path, engine: str = "fast_engine.py") -> None:
         directory.mkdir()
         self.directory = directory
         os.mkfifo(directory / "events")
@@ -48,9 +48,8 @@ class Control:
         self._gate = os.open(directory / "gate", os.O_RDWR)
         self._unread = b""
         self.python = directory / "python"
-        engine = HERE / "fast_engine.py"
         self.python.write_text(
-            f'#!/bin/sh\nexec "{sys.executable}" "{engine}" "{artifacts}" "{directory}" "$@"\n'
+            f'#!/bin/sh\nexec "{sys.executable}" "{HERE / engine}" "{artifacts}" "{directory}" "$@"\n'
         )
         self.python.chmod(0o755)
 
@@ -87,9 +86,13 @@ class Control:
 class Farm:
     """One test's place: directories of its own, the programs that it starts, and the questions it asks."""
 
-    def __init__(self, directory: Path, artifacts: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, artifacts: Path | None = None, engine: str = "fast_engine.py"
+    ) -> None:
         self.directory = directory
         self.roles: list[Role] = []
+        self.operator: list[str] = []
+        """A command that runs those with which the test asks."""
         self.mark = hashlib.blake2b(str(directory).encode(), digest_size=8).hexdigest()
         for name in ("run", "tmp"):
             (directory / name).mkdir(mode=0o700)
@@ -100,7 +103,7 @@ class Farm:
             "XDG_CONFIG_HOME": str(directory / "config"),
             "TMPDIR": str(directory / "tmp"),
         }
-        self.control = Control(directory / "control", artifacts) if artifacts is not None else None
+        self.control = Control(directory / "control", artifacts, engine) if artifacts is not None else None
 
     @property
     def env(self) -> dict[str, str]:
@@ -139,7 +142,7 @@ class Farm:
 
     def command(self, *args: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(PROGRAM), *args],
+            [*self.operator, str(PROGRAM), *args],
             env=self.env,
             capture_output=True,
             text=True,
@@ -232,8 +235,8 @@ class Farm:
 
 
 @contextmanager
-def farm_in(directory: Path, artifacts: Path | None = None) -> Iterator[Farm]:
-    farm = Farm(directory, artifacts)
+def farm_in(directory: Path, artifacts: Path | None = None, engine: str = "fast_engine.py") -> Iterator[Farm]:
+    farm = Farm(directory, artifacts, engine)
     try:
         yield farm
     finally:
