@@ -61,17 +61,18 @@ void coordinator_core::handle_message(const net::peer_id& from, const net::messa
 void coordinator_core::peer_left(const net::peer_id& id, const error& why, time_point now) {
   auto it = peers_.find(id);
   if (it == peers_.end()) return;
-  const std::string role = it->second.who.role;
+  const peer gone = std::move(it->second);
+  const auto& role = gone.who.role;
   peers_.erase(it);
   if (role == "client") {
     --clients_;
-    for (auto& [key, waiting] : reads_) reading_ -= waiting.erase(id);
+    for (const auto& key : gone.reading) reading_ -= reads_.at(key).erase(id);
+    for (const auto& graph_key : gone.graphs_asked) graph_asked_.at(graph_key).asked.erase(id);
     forget_dropped(jobs_.unsubscribe_all(id));
-    for (auto& [graph_key, question] : graph_asked_) {
-      if (question.asked.erase(id) > 0) expect_no_graph(id, graph_key, now);
-    }
+    for (const auto& graph_key : gone.graphs_asked) expect_no_graph(id, graph_key, now);
   } else if (role == "worker") {
     scheduler_.remove_worker(id);
+    starting_.erase(id);
     probe_.worker_left();
     settle(jobs_.worker_lost(id, why.with_context("worker lost"), now), now);
     start_jobs(now);
@@ -112,14 +113,14 @@ void coordinator_core::ask_for_stage(const net::peer_id& from, job_request reque
   auto& reader = peers_.at(from);
   auto it = reads_.find(request.stage_key);
   if (it != reads_.end() && it->second.contains(from)) return;  // asked again while the store is at it
-  if (reading_ >= limits::lookups_reading_max || reader.reading >= limits::lookups_reading_per_client_max) {
+  if (reading_ >= limits::lookups_reading_max || reader.reading.size() >= limits::lookups_reading_per_client_max) {
     return tell_failure(from, request.graph_key, request.stage_key,
                         {errc::busy, "as many lookups as may wait for the store"});
   }
   const bool first = it == reads_.end();
   const auto stage_key = request.stage_key;
   reads_[stage_key].emplace(from, waiting_lookup{std::move(request), refused});
-  ++reader.reading;
+  reader.reading.insert(stage_key);
   ++reading_;
   if (first) port_.read_store(stage_key);
 }
@@ -155,15 +156,32 @@ void coordinator_core::admit(const net::peer_id& from, const job_request& reques
 
 void coordinator_core::ask_for_graph(const std::string& graph_key, time_point now) {
   auto& question = graph_asked_[graph_key];
-  if (question.asked.size() >= limits::graph_asks_max) return;
-  for (const auto& peer : jobs_.graph_sources(graph_key)) {
-    if (!question.asked.insert(peer).second) continue;
+  ask_again_at_.erase({question.until, graph_key});
+  question.until = now + limits::graph_ask_again;
+  const auto peer =
+      question.asked.size() < limits::graph_asks_max ? jobs_.next_source(graph_key, question.asked) : net::peer_id();
+  if (!peer.empty()) {
+    question.asked.insert(peer);
     question.last = peer;
     question.until = now + limits::graph_wait_max;
+    peers_.at(peer).graphs_asked.insert(graph_key);
     jobs_.graph_asked(graph_key, now);
     port_.send(peer, net::need_graph{graph_key}, nullptr);
-    return;
   }
+  ask_again_at_.emplace(question.until, graph_key);
+}
+
+void coordinator_core::ask_again(time_point now) {
+  while (!ask_again_at_.empty() && ask_again_at_.begin()->first <= now) {
+    ask_for_graph(std::string(ask_again_at_.begin()->second), now);
+  }
+}
+
+void coordinator_core::forget_question(const std::string& graph_key) {
+  auto question = graph_asked_.extract(graph_key);
+  if (question.empty()) return;
+  ask_again_at_.erase({question.mapped().until, graph_key});
+  for (const auto& peer : question.mapped().asked) peers_.at(peer).graphs_asked.erase(graph_key);
 }
 
 void coordinator_core::expect_no_graph(const net::peer_id& from, const std::string& graph_key, time_point now) {
@@ -174,14 +192,10 @@ void coordinator_core::expect_no_graph(const net::peer_id& from, const std::stri
 void coordinator_core::on(const net::peer_id& from, const net::submit& m, const blob& graph, time_point now) {
   auto asked = graph_asked_.find(m.graph_key);
   if (!graph || asked == graph_asked_.end() || !asked->second.asked.contains(from)) return;  // late, or never asked for
-  graph_asked_.erase(asked);
+  forget_question(m.graph_key);
   if (!jobs_.wants(m.graph_key)) return;
   if (graph_bytes_ + graph->size() > settings_.graph_bytes_max) {
-    std::vector<std::string> stage_keys;
-    for (const auto& [key, job] : jobs_.jobs()) {
-      if (job.request.graph_key == m.graph_key && job.state == job_state::wants_graph) stage_keys.push_back(key);
-    }
-    for (const auto& key : stage_keys) {
+    for (const auto& key : jobs_.wanting(m.graph_key)) {
       auto setback = jobs_.fail_queued(key, {errc::busy, "the coordinator holds as many graph bytes as it may"}, now);
       if (setback) settle({*setback}, now);
     }
@@ -202,7 +216,7 @@ void coordinator_core::on(const net::peer_id& from, const net::release& m, time_
   }
   forget_dropped(jobs_.unsubscribe(from, m.stage_keys));
   for (const auto& graph_key : graphs) {
-    if (!jobs_.graph_sources(graph_key).contains(from)) expect_no_graph(from, graph_key, now);
+    if (!jobs_.is_source(graph_key, from)) expect_no_graph(from, graph_key, now);
   }
 }
 
@@ -231,13 +245,19 @@ void coordinator_core::on(const net::peer_id&, const net::switched& m) {
 void coordinator_core::queue_jobs(const std::vector<std::string>& stage_keys) {
   for (const auto& key : stage_keys) {
     const auto* job = jobs_.find(key);
-    scheduler_.enqueue({key, job->request.target, job->request.rank});
+    enqueue(*job);
     probe_.job_queued();
     if (auto* entry = book_.find(job->request.graph_key, key)) entry->state = "queued";
     for (const auto& peer : job->subscribers) {
       port_.send(peer, net::stage_progress{job->request.graph_key, key, "queued", {}}, nullptr);
     }
   }
+}
+
+void coordinator_core::enqueue(const job_record& job) {
+  const auto& r = job.request;
+  scheduler_.enqueue(
+      {r.stage_key, r.target, r.rank, r.space, durations_.expected(r.graph_key, r.stage.name), job.queued_at});
 }
 
 void coordinator_core::start_jobs(time_point now) {
@@ -267,7 +287,7 @@ void coordinator_core::start_jobs(time_point now) {
 void coordinator_core::settle(const std::vector<job_setback>& setbacks, time_point now) {
   for (const auto& setback : setbacks) {
     if (!setback.attempt.empty()) {
-      scheduler_.release(setback.worker);
+      scheduler_.release(setback.stage_key);
       port_.send(setback.worker, net::cancel_job{setback.attempt, to_string(setback.why)}, nullptr);
     }
     if (setback.retried && draining_) {
@@ -280,8 +300,7 @@ void coordinator_core::settle(const std::vector<job_setback>& setbacks, time_poi
     if (setback.retried) {
       probe_.retried();
       if (entry) entry->state = "queued";
-      const auto* job = jobs_.find(setback.stage_key);
-      scheduler_.enqueue({setback.stage_key, job->request.target, job->request.rank});
+      enqueue(*jobs_.find(setback.stage_key));
       continue;
     }
     scheduler_.cancel(setback.stage_key);
@@ -299,7 +318,7 @@ void coordinator_core::settle(const std::vector<job_setback>& setbacks, time_poi
 }
 
 void coordinator_core::forget_graph_unless_used(const std::string& graph_key) {
-  if (!jobs_.wants(graph_key)) graph_asked_.erase(graph_key);
+  if (!jobs_.wants(graph_key)) forget_question(graph_key);
   if (jobs_.uses(graph_key)) return;
   auto it = graphs_.find(graph_key);
   if (it == graphs_.end()) return;
@@ -314,8 +333,10 @@ void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, 
   auto& starting_since = peers_.at(from).starting_since;
   if (!offer.starting()) {
     starting_since.reset();
+    starting_.erase(from);
   } else if (!starting_since) {
     starting_since = now;
+    starting_.insert(from);
   }
   scheduler_.set_worker(from, std::move(offer));
   for (const auto& unknown : jobs_.renew(from, m.running, now)) {
@@ -339,7 +360,8 @@ void coordinator_core::on(const net::peer_id& from, const net::job_failed& m, ti
     return;
   }
   // The worker knows that its job has ended.
-  scheduler_.release(from);
+  scheduler_.release(setback->stage_key);
+  if (code == errc::busy) scheduler_.mark_full(from);
   setback->attempt.clear();
   settle({*setback}, now);
 }
@@ -347,23 +369,22 @@ void coordinator_core::on(const net::peer_id& from, const net::job_failed& m, ti
 // --- time ------------------------------------------------------------------------------------------------------------
 
 void coordinator_core::tick(time_point now) {
-  for (const auto& [graph_key, question] : graph_asked_) {
-    if (now >= question.until) ask_for_graph(graph_key, now);
-  }
+  ask_again(now);
   settle(jobs_.expire(now), now);
+  scheduler_.trust_again();
+  start_jobs(now);
   give_up_starting(now);
   fail_unplaceable(now);
 }
 
 // A worker ends and reports an engine that takes too long; one that says nothing must not keep jobs waiting for it.
 void coordinator_core::give_up_starting(time_point now) {
-  for (const auto& w : scheduler_.workers()) {
-    auto it = peers_.find(w.id);
-    if (it == peers_.end() || !w.offer.starting() || !it->second.starting_since) continue;
-    if (now < *it->second.starting_since + limits::engine_start_max + limits::no_worker_grace) continue;
-    auto offer = w.offer;
+  for (const auto& id : starting_) {
+    if (now < *peers_.at(id).starting_since + limits::engine_start_max + limits::no_worker_grace) continue;
+    auto offer = *scheduler_.offer_of(id);
+    if (!offer.starting()) continue;
     offer.problem = to_string(error{errc::engine_start, "its engines have not said in time what they are"});
-    scheduler_.set_worker(w.id, std::move(offer));
+    scheduler_.set_worker(id, std::move(offer));
   }
 }
 
@@ -401,10 +422,10 @@ void coordinator_core::publish_gauges() const {
   for (const auto& [state, count] : jobs_.count_by_state()) {
     probe_.jobs_now(to_string(state), static_cast<double>(count));
   }
-  std::map<std::string_view, double> workers{
-      {"starting", 0}, {"idle", 0}, {"busy", 0}, {"draining", 0}, {"unavailable", 0}};
-  for (const auto& w : scheduler_.workers()) ++workers[to_string(state_of(w))];
-  for (const auto& [state, count] : workers) probe_.workers_now(state, count);
+  for (std::size_t i = 0; i < worker_states; ++i) {
+    const auto state = static_cast<worker_state>(i);
+    probe_.workers_now(to_string(state), static_cast<double>(scheduler_.count(state)));
+  }
   probe_.clients_now(static_cast<double>(clients_));
 }
 

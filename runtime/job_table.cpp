@@ -16,6 +16,7 @@ bool worth_retrying(errc code) {
     case errc::timeout:
     case errc::unreachable:
     case errc::shutdown:
+    case errc::busy:
     case errc::corrupt:
     case errc::io:
       return true;
@@ -82,7 +83,7 @@ result<bool> job_table::admit(const job_request& request, const std::string& pee
   job.subscribers.insert(peer);
   job.created = now;
   job.graph_until = now + limits::graph_wait_max;
-  jobs_.emplace(request.stage_key, std::move(job));
+  put_in(jobs_.emplace(request.stage_key, std::move(job)).first->second);
   ++counts_[job_state::wants_graph];
   by_graph_[request.graph_key].insert(request.stage_key);
   by_peer_[peer].insert(request.stage_key);
@@ -96,8 +97,10 @@ std::vector<std::string> job_table::graph_arrived(const std::string& graph_key, 
   for (const auto& stage_key : it->second) {
     auto& job = jobs_.at(stage_key);
     if (job.state != job_state::wants_graph) continue;
+    take_out(job);
     move_to(job, job_state::queued);
     job.queued_at = now;
+    put_in(job);
     queued.push_back(stage_key);
   }
   return queued;
@@ -106,7 +109,12 @@ std::vector<std::string> job_table::graph_arrived(const std::string& graph_key, 
 void job_table::graph_asked(const std::string& graph_key, time_point now) {
   auto it = by_graph_.find(graph_key);
   if (it == by_graph_.end()) return;
-  for (const auto& stage_key : it->second) jobs_.at(stage_key).graph_until = now + limits::graph_wait_max;
+  for (const auto& stage_key : it->second) {
+    auto& job = jobs_.at(stage_key);
+    take_out(job);
+    job.graph_until = now + limits::graph_wait_max;
+    put_in(job);
+  }
 }
 
 std::string job_table::start(const std::string& stage_key, const std::string& worker, time_point now,
@@ -119,6 +127,7 @@ std::string job_table::start(const std::string& stage_key, const std::string& wo
   job.started_at = now;
   job.lease_until = now + bounds_.lease + transfer;
   ++job.attempts;
+  put_in(job);
   by_attempt_[job.attempt] = stage_key;
   return job.attempt;
 }
@@ -135,7 +144,9 @@ std::vector<std::string> job_table::renew(const std::string& worker, const std::
   std::vector<std::string> unknown;
   for (const auto& attempt : attempts) {
     if (auto* job = held(worker, attempt)) {
+      take_out(*job);
       job->lease_until = now + bounds_.lease;
+      put_in(*job);
     } else {
       unknown.push_back(attempt);
     }
@@ -145,7 +156,10 @@ std::vector<std::string> job_table::renew(const std::string& worker, const std::
 
 const job_record* job_table::finish(const std::string& worker, const std::string& attempt) {
   auto* job = held(worker, attempt);
-  if (job) move_to(*job, job_state::storing);
+  if (!job) return nullptr;
+  take_out(*job);
+  move_to(*job, job_state::storing);
+  put_in(*job);
   return job;
 }
 
@@ -173,38 +187,56 @@ std::optional<job_setback> job_table::fail_queued(const std::string& stage_key, 
 }
 
 std::vector<job_setback> job_table::worker_lost(const std::string& worker, const error& why, time_point now) {
-  std::vector<std::string> lost;
-  for (const auto& [key, job] : jobs_) {
-    if (job.state == job_state::running && job.worker == worker) lost.push_back(key);
-  }
   std::vector<job_setback> out;
-  for (const auto& key : lost) out.push_back(set_back(jobs_.at(key), why, now));
+  auto held = by_worker_.find(worker);
+  if (held == by_worker_.end()) return out;
+  for (const auto& key : std::set<std::string>(held->second)) out.push_back(set_back(jobs_.at(key), why, now));
   return out;
 }
 
 std::vector<job_setback> job_table::expire(time_point now) {
-  std::vector<std::pair<std::string, error>> late;
-  for (const auto& [key, job] : jobs_) {
-    if (job.state == job_state::running && now >= job.started_at + bounds_.deadline) {
-      late.emplace_back(key, error{errc::deadline, "the compile ran past its deadline on " + job.worker});
-    } else if (job.state == job_state::running && now >= job.lease_until) {
-      late.emplace_back(key, error{errc::timeout, "worker " + job.worker + " let its lease run out"});
-    } else if (job.state == job_state::wants_graph && now >= job.graph_until) {
-      late.emplace_back(key, error{errc::timeout, "no subscriber sent the graph"});
+  std::vector<job_setback> out;
+  while (!due_.empty() && due_.begin()->first <= now) {
+    const std::string key = due_.begin()->second;
+    auto& job = jobs_.at(key);
+    if (job.state == job_state::wants_graph) {
+      out.push_back(give_up(key, {errc::timeout, "no subscriber sent the graph"}, now));
+    } else if (now >= job.started_at + bounds_.deadline) {
+      out.push_back(set_back(job, {errc::deadline, "the compile ran past its deadline on " + job.worker}, now));
+    } else {
+      out.push_back(set_back(job, {errc::timeout, "worker " + job.worker + " let its lease run out"}, now));
     }
   }
-  std::vector<job_setback> out;
-  for (auto& [key, why] : late) {
-    auto& job = jobs_.at(key);
-    out.push_back(job.state == job_state::running ? set_back(job, std::move(why), now)
-                                                  : give_up(key, std::move(why), now));
-  }
   return out;
+}
+
+std::optional<time_point> job_table::due(const job_record& job) const {
+  if (job.state == job_state::wants_graph) return job.graph_until;
+  if (job.state != job_state::running) return std::nullopt;
+  return std::min<time_point>(job.lease_until, job.started_at + bounds_.deadline);
+}
+
+void job_table::take_out(const job_record& job) {
+  if (auto late = due(job)) due_.erase({*late, job.request.stage_key});
+  if (job.state != job_state::running) return;
+  auto held = by_worker_.find(job.worker);
+  held->second.erase(job.request.stage_key);
+  if (held->second.empty()) by_worker_.erase(held);
+}
+
+void job_table::put_in(const job_record& job) {
+  if (auto late = due(job)) due_.emplace(*late, job.request.stage_key);
+  if (job.state == job_state::running) by_worker_[job.worker].insert(job.request.stage_key);
 }
 
 job_setback job_table::set_back(job_record& job, error why, time_point now) {
   const std::string stage_key = job.request.stage_key;
   if (!worth_retrying(why.code)) return give_up(stage_key, std::move(why), now);
+  const bool refused = why.code == errc::busy && job.refusals < bounds_.refusals_max;
+  if (refused) {
+    ++job.refusals;
+    --job.attempts;
+  }
   if (job.attempts >= bounds_.attempts_max) {
     error last{errc::quarantined,
                "given up after " + std::to_string(job.attempts) + " attempts, the last: " + to_string(why)};
@@ -216,10 +248,12 @@ job_setback job_table::set_back(job_record& job, error why, time_point now) {
   }
   job_setback out{stage_key, job.worker, job.attempt, std::move(why), true, job.request.graph_key, {}};
   by_attempt_.erase(job.attempt);
+  take_out(job);
   move_to(job, job_state::queued);
-  job.queued_at = now;
+  if (!refused) job.queued_at = now;
   job.worker.clear();
   job.attempt.clear();
+  put_in(job);
   return out;
 }
 
@@ -238,14 +272,18 @@ job_setback job_table::give_up(const std::string& stage_key, error why, time_poi
 }
 
 void job_table::remember_failure(const std::string& stage_key, const error& why, time_point now) {
-  if (!failures_.contains(stage_key)) failure_order_.push_back(stage_key);
-  failures_[stage_key] = {why, now + bounds_.failure_memory};
+  auto [it, fresh] = failures_.try_emplace(stage_key);
+  if (fresh) it->second.place = failure_order_.insert(failure_order_.end(), stage_key);
+  it->second.why = why;
+  it->second.until = now + bounds_.failure_memory;
   while (failures_.size() > bounds_.failures_max) forgive(std::string(failure_order_.front()));
 }
 
 bool job_table::forgive(const std::string& stage_key) {
-  if (failures_.erase(stage_key) == 0) return false;
-  failure_order_.erase(std::find(failure_order_.begin(), failure_order_.end(), stage_key));
+  auto it = failures_.find(stage_key);
+  if (it == failures_.end()) return false;
+  failure_order_.erase(it->second.place);
+  failures_.erase(it);
   return true;
 }
 
@@ -303,6 +341,7 @@ void job_table::erase(const std::string& stage_key) {
   siblings->second.erase(stage_key);
   if (siblings->second.empty()) by_graph_.erase(siblings);
   by_attempt_.erase(job.attempt);
+  take_out(job);
   --counts_[job.state];
   jobs_.erase(it);
 }
@@ -325,15 +364,28 @@ bool job_table::wants(const std::string& graph_key) const {
          });
 }
 
-std::set<std::string> job_table::graph_sources(const std::string& graph_key) const {
-  std::set<std::string> out;
+std::vector<std::string> job_table::wanting(const std::string& graph_key) const {
+  std::vector<std::string> out;
   auto it = by_graph_.find(graph_key);
   if (it == by_graph_.end()) return out;
-  for (const auto& stage_key : it->second) {
-    const auto& job = jobs_.at(stage_key);
-    if (job.state == job_state::wants_graph) out.insert(job.subscribers.begin(), job.subscribers.end());
-  }
+  std::copy_if(it->second.begin(), it->second.end(), std::back_inserter(out),
+               [&](const std::string& key) { return jobs_.at(key).state == job_state::wants_graph; });
   return out;
+}
+
+bool job_table::is_source(const std::string& graph_key, const std::string& peer) const {
+  const auto jobs = wanting(graph_key);
+  return std::any_of(jobs.begin(), jobs.end(),
+                     [&](const std::string& key) { return jobs_.at(key).subscribers.contains(peer); });
+}
+
+std::string job_table::next_source(const std::string& graph_key, const std::set<std::string>& asked) const {
+  for (const auto& stage_key : wanting(graph_key)) {
+    for (const auto& peer : jobs_.at(stage_key).subscribers) {
+      if (!asked.contains(peer)) return peer;
+    }
+  }
+  return {};
 }
 
 bool job_table::uses(const std::string& graph_key) const {
