@@ -87,13 +87,15 @@ void coordinator_core::on(const net::peer_id& from, const net::lookup& m, time_p
     probe_.message_refused("client");
     return;
   }
+  auto& target = peers_.at(from).target;
+  if (!target || *target != m.target) target = std::make_shared<const platform>(m.target);
   for (unsigned rank = 0; rank < m.stages.size(); ++rank) {
     const auto& stage = m.stages[rank];
     job_request request{make_stage_key(m.graph_key, m.target, stage, settings_.salt),
                         m.graph_key,
                         m.name,
                         stage,
-                        m.target,
+                        target,
                         rank,
                         m.space};
     const bool refused = std::find(m.refused.begin(), m.refused.end(), request.stage_key) != m.refused.end();
@@ -257,7 +259,7 @@ void coordinator_core::queue_jobs(const std::vector<std::string>& stage_keys) {
 void coordinator_core::enqueue(const job_record& job) {
   const auto& r = job.request;
   scheduler_.enqueue(
-      {r.stage_key, r.target, r.rank, r.space, durations_.expected(r.graph_key, r.stage.name), job.queued_at});
+      {r.stage_key, *r.target, r.rank, r.space, durations_.expected(r.graph_key, r.stage.name), job.queued_at});
 }
 
 void coordinator_core::start_jobs(time_point now) {
@@ -274,7 +276,7 @@ void coordinator_core::start_jobs(time_point now) {
       entry->source = worker;
       entry->queue_seconds = job->queue_seconds();
     }
-    net::job message{attempt, key, r.graph_key, r.name, r.stage, r.target, 0, 0};
+    net::job message{attempt, key, r.graph_key, r.name, r.stage, *r.target, 0, 0};
     message.lease_ms = static_cast<std::uint64_t>(settings_.jobs.lease.count());
     message.deadline_ms = static_cast<std::uint64_t>(settings_.jobs.deadline.count());
     port_.send(worker, std::move(message), graph);

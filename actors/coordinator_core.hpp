@@ -67,6 +67,9 @@ public:
   // Nobody is connected who might want something, and nothing is in flight.
   bool idle() const { return !busy() && clients_ == 0; }
 
+  // Null when no such job is in flight.
+  const job_record* find_job(const std::string& stage_key) const { return jobs_.find(stage_key); }
+
   // What is wrong with the books, or does not agree between them, for tests; empty when nothing is. Linear in all.
   std::string inconsistency() const;
   // No new jobs are started; what runs is finished. Queued and new lookups are answered `shutdown`.
@@ -77,6 +80,7 @@ private:
     net::hello who;
     std::set<std::string> reading = {};             // stage keys that it waits for while the store is at them
     std::set<std::string> graphs_asked = {};        // graphs that it was asked for
+    std::shared_ptr<const platform> target = {};    // of its last lookup
     std::optional<time_point> starting_since = {};  // of a worker whose engines have yet to say what they are
   };
   // A lookup that waits for the store; several for one stage key share one read.

@@ -71,7 +71,7 @@ result<bool> job_table::admit(const job_request& request, const std::string& pee
       return {errc::busy, "the job has as many subscribers as it may"};
     }
     subscribers.insert(peer);
-    by_peer_[peer].insert(request.stage_key);
+    by_peer_[peer].emplace(found->first, &found->second);
     return false;
   }
   if (jobs_.size() >= bounds_.jobs_max) return {errc::busy, "the coordinator has as many jobs as it may"};
@@ -83,10 +83,11 @@ result<bool> job_table::admit(const job_request& request, const std::string& pee
   job.subscribers.insert(peer);
   job.created = now;
   job.graph_until = now + limits::graph_wait_max;
-  put_in(jobs_.emplace(request.stage_key, std::move(job)).first->second);
+  auto& [key, made] = *jobs_.emplace(request.stage_key, std::move(job)).first;
+  put_in(made);
   ++counts_[job_state::wants_graph];
-  by_graph_[request.graph_key].insert(request.stage_key);
-  by_peer_[peer].insert(request.stage_key);
+  by_graph_[request.graph_key].emplace(key, &made);
+  by_peer_[peer].emplace(key, &made);
   return true;
 }
 
@@ -94,14 +95,13 @@ std::vector<std::string> job_table::graph_arrived(const std::string& graph_key, 
   std::vector<std::string> queued;
   auto it = by_graph_.find(graph_key);
   if (it == by_graph_.end()) return queued;
-  for (const auto& stage_key : it->second) {
-    auto& job = jobs_.at(stage_key);
-    if (job.state != job_state::wants_graph) continue;
-    take_out(job);
-    move_to(job, job_state::queued);
-    job.queued_at = now;
-    put_in(job);
-    queued.push_back(stage_key);
+  for (auto& [stage_key, job] : it->second) {
+    if (job->state != job_state::wants_graph) continue;
+    take_out(*job);
+    move_to(*job, job_state::queued);
+    job->queued_at = now;
+    put_in(*job);
+    queued.emplace_back(stage_key);
   }
   return queued;
 }
@@ -109,11 +109,10 @@ std::vector<std::string> job_table::graph_arrived(const std::string& graph_key, 
 void job_table::graph_asked(const std::string& graph_key, time_point now) {
   auto it = by_graph_.find(graph_key);
   if (it == by_graph_.end()) return;
-  for (const auto& stage_key : it->second) {
-    auto& job = jobs_.at(stage_key);
-    take_out(job);
-    job.graph_until = now + limits::graph_wait_max;
-    put_in(job);
+  for (auto& [stage_key, job] : it->second) {
+    take_out(*job);
+    job->graph_until = now + limits::graph_wait_max;
+    put_in(*job);
   }
 }
 
@@ -190,17 +189,16 @@ std::vector<job_setback> job_table::worker_lost(const std::string& worker, const
   std::vector<job_setback> out;
   auto held = by_worker_.find(worker);
   if (held == by_worker_.end()) return out;
-  for (const auto& key : std::set<std::string>(held->second)) out.push_back(set_back(jobs_.at(key), why, now));
+  for (auto& [key, job] : job_index(held->second)) out.push_back(set_back(*job, why, now));
   return out;
 }
 
 std::vector<job_setback> job_table::expire(time_point now) {
   std::vector<job_setback> out;
-  while (!due_.empty() && due_.begin()->first <= now) {
-    const std::string key = due_.begin()->second;
-    auto& job = jobs_.at(key);
+  while (!due_.empty() && due_.begin()->first.first <= now) {
+    auto& job = *due_.begin()->second;
     if (job.state == job_state::wants_graph) {
-      out.push_back(give_up(key, {errc::timeout, "no subscriber sent the graph"}, now));
+      out.push_back(give_up(std::string(job.request.stage_key), {errc::timeout, "no subscriber sent the graph"}, now));
     } else if (now >= job.started_at + bounds_.deadline) {
       out.push_back(set_back(job, {errc::deadline, "the compile ran past its deadline on " + job.worker}, now));
     } else {
@@ -216,7 +214,7 @@ std::optional<time_point> job_table::due(const job_record& job) const {
   return std::min<time_point>(job.lease_until, job.started_at + bounds_.deadline);
 }
 
-void job_table::take_out(const job_record& job) {
+void job_table::take_out(job_record& job) {
   if (auto late = due(job)) due_.erase({*late, job.request.stage_key});
   if (job.state != job_state::running) return;
   auto held = by_worker_.find(job.worker);
@@ -224,9 +222,10 @@ void job_table::take_out(const job_record& job) {
   if (held->second.empty()) by_worker_.erase(held);
 }
 
-void job_table::put_in(const job_record& job) {
-  if (auto late = due(job)) due_.emplace(*late, job.request.stage_key);
-  if (job.state == job_state::running) by_worker_[job.worker].insert(job.request.stage_key);
+void job_table::put_in(job_record& job) {
+  const std::string_view key = job.request.stage_key;
+  if (auto late = due(job)) due_.emplace(std::pair{*late, key}, &job);
+  if (job.state == job_state::running) by_worker_[job.worker].emplace(key, &job);
 }
 
 job_setback job_table::set_back(job_record& job, error why, time_point now) {
@@ -322,15 +321,15 @@ std::vector<job_table::dropped_job> job_table::unsubscribe_all(const std::string
   std::vector<dropped_job> out;
   auto mine = by_peer_.extract(peer);
   if (mine.empty()) return out;
-  for (const auto& key : mine.mapped()) {
-    if (auto dropped = leave(peer, key)) out.push_back(std::move(*dropped));
+  for (const auto& [key, job] : mine.mapped()) {
+    if (auto dropped = leave(peer, std::string(key))) out.push_back(std::move(*dropped));
   }
   return out;
 }
 
 void job_table::erase(const std::string& stage_key) {
   auto it = jobs_.find(stage_key);
-  const auto& job = it->second;
+  auto& job = it->second;
   for (const auto& peer : job.subscribers) {
     auto mine = by_peer_.find(peer);
     if (mine == by_peer_.end()) continue;
@@ -359,8 +358,8 @@ const job_record* job_table::find(const std::string& stage_key) const {
 
 bool job_table::wants(const std::string& graph_key) const {
   auto it = by_graph_.find(graph_key);
-  return it != by_graph_.end() && std::any_of(it->second.begin(), it->second.end(), [&](const std::string& key) {
-           return jobs_.at(key).state == job_state::wants_graph;
+  return it != by_graph_.end() && std::any_of(it->second.begin(), it->second.end(), [](const auto& entry) {
+           return entry.second->state == job_state::wants_graph;
          });
 }
 
@@ -368,20 +367,25 @@ std::vector<std::string> job_table::wanting(const std::string& graph_key) const 
   std::vector<std::string> out;
   auto it = by_graph_.find(graph_key);
   if (it == by_graph_.end()) return out;
-  std::copy_if(it->second.begin(), it->second.end(), std::back_inserter(out),
-               [&](const std::string& key) { return jobs_.at(key).state == job_state::wants_graph; });
+  for (const auto& [key, job] : it->second) {
+    if (job->state == job_state::wants_graph) out.emplace_back(key);
+  }
   return out;
 }
 
 bool job_table::is_source(const std::string& graph_key, const std::string& peer) const {
-  const auto jobs = wanting(graph_key);
-  return std::any_of(jobs.begin(), jobs.end(),
-                     [&](const std::string& key) { return jobs_.at(key).subscribers.contains(peer); });
+  auto it = by_graph_.find(graph_key);
+  return it != by_graph_.end() && std::any_of(it->second.begin(), it->second.end(), [&](const auto& entry) {
+           return entry.second->state == job_state::wants_graph && entry.second->subscribers.contains(peer);
+         });
 }
 
 std::string job_table::next_source(const std::string& graph_key, const std::set<std::string>& asked) const {
-  for (const auto& stage_key : wanting(graph_key)) {
-    for (const auto& peer : jobs_.at(stage_key).subscribers) {
+  auto it = by_graph_.find(graph_key);
+  if (it == by_graph_.end()) return {};
+  for (const auto& [stage_key, job] : it->second) {
+    if (job->state != job_state::wants_graph) continue;
+    for (const auto& peer : job->subscribers) {
       if (!asked.contains(peer)) return peer;
     }
   }
@@ -390,8 +394,8 @@ std::string job_table::next_source(const std::string& graph_key, const std::set<
 
 bool job_table::uses(const std::string& graph_key) const {
   auto it = by_graph_.find(graph_key);
-  return it != by_graph_.end() && std::any_of(it->second.begin(), it->second.end(), [&](const std::string& key) {
-           return jobs_.at(key).state != job_state::storing;
+  return it != by_graph_.end() && std::any_of(it->second.begin(), it->second.end(), [](const auto& entry) {
+           return entry.second->state != job_state::storing;
          });
 }
 

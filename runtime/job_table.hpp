@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <list>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -37,8 +38,8 @@ struct job_request {
   std::string graph_key;
   std::string name;
   stage_spec stage;
-  platform target;
-  unsigned rank = 0;  // 0: the graph's first stage
+  std::shared_ptr<const platform> target;  // one for all jobs of a client
+  unsigned rank = 0;                       // 0: the graph's first stage
   std::string space;
 };
 
@@ -156,8 +157,8 @@ private:
   // When the job is late if nothing happens; never, for one that waits for others than its clients and worker.
   std::optional<time_point> due(const job_record& job) const;
   // A job is out of what is ordered by time and worker while something of it changes.
-  void take_out(const job_record& job);
-  void put_in(const job_record& job);
+  void take_out(job_record& job);
+  void put_in(job_record& job);
 
   struct failure {
     error why;
@@ -170,12 +171,13 @@ private:
   std::uint64_t attempts_made_ = 0;
   std::map<job_state, std::size_t> counts_{
       {job_state::wants_graph, 0}, {job_state::queued, 0}, {job_state::running, 0}, {job_state::storing, 0}};
-  std::unordered_map<std::string, job_record> jobs_;                  // by stage key
-  std::unordered_map<std::string, std::set<std::string>> by_graph_;   // graph key -> stage keys
-  std::unordered_map<std::string, std::string> by_attempt_;           // attempt -> stage key
-  std::unordered_map<std::string, std::set<std::string>> by_peer_;    // peer -> stage keys it waits for
-  std::unordered_map<std::string, std::set<std::string>> by_worker_;  // worker -> stage keys that it runs
-  std::set<std::pair<time_point, std::string>> due_;                  // stage keys by when they are late
+  std::unordered_map<std::string, job_record> jobs_;                    // by stage key
+  using job_index = std::map<std::string_view, job_record*>;            // by stage key, as it stands in jobs_
+  std::unordered_map<std::string, job_index> by_graph_;                 // by graph key
+  std::unordered_map<std::string, std::string> by_attempt_;             // attempt -> stage key
+  std::unordered_map<std::string, job_index> by_peer_;                  // those that a peer waits for
+  std::unordered_map<std::string, job_index> by_worker_;                // those that a worker runs
+  std::map<std::pair<time_point, std::string_view>, job_record*> due_;  // by when they are late
   std::unordered_map<std::string, failure> failures_;
   std::list<std::string> failure_order_;  // oldest first
 };

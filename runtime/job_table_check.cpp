@@ -37,7 +37,7 @@ std::string job_table::inconsistency() const {
       ++running;
     }
     if (auto late = this->due(job)) {
-      if (!due_.contains({*late, key})) return "job " + key + " will not be late";
+      if (!due_.contains({*late, std::string_view(key)})) return "job " + key + " will not be late";
       ++due;
     }
   }

@@ -6,28 +6,19 @@
 namespace fxfarm {
 namespace {
 
-std::string name_of(const platform& p) {
+// Without what can_compile_for does not look at, so that as many as possible are alike.
+std::string pool_name(const platform& p) {
   std::string name;
-  platform::fields(p, [&](std::string_view, const auto& value) {
-    if constexpr (std::is_integral_v<std::decay_t<decltype(value)>>) {
-      name += std::to_string(value);
-    } else {
-      name += value;
-    }
-    name += '\0';
-  });
+  for (const auto* part : {&p.torch, &p.python, &p.arch, &p.isa, &p.device, &p.triton, &p.gpu, &p.gpu_driver}) {
+    name.append(*part).push_back('\0');
+  }
   return name;
 }
-
-// Without what can_compile_for does not look at, so that as many as possible are alike.
-platform worker_side(platform p) {
-  p.threads = 0;
-  return p;
-}
-platform target_side(platform p) {
-  p.threads = 0;
-  if (p.device == "cpu") p.triton = p.gpu = p.gpu_driver = {};
-  return p;
+std::string class_name(const platform& p) {
+  if (p.device != "cpu") return pool_name(p);
+  std::string name;
+  for (const auto* part : {&p.torch, &p.python, &p.arch, &p.isa, &p.device}) name.append(*part).push_back('\0');
+  return name;
 }
 
 }  // namespace
@@ -42,9 +33,8 @@ bool scheduler::place::operator<(const place& other) const {
   return since < other.since;
 }
 
-bool scheduler::first_line::operator()(const line* a, const line* b) const {
-  if (a->whose->running != b->whose->running) return a->whose->running < b->whose->running;
-  return a->jobs.begin()->first.since < b->jobs.begin()->first.since;
+scheduler::turn scheduler::turn_of(const line& l) {
+  return {l.whose->running, l.jobs.begin()->first.since};
 }
 
 bool scheduler::most_free::operator()(const worker* a, const worker* b) const {
@@ -137,15 +127,14 @@ void scheduler::trust_again() {
 }
 
 scheduler::pool& scheduler::pool_of(const platform& runs_on) {
-  auto shown = worker_side(runs_on);
-  auto name = name_of(shown);
+  auto name = pool_name(runs_on);
   auto& p = pools_[name];
   if (p) return *p;
   p = std::make_unique<pool>();
   p->name = std::move(name);
-  p->runs_on = std::move(shown);
+  p->runs_on = runs_on;
   p->scarcity = {p->runs_on.device != "cpu", isa_rank(p->runs_on.isa)};
-  for (auto& [class_name, c] : classes_) {
+  for (auto& [key, c] : classes_) {
     if (!can_compile_for(p->runs_on, c->target)) continue;
     p->classes.push_back(c.get());
     c->pools.insert(std::upper_bound(c->pools.begin(), c->pools.end(), p.get(), less_scarce), p.get());
@@ -161,7 +150,7 @@ void scheduler::drop_if_empty(pool* p) {
 
 result<void> scheduler::check_fit(const platform& target) const {
   if (count(worker_state::starting) > 0) return {};
-  auto known = classes_.find(name_of(target_side(target)));
+  auto known = classes_.find(class_name(target));
   if (known != classes_.end() && !known->second->pools.empty()) return {};
   std::string missing;
   for (const auto& [name, p] : pools_) {
@@ -189,14 +178,13 @@ std::vector<scheduler::worker_view> scheduler::workers() const {
 // --- the queue -------------------------------------------------------------------------------------------------------
 
 scheduler::job_class& scheduler::class_of(const platform& target) {
-  auto shown = target_side(target);
-  auto name = name_of(shown);
+  auto name = class_name(target);
   auto& c = classes_[name];
   if (c) return *c;
   c = std::make_unique<job_class>();
   c->name = std::move(name);
-  c->target = std::move(shown);
-  for (auto& [pool_name, p] : pools_) {
+  c->target = target;
+  for (auto& [key, p] : pools_) {
     if (!can_compile_for(p->runs_on, c->target)) continue;
     p->classes.push_back(c.get());
     c->pools.push_back(p.get());
@@ -216,9 +204,24 @@ scheduler::tenant& scheduler::tenant_of(const std::string& space) {
 }
 
 void scheduler::set_running(tenant& t, std::size_t running) {
-  for (auto* l : t.lines) l->in->lanes.at(l->rank).order.erase(l);
   t.running = running;
-  for (auto* l : t.lines) l->in->lanes.at(l->rank).order.insert(l);
+  for (auto* l : t.lines) move(*l);
+}
+
+void scheduler::move(line& l) {
+  if (!std::exchange(l.moved, true)) l.in->moved.push_back(&l);
+}
+
+void scheduler::put_in_order(lane& in) {
+  for (auto* l : in.moved) {
+    l->moved = false;
+    const auto next = turn_of(*l);
+    if (next == l->at) continue;
+    auto node = in.order.extract(l->at);
+    l->at = node.key() = next;
+    in.order.insert(std::move(node));
+  }
+  in.moved.clear();
 }
 
 void scheduler::drop_if_idle(tenant& t) {
@@ -230,19 +233,22 @@ void scheduler::enqueue(request r) {
   auto& c = class_of(r.target);
   auto& t = tenant_of(r.space);
   auto& in = c.lanes[r.rank];
+  in.rank = r.rank;
   auto& l = in.lines[&t];
-  if (l.jobs.empty()) {
-    l.whose = &t;
-    l.in = &c;
-    l.rank = r.rank;
-    t.lines.insert(&l);
-  } else {
-    in.order.erase(&l);
-  }
   const place at{r.queued_at.time_since_epoch() / limits::similar_age, r.seconds_expected, {r.queued_at, arrivals_++}};
   auto queued = queued_.emplace(std::move(r.job), waiting{&l, at}).first;
   l.jobs.emplace(at, &queued->first);
-  in.order.insert(&l);
+  if (l.whose) {
+    move(l);
+  } else {
+    l.whose = &t;
+    l.of = &c;
+    l.in = &in;
+    l.at = turn_of(l);
+    l.index = t.lines.size();
+    t.lines.push_back(&l);
+    in.order.emplace(l.at, &l);
+  }
   c.by_age.emplace(at.since, &queued->first);
   wake(c);
 }
@@ -258,19 +264,20 @@ bool scheduler::cancel(const std::string& job) {
 
 void scheduler::unqueue(std::unordered_map<std::string, waiting>::iterator job) {
   auto& l = *job->second.in;
-  auto& c = *l.in;
-  auto in = c.lanes.find(l.rank);
-  in->second.order.erase(&l);
+  auto& c = *l.of;
+  auto& in = *l.in;
   l.jobs.erase(job->second.at);
   c.by_age.erase(job->second.at.since);
   queued_.erase(job);
-  if (!l.jobs.empty()) {
-    in->second.order.insert(&l);
-    return;
-  }
-  l.whose->lines.erase(&l);
-  in->second.lines.erase(l.whose);
-  if (in->second.lines.empty()) c.lanes.erase(in);
+  if (!l.jobs.empty()) return move(l);
+  in.order.erase(l.at);
+  if (l.moved) std::erase(in.moved, &l);
+  auto& lines = l.whose->lines;
+  lines[l.index] = lines.back();
+  lines[l.index]->index = l.index;
+  lines.pop_back();
+  in.lines.erase(l.whose);
+  if (in.lines.empty()) c.lanes.erase(in.rank);
   if (!c.by_age.empty()) return;
   std::erase(ready_, &c);
   for (auto* p : c.pools) std::erase(p->classes, &c);
@@ -279,9 +286,10 @@ void scheduler::unqueue(std::unordered_map<std::string, waiting>::iterator job) 
 
 // --- decisions -------------------------------------------------------------------------------------------------------
 
-void scheduler::drop_stuck() {
+void scheduler::look_at_ready() {
   std::erase_if(ready_, [](job_class* c) {
     c->ready = std::any_of(c->pools.begin(), c->pools.end(), [](const pool* p) { return !p->free.empty(); });
+    if (c->ready) put_in_order(c->lanes.begin()->second);
     return !c->ready;
   });
 }
@@ -293,7 +301,7 @@ bool scheduler::goes_before(const job_class& a, const job_class& b) const {
   const auto& [a_rank, a_lane] = *a.lanes.begin();
   const auto& [b_rank, b_lane] = *b.lanes.begin();
   if (a_rank != b_rank) return a_rank < b_rank;
-  return first_line()(*a_lane.order.begin(), *b_lane.order.begin());
+  return a_lane.order.begin()->first < b_lane.order.begin()->first;
 }
 
 scheduler::job_class& scheduler::next_class() const {
@@ -303,7 +311,7 @@ scheduler::job_class& scheduler::next_class() const {
 
 const std::string& scheduler::next_job(const job_class& c) const {
   if (c.overtaken >= limits::job_overtakes_max) return *c.by_age.begin()->second;
-  return *(*c.lanes.begin()->second.order.begin())->jobs.begin()->second;
+  return *c.lanes.begin()->second.order.begin()->second->jobs.begin()->second;
 }
 
 scheduler::worker* scheduler::best_worker(const job_class& c) const {
@@ -326,7 +334,7 @@ void scheduler::count_overtaken(const age& chosen) {
 
 std::vector<scheduler::assignment> scheduler::assign() {
   std::vector<assignment> out;
-  for (drop_stuck(); !ready_.empty(); drop_stuck()) {
+  for (look_at_ready(); !ready_.empty(); look_at_ready()) {
     auto& c = next_class();
     auto* w = best_worker(c);
     auto found = queued_.find(next_job(c));

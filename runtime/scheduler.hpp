@@ -113,26 +113,31 @@ private:
     bool operator<(const place& other) const;
   };
   struct tenant;
+  struct lane;
+  // What decides whose turn it is in a lane: how many jobs the space runs, and the age of its first job there.
+  using turn = std::pair<std::size_t, age>;
   // The jobs of one space in one class and rank; never empty.
   struct line {
     tenant* whose = nullptr;
-    job_class* in = nullptr;
-    unsigned rank = 0;
+    job_class* of = nullptr;
+    lane* in = nullptr;
+    turn at;                // its key in the lane's order
+    bool moved = false;     // that key is no longer its turn
+    std::size_t index = 0;  // in the lines of its space
     std::map<place, const std::string*> jobs;
-  };
-  struct first_line {
-    bool operator()(const line* a, const line* b) const;
   };
   // The jobs of one class and rank.
   struct lane {
+    unsigned rank = 0;
     std::map<const tenant*, line> lines;
-    std::set<line*, first_line> order;
+    std::map<turn, line*> order;
+    std::vector<line*> moved;  // put in order when somebody looks
   };
   // A space, while it has jobs.
   struct tenant {
     std::string name;
     std::size_t running = 0;
-    std::set<line*> lines;
+    std::vector<line*> lines;
   };
   // Queued jobs for targets that every worker can either serve all of, or none.
   struct job_class {
@@ -188,9 +193,14 @@ private:
   void set_running(tenant& t, std::size_t running);
   void drop_if_idle(tenant& t);
 
+  static turn turn_of(const line& l);
+  // What decides the line's turn has changed.
+  static void move(line& l);
+  static void put_in_order(lane& in);
   // Removes from the queue, with whatever is thereby empty.
   void unqueue(std::unordered_map<std::string, waiting>::iterator job);
-  void drop_stuck();
+  // Leaves those that some worker could take a job of, each with its first lane in order.
+  void look_at_ready();
   bool goes_before(const job_class& a, const job_class& b) const;
   job_class& next_class() const;
   const std::string& next_job(const job_class& c) const;

@@ -45,10 +45,13 @@ std::string scheduler::inconsistency() const {
   for (const auto& [name, c] : classes_) {
     std::size_t in_lanes = 0;
     for (const auto& [rank, in] : c->lanes) {
-      if (in.lines.empty() || in.lines.size() != in.order.size()) return "a lane's order is not that of its lines";
+      if (in.rank != rank || in.lines.empty() || in.lines.size() != in.order.size())
+        return "a lane's order is not that of its lines";
       for (const auto& [whose, l] : in.lines) {
-        if (l.jobs.empty() || l.whose != whose || l.in != c.get() || l.rank != rank) return "a line is misplaced";
-        if (!in.order.contains(const_cast<line*>(&l))) return "a line has no place in its lane's order";
+        if (l.jobs.empty() || l.whose != whose || l.of != c.get() || l.in != &in) return "a line is misplaced";
+        if (!l.moved && l.at != turn_of(l)) return "a line is at another's turn";
+        auto placed = in.order.find(l.at);
+        if (placed == in.order.end() || placed->second != &l) return "a line is out of turn";
         in_lanes += l.jobs.size();
         ++lines;
       }
