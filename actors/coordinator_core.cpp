@@ -26,7 +26,8 @@ coordinator_core::coordinator_core(coordinator_settings settings, coordinator_po
       probe_(probe),
       statistics_(std::move(statistics)),
       started_(now),
-      jobs_(settings_.id, settings_.jobs) {}
+      jobs_(settings_.id, settings_.jobs),
+      scheduler_(settings_.id) {}
 
 void coordinator_core::handle(const net::inbound& in, time_point now) {
   if (const auto* up = std::get_if<net::peer_up>(&in.event)) {

@@ -334,10 +334,10 @@ def micro_program(target: str) -> Path:
     """A program of bench/micro, built from this checkout. Raises subprocess.CalledProcessError."""
     root = Path(__file__).resolve().parent.parent
     build = root / "build/bench-micro"
-    configure = ["cmake", "-S", root, "-B", build, "-G", "Ninja", "-DFXFARM_BENCH=ON"]
+    configure = ["cmake", "-S", str(root), "-B", str(build), "-G", "Ninja", "-DFXFARM_BENCH=ON"]
     # What they say goes beside the table, not into it.
     subprocess.run(configure, stdout=sys.stderr, check=True)
-    subprocess.run(["cmake", "--build", build, "--target", target], stdout=sys.stderr, check=True)
+    subprocess.run(["cmake", "--build", str(build), "--target", target], stdout=sys.stderr, check=True)
     return build / "bench/micro" / target
 
 

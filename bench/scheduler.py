@@ -1,11 +1,11 @@
-"""What a scheduling decision costs with up to 10 000 workers and 100 000 queued jobs, and what a queued job takes of
-the coordinator's memory.
+"""What a scheduling decision costs with up to 10 000 workers and 100 000 queued jobs, and what a queued job
+takes of the coordinator's memory.
 
     python bench/scheduler.py [--rounds 5] [--json FILE]
 
-The farm is full: a decision is the end of one job, the start of whichever comes next, and one new job in the queue.
-"turn" is all that a coordinator does for that, without the network and the store; "tick" is what it does every
-second. Builds bench/micro with the project's own flags below build/bench-micro.
+The farm is full: a decision is the end of one job, the start of whichever comes next, and one new job in the
+queue. "turn" is all that a coordinator does for that, without the network and the store; "tick" is what it
+does every second. Builds bench/micro with the project's own flags below build/bench-micro.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import harness
 DECISION_US_MAX = 10.0
 JOB_BYTES_MAX = 2048.0
 FLAT_RATIO_MAX = 3.0
-"""With 100 times as many jobs: indices are a few levels deeper, and less of them is in the processor's caches."""
+"""With 100 times as many jobs: indices are a few levels deeper, and less of them is in the caches."""
 FEW, MANY = 1_000, 100_000
 WORKERS = 10_000
 
@@ -29,7 +29,7 @@ WORKERS = 10_000
 def measured(rounds: int) -> dict[tuple[str, int, int], dict[str, Any]]:
     """(benchmark, workers, queued) -> "us", the rounds' microseconds, and google-benchmark's last entry."""
     program = harness.micro_program("fxfarm_scheduler_bench")
-    command = [program, f"--benchmark_repetitions={rounds}", "--benchmark_format=json"]
+    command = [str(program), f"--benchmark_repetitions={rounds}", "--benchmark_format=json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     found: dict[tuple[str, int, int], dict[str, Any]] = {}
     for entry in json.loads(done.stdout)["benchmarks"]:
@@ -43,7 +43,7 @@ def measured(rounds: int) -> dict[tuple[str, int, int], dict[str, Any]]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measures and prints; 1 when a decision takes too long, or more with more jobs, or a job too much memory."""
+    """Measures and prints; 1 when a decision or a job's memory is past its target."""
     parser = harness.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args(argv)

@@ -68,7 +68,7 @@ void scheduler::set_worker(const std::string& id, worker_offer offer) {
   auto& w = it->second;
   if (fresh) {
     w.id = &it->first;
-    w.number = arrivals_++;
+    w.number = {salt_.empty() ? 0 : std::hash<std::string>()(salt_ + id), arrivals_++};
   } else {
     take_out(w);
   }

@@ -34,6 +34,10 @@ std::string_view to_string(worker_state s);
 
 class scheduler {
 public:
+  // Schedulers with different salts prefer different ones among equal workers, so that coordinators that share workers
+  // do not all begin with the same. Without one, those that came first are preferred.
+  explicit scheduler(std::string salt = {}) : salt_(std::move(salt)) {}
+
   struct worker_offer {
     platform runs_on;
     unsigned slots = 0;
@@ -150,8 +154,8 @@ private:
     bool ready = false;        // it is in ready_
   };
   struct worker {
-    const std::string* id = nullptr;  // its key in workers_
-    std::uint64_t number = 0;         // of arrival
+    const std::string* id = nullptr;               // its key in workers_
+    std::pair<std::size_t, std::uint64_t> number;  // a hash if there is a salt, and the order of arrival
     worker_offer offer;
     std::unordered_set<std::string> jobs;  // that it runs
     bool full = false;                     // it has said so
@@ -207,6 +211,7 @@ private:
   worker* best_worker(const job_class& c) const;
   void count_overtaken(const age& chosen);
 
+  std::string salt_;
   std::map<std::string, worker> workers_;
   std::unordered_map<std::string, std::unique_ptr<pool>> pools_;
   std::unordered_map<std::string, std::unique_ptr<job_class>> classes_;

@@ -375,6 +375,19 @@ TEST(scheduler, a_job_leaves_alone_the_workers_that_few_can_do_without) {
   }
 }
 
+TEST(scheduler, those_with_different_salts_begin_with_different_workers) {
+  const auto begins_with = [](const char* salt) {
+    scheduler s(salt);
+    std::set<std::string> out;
+    for (int i = 0; i < 100; ++i) s.set_worker("w" + std::to_string(i), offer(1));
+    for (int i = 0; i < 10; ++i) s.enqueue({std::to_string(i), machine()});
+    for (const auto& a : s.assign()) out.insert(a.worker);
+    return out;
+  };
+  EXPECT_EQ(begins_with("farm-0"), begins_with("farm-0"));
+  EXPECT_NE(begins_with("farm-0"), begins_with("farm-1"));
+}
+
 TEST(scheduler, what_does_not_decide_who_fits_makes_no_other_class) {
   scheduler s;
   auto threads = machine();
