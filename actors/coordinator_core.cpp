@@ -27,7 +27,8 @@ coordinator_core::coordinator_core(coordinator_settings settings, coordinator_po
       probe_(probe),
       statistics_(std::move(statistics)),
       started_(now),
-      jobs_(settings_.id, settings_.jobs) {}
+      jobs_(settings_.id, settings_.jobs),
+      scheduler_(settings_.id) {}
 
 void coordinator_core::handle(const net::inbound& in, time_point now) {
   if (const auto* up = std::get_if<net::peer_up>(&in.event)) {
@@ -63,17 +64,18 @@ void coordinator_core::handle_message(const net::peer_id& from, const net::messa
 void coordinator_core::peer_left(const net::peer_id& id, const error& why, time_point now) {
   auto it = peers_.find(id);
   if (it == peers_.end()) return;
-  const std::string role = it->second.who.role;
+  const peer gone = std::move(it->second);
+  const auto& role = gone.who.role;
   peers_.erase(it);
   if (role == "client") {
     --clients_;
-    for (auto& [key, waiting] : reads_) reading_ -= waiting.erase(id);
+    for (const auto& key : gone.reading) reading_ -= reads_.at(key).erase(id);
+    for (const auto& graph_key : gone.graphs_asked) graph_asked_.at(graph_key).asked.erase(id);
     forget_dropped(jobs_.unsubscribe_all(id));
-    for (auto& [graph_key, question] : graph_asked_) {
-      if (question.asked.erase(id) > 0) expect_no_graph(id, graph_key, now);
-    }
+    for (const auto& graph_key : gone.graphs_asked) expect_no_graph(id, graph_key, now);
   } else if (role == "worker") {
     scheduler_.remove_worker(id);
+    starting_.erase(id);
     probe_.worker_left();
     settle(jobs_.worker_lost(id, why.with_context("worker lost"), now), now);
     start_jobs(now);
@@ -88,13 +90,15 @@ void coordinator_core::on(const net::peer_id& from, const net::lookup& m, time_p
     probe_.message_refused("client");
     return;
   }
+  auto& target = peers_.at(from).target;
+  if (!target || *target != m.target) target = std::make_shared<const platform>(m.target);
   for (unsigned rank = 0; rank < m.stages.size(); ++rank) {
     const auto& stage = m.stages[rank];
     job_request request{make_stage_key(m.graph_key, m.target, stage, settings_.salt),
                         m.graph_key,
                         m.name,
                         stage,
-                        m.target,
+                        target,
                         rank,
                         m.space};
     const bool refused = std::find(m.refused.begin(), m.refused.end(), request.stage_key) != m.refused.end();
@@ -114,14 +118,14 @@ void coordinator_core::ask_for_stage(const net::peer_id& from, job_request reque
   auto& reader = peers_.at(from);
   auto it = reads_.find(request.stage_key);
   if (it != reads_.end() && it->second.contains(from)) return;  // asked again while the store is at it
-  if (reading_ >= limits::lookups_reading_max || reader.reading >= limits::lookups_reading_per_client_max) {
+  if (reading_ >= limits::lookups_reading_max || reader.reading.size() >= limits::lookups_reading_per_client_max) {
     return tell_failure(from, request.graph_key, request.stage_key,
                         {errc::busy, "as many lookups as may wait for the store"});
   }
   const bool first = it == reads_.end();
   const auto stage_key = request.stage_key;
   reads_[stage_key].emplace(from, waiting_lookup{std::move(request), refused});
-  ++reader.reading;
+  reader.reading.insert(stage_key);
   ++reading_;
   if (first) port_.read_store(stage_key);
 }
@@ -157,15 +161,32 @@ void coordinator_core::admit(const net::peer_id& from, const job_request& reques
 
 void coordinator_core::ask_for_graph(const std::string& graph_key, time_point now) {
   auto& question = graph_asked_[graph_key];
-  if (question.asked.size() >= limits::graph_asks_max) return;
-  for (const auto& peer : jobs_.graph_sources(graph_key)) {
-    if (!question.asked.insert(peer).second) continue;
+  ask_again_at_.erase({question.until, graph_key});
+  question.until = now + limits::graph_ask_again;
+  const auto peer =
+      question.asked.size() < limits::graph_asks_max ? jobs_.next_source(graph_key, question.asked) : net::peer_id();
+  if (!peer.empty()) {
+    question.asked.insert(peer);
     question.last = peer;
     question.until = now + limits::graph_wait_max;
+    peers_.at(peer).graphs_asked.insert(graph_key);
     jobs_.graph_asked(graph_key, now);
     port_.send(peer, net::need_graph{graph_key}, nullptr);
-    return;
   }
+  ask_again_at_.emplace(question.until, graph_key);
+}
+
+void coordinator_core::ask_again(time_point now) {
+  while (!ask_again_at_.empty() && ask_again_at_.begin()->first <= now) {
+    ask_for_graph(std::string(ask_again_at_.begin()->second), now);
+  }
+}
+
+void coordinator_core::forget_question(const std::string& graph_key) {
+  auto question = graph_asked_.extract(graph_key);
+  if (question.empty()) return;
+  ask_again_at_.erase({question.mapped().until, graph_key});
+  for (const auto& peer : question.mapped().asked) peers_.at(peer).graphs_asked.erase(graph_key);
 }
 
 void coordinator_core::expect_no_graph(const net::peer_id& from, const std::string& graph_key, time_point now) {
@@ -176,14 +197,10 @@ void coordinator_core::expect_no_graph(const net::peer_id& from, const std::stri
 void coordinator_core::on(const net::peer_id& from, const net::submit& m, const blob& graph, time_point now) {
   auto asked = graph_asked_.find(m.graph_key);
   if (!graph || asked == graph_asked_.end() || !asked->second.asked.contains(from)) return;  // late, or never asked for
-  graph_asked_.erase(asked);
+  forget_question(m.graph_key);
   if (!jobs_.wants(m.graph_key)) return;
   if (graph_bytes_ + graph->size() > settings_.graph_bytes_max) {
-    std::vector<std::string> stage_keys;
-    for (const auto& [key, job] : jobs_.jobs()) {
-      if (job.request.graph_key == m.graph_key && job.state == job_state::wants_graph) stage_keys.push_back(key);
-    }
-    for (const auto& key : stage_keys) {
+    for (const auto& key : jobs_.wanting(m.graph_key)) {
       auto setback = jobs_.fail_queued(key, {errc::busy, "the coordinator holds as many graph bytes as it may"}, now);
       if (setback) settle({*setback}, now);
     }
@@ -204,7 +221,7 @@ void coordinator_core::on(const net::peer_id& from, const net::release& m, time_
   }
   forget_dropped(jobs_.unsubscribe(from, m.stage_keys));
   for (const auto& graph_key : graphs) {
-    if (!jobs_.graph_sources(graph_key).contains(from)) expect_no_graph(from, graph_key, now);
+    if (!jobs_.is_source(graph_key, from)) expect_no_graph(from, graph_key, now);
   }
 }
 
@@ -233,13 +250,19 @@ void coordinator_core::on(const net::peer_id&, const net::switched& m) {
 void coordinator_core::queue_jobs(const std::vector<std::string>& stage_keys) {
   for (const auto& key : stage_keys) {
     const auto* job = jobs_.find(key);
-    scheduler_.enqueue({key, job->request.target, job->request.rank});
+    enqueue(*job);
     probe_.job_queued();
     if (auto* entry = book_.find(job->request.graph_key, key)) entry->state = "queued";
     for (const auto& peer : job->subscribers) {
       port_.send(peer, net::stage_progress{job->request.graph_key, key, "queued", {}}, nullptr);
     }
   }
+}
+
+void coordinator_core::enqueue(const job_record& job) {
+  const auto& r = job.request;
+  scheduler_.enqueue(
+      {r.stage_key, *r.target, r.rank, r.space, durations_.expected(r.graph_key, r.stage.name), job.queued_at});
 }
 
 void coordinator_core::start_jobs(time_point now) {
@@ -251,7 +274,7 @@ void coordinator_core::start_jobs(time_point now) {
     const auto attempt = jobs_.start(key, worker, now, limits::transfer_time_max(graph->size()));
     probe_.job_started();
     probe_.queue_waited(job->queue_seconds());
-    net::job message{attempt, key, r.graph_key, r.name, r.stage, r.target, 0, 0, r.rank, job->attempts, r.space};
+    net::job message{attempt, key, r.graph_key, r.name, r.stage, *r.target, 0, 0, r.rank, job->attempts, r.space};
     message.lease_ms = static_cast<std::uint64_t>(settings_.jobs.lease.count());
     message.deadline_ms = static_cast<std::uint64_t>(settings_.jobs.deadline.count());
     port_.send(worker, std::move(message), graph);
@@ -274,7 +297,7 @@ void coordinator_core::tell_running(const job_record& job) {
 void coordinator_core::settle(const std::vector<job_setback>& setbacks, time_point now) {
   for (const auto& setback : setbacks) {
     if (!setback.attempt.empty()) {
-      scheduler_.release(setback.worker);
+      scheduler_.release(setback.stage_key);
       port_.send(setback.worker, net::cancel_job{setback.attempt, to_string(setback.why)}, nullptr);
     }
     if (setback.retried && draining_) {
@@ -287,7 +310,7 @@ void coordinator_core::settle(const std::vector<job_setback>& setbacks, time_poi
     if (setback.retried) {
       probe_.retried();
       if (entry) entry->state = "queued";
-      queue_again(setback.stage_key, now);
+      queue_again(*jobs_.find(setback.stage_key), now);
       continue;
     }
     scheduler_.cancel(setback.stage_key);
@@ -304,16 +327,16 @@ void coordinator_core::settle(const std::vector<job_setback>& setbacks, time_poi
   if (!setbacks.empty()) start_jobs(now);
 }
 
-void coordinator_core::queue_again(const std::string& stage_key, time_point now) {
-  const auto request = jobs_.find(stage_key)->request;
-  if (graphs_.contains(request.graph_key)) return scheduler_.enqueue({stage_key, request.target, request.rank});
+void coordinator_core::queue_again(const job_record& job, time_point now) {
+  const auto& graph_key = job.request.graph_key;
+  if (graphs_.contains(graph_key)) return enqueue(job);
   // It was adopted from a worker, so its graph has not been here.
-  jobs_.want_graph(stage_key, now);
-  if (!graph_asked_.contains(request.graph_key)) ask_for_graph(request.graph_key, now);
+  jobs_.want_graph(job.request.stage_key, now);
+  if (!graph_asked_.contains(graph_key)) ask_for_graph(graph_key, now);
 }
 
 void coordinator_core::forget_graph_unless_used(const std::string& graph_key) {
-  if (!jobs_.wants(graph_key)) graph_asked_.erase(graph_key);
+  if (!jobs_.wants(graph_key)) forget_question(graph_key);
   if (jobs_.uses(graph_key)) return;
   auto it = graphs_.find(graph_key);
   if (it == graphs_.end()) return;
@@ -321,85 +344,15 @@ void coordinator_core::forget_graph_unless_used(const std::string& graph_key) {
   graphs_.erase(it);
 }
 
-// --- workers ---------------------------------------------------------------------------------------------------------
-
-void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, time_point now) {
-  scheduler::worker_offer offer{m.runs_on, m.slots, m.taken, m.draining, m.problem};
-  auto& starting_since = peers_.at(from).starting_since;
-  if (!offer.starting()) {
-    starting_since.reset();
-  } else if (!starting_since) {
-    starting_since = now;
-  }
-  scheduler_.set_worker(from, std::move(offer));
-  for (const auto& unknown : jobs_.renew(from, m.running, now)) {
-    port_.send(from, net::cancel_job{unknown, "this coordinator knows of no such lease"}, nullptr);
-  }
-  start_jobs(now);
-}
-
-void coordinator_core::on(const net::peer_id& from, const net::job_held& m, time_point now) {
-  const auto& job = m.what;
-  if (jobs_.renew(from, {job.id}, now).empty()) return;  // said again
-  auto refuse = [&](std::string why) { port_.send(from, net::cancel_job{job.id, std::move(why)}, nullptr); };
-  if (draining_) return refuse("the coordinator is draining");
-  job_request request{job.stage_key, job.graph_key, job.name, job.stage, job.target, job.rank, job.space};
-  if (!is_digest(job.graph_key) ||
-      make_stage_key(job.graph_key, job.target, job.stage, settings_.salt) != job.stage_key) {
-    return refuse("its stage key is not this farm's");
-  }
-  const auto* known = book_.find(job.graph_key, job.stage_key);
-  if (known && known->state == "ready") return refuse("it has been made already");
-  if (!jobs_.adopt(request, from, job.id, job.attempts, now))
-    return refuse("it is at work elsewhere, or there are too many");
-  scheduler_.cancel(job.stage_key);
-  scheduler_.occupy(from);
-  probe_.adopted();
-  tell_running(*jobs_.find(job.stage_key));
-  forget_graph_unless_used(job.graph_key);
-}
-
-void coordinator_core::on(const net::peer_id& from, const net::job_alive& m, time_point now) {
-  for (const auto& unknown : jobs_.renew(from, m.ids, now)) {
-    port_.send(from, net::cancel_job{unknown, "the lease has moved on"}, nullptr);
-  }
-}
-
-void coordinator_core::on(const net::peer_id& from, const net::job_failed& m, time_point now) {
-  auto code = errc_from_string(m.code);
-  if (code == errc::none) code = errc::protocol;
-  auto setback = jobs_.fail(from, m.id, {code, m.reason}, now);
-  if (!setback) {
-    probe_.result_refused();
-    return;
-  }
-  // The worker knows that its job has ended.
-  scheduler_.release(from);
-  setback->attempt.clear();
-  settle({*setback}, now);
-}
-
 // --- time ------------------------------------------------------------------------------------------------------------
 
 void coordinator_core::tick(time_point now) {
-  for (const auto& [graph_key, question] : graph_asked_) {
-    if (now >= question.until) ask_for_graph(graph_key, now);
-  }
+  ask_again(now);
   settle(jobs_.expire(now), now);
+  scheduler_.trust_again();
+  start_jobs(now);
   give_up_starting(now);
   fail_unplaceable(now);
-}
-
-// A worker ends and reports an engine that takes too long; one that says nothing must not keep jobs waiting for it.
-void coordinator_core::give_up_starting(time_point now) {
-  for (const auto& w : scheduler_.workers()) {
-    auto it = peers_.find(w.id);
-    if (it == peers_.end() || !w.offer.starting() || !it->second.starting_since) continue;
-    if (now < *it->second.starting_since + limits::engine_start_max + limits::no_worker_grace) continue;
-    auto offer = w.offer;
-    offer.problem = to_string(error{errc::engine_start, "its engines have not said in time what they are"});
-    scheduler_.set_worker(w.id, std::move(offer));
-  }
 }
 
 // A worker that leaves is often back in a moment, so the grace starts when the last one that fits has gone.
@@ -436,10 +389,10 @@ void coordinator_core::publish_gauges() const {
   for (const auto& [state, count] : jobs_.count_by_state()) {
     probe_.jobs_now(to_string(state), static_cast<double>(count));
   }
-  std::map<std::string_view, double> workers{
-      {"starting", 0}, {"idle", 0}, {"busy", 0}, {"draining", 0}, {"unavailable", 0}};
-  for (const auto& w : scheduler_.workers()) ++workers[to_string(state_of(w))];
-  for (const auto& [state, count] : workers) probe_.workers_now(state, count);
+  for (std::size_t i = 0; i < worker_states; ++i) {
+    const auto state = static_cast<worker_state>(i);
+    probe_.workers_now(to_string(state), static_cast<double>(scheduler_.count(state)));
+  }
   probe_.clients_now(static_cast<double>(clients_));
 }
 

@@ -4,6 +4,7 @@
 
 #include "monitoring/metrics.hpp"
 #include "net/link.hpp"
+#include "runtime/duration_book.hpp"
 #include "runtime/graph_book.hpp"
 #include "runtime/job_table.hpp"
 #include "runtime/scheduler.hpp"
@@ -65,13 +66,21 @@ public:
   bool busy() const { return !jobs_.empty() || !reads_.empty(); }
   // Nobody is connected who might want something, and nothing is in flight.
   bool idle() const { return !busy() && clients_ == 0; }
+
+  // Null when no such job is in flight.
+  const job_record* find_job(const std::string& stage_key) const { return jobs_.find(stage_key); }
+
+  // What is wrong with the books, or does not agree between them, for tests; empty when nothing is. Linear in all.
+  std::string inconsistency() const;
   // No new jobs are started; what runs is finished. Queued and new lookups are answered `shutdown`.
   void drain(time_point now);
 
 private:
   struct peer {
     net::hello who;
-    std::size_t reading = 0;                        // its lookups that wait for the store
+    std::set<std::string> reading = {};             // stage keys that it waits for while the store is at them
+    std::set<std::string> graphs_asked = {};        // graphs that it was asked for
+    std::shared_ptr<const platform> target = {};    // of its last lookup
     std::optional<time_point> starting_since = {};  // of a worker whose engines have yet to say what they are
   };
   // A lookup that waits for the store; several for one stage key share one read.
@@ -108,6 +117,8 @@ private:
   void admit(const net::peer_id& from, const job_request& request, time_point now);
   // Asks a subscriber that has not been asked yet, if there is one.
   void ask_for_graph(const std::string& graph_key, time_point now);
+  void ask_again(time_point now);
+  void forget_question(const std::string& graph_key);
   // That subscriber will not send the graph.
   void expect_no_graph(const net::peer_id& from, const std::string& graph_key, time_point now);
   void forget_dropped(const std::vector<job_table::dropped_job>& dropped);
@@ -115,13 +126,15 @@ private:
   void give_up_starting(time_point now);
   void fail_unplaceable(time_point now);
   void queue_jobs(const std::vector<std::string>& stage_keys);
-  void queue_again(const std::string& stage_key, time_point now);
+  void enqueue(const job_record& job);
+  void queue_again(const job_record& job, time_point now);
   void tell_running(const job_record& job);
   void start_jobs(time_point now);
   void settle(const std::vector<job_setback>& setbacks, time_point now);
   void forget_graph_unless_used(const std::string& graph_key);
   void tell_failure(const net::peer_id& to, const std::string& graph_key, const std::string& stage_key,
                     const error& why);
+  std::uint64_t busy_retry_ms(const net::peer_id& to) const;
   void serve(const net::peer_id& to, const job_request& request, const stored& artifact, const std::string& source,
              double queue_seconds);
 
@@ -142,6 +155,7 @@ private:
   job_table jobs_;
   scheduler scheduler_;
   graph_book book_;
+  duration_book durations_;
   std::unordered_map<std::string, std::map<net::peer_id, waiting_lookup>> reads_;  // by stage key
   std::size_t reading_ = 0;                                                        // lookups in reads_
   std::unordered_map<std::string, waiting_result> writes_;                         // by stage key
@@ -149,6 +163,8 @@ private:
   std::unordered_map<std::string, blob> graphs_;                                   // by graph key, while a job uses it
   std::size_t graph_bytes_ = 0;
   std::unordered_map<std::string, graph_question> graph_asked_;  // by graph key, while a job wants it
+  std::set<std::pair<time_point, std::string>> ask_again_at_;    // graph keys by the end of their question
+  std::set<net::peer_id> starting_;                              // workers with a starting_since
 };
 
 }  // namespace fxfarm::actors

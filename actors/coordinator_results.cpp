@@ -8,8 +8,6 @@
 namespace fxfarm::actors {
 namespace {
 
-constexpr std::uint64_t busy_retry_ms = 1'000;
-
 double total(const std::map<std::string, double>& phases) {
   double sum = 0;
   for (const auto& [phase, seconds] : phases) sum += seconds;
@@ -21,7 +19,7 @@ double total(const std::map<std::string, double>& phases) {
 void coordinator_core::forget_read(const net::peer_id& from, const std::string& stage_key) {
   auto it = reads_.find(stage_key);
   if (it == reads_.end() || it->second.erase(from) == 0) return;
-  --peers_.at(from).reading;
+  peers_.at(from).reading.erase(stage_key);
   --reading_;
 }
 
@@ -32,7 +30,7 @@ void coordinator_core::store_read(const std::string& stage_key, result<std::opti
   bool removed = false;
   for (const auto& [peer, lookup] : waiting.mapped()) {
     const auto& request = lookup.request;
-    --peers_.at(peer).reading;
+    peers_.at(peer).reading.erase(stage_key);
     --reading_;
     if (here && lookup.refused && !removed) {
       removed = true;
@@ -65,8 +63,10 @@ void coordinator_core::on(const net::peer_id& from, const net::job_done& m, cons
     probe_.result_refused();
     return;
   }
-  scheduler_.release(from);
   const auto& request = job->request;
+  scheduler_.release(request.stage_key);
+  durations_.took(request.graph_key, request.stage.name,
+                  std::chrono::duration<double>(std::max(now - job->started_at, time_point::duration(0))).count());
   probe_.job_finished();
   probe_.artifact_made(static_cast<double>(artifact->size()));
   probe_.compiled(request.stage.name, total(m.phases));
@@ -98,11 +98,18 @@ void coordinator_core::store_written(const std::string& stage_key, const result<
   }
 }
 
+// Up to half as long again, so that those who are refused together do not come back together.
+std::uint64_t coordinator_core::busy_retry_ms(const net::peer_id& to) const {
+  constexpr std::size_t steps = 64;
+  const auto wait = durations_.retry_after(scheduler_.queued(), scheduler_.slots());
+  return static_cast<std::uint64_t>(wait.count()) * (2 * steps + std::hash<net::peer_id>()(to) % steps) / (2 * steps);
+}
+
 void coordinator_core::tell_failure(const net::peer_id& to, const std::string& graph_key, const std::string& stage_key,
                                     const error& why) {
   net::stage_failed m{graph_key, stage_key, std::string(to_string(why.code)), why.message, 0};
   m.reason.resize(std::min(m.reason.size(), limits::text_bytes_max));
-  if (why.code == errc::busy) m.retry_ms = busy_retry_ms;
+  if (why.code == errc::busy) m.retry_ms = busy_retry_ms(to);
   probe_.stage_refused(m.code);
   port_.send(to, std::move(m), nullptr);
 }

@@ -79,7 +79,7 @@ void worker_slots::take_job(const net::peer_id& from, const net::job& m, const b
   if (draining_) return fail(job, {errc::shutdown, "the worker is draining"});
   // Each coordinator sends no more than the slots it was offered.
   if (waiting_.size() >= slots_.size() * std::max<std::size_t>(coordinators_.size(), 1)) {
-    return fail(job, {errc::unreachable, "the worker has more jobs than it offered slots"});
+    return fail(job, {errc::busy, "the worker has more jobs than it offered slots"});
   }
   waiting_.push_back(std::move(job));
   start_waiting();

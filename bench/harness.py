@@ -330,6 +330,17 @@ def versions() -> Row:
     return found
 
 
+def micro_program(target: str) -> Path:
+    """A program of bench/micro, built from this checkout. Raises subprocess.CalledProcessError."""
+    root = Path(__file__).resolve().parent.parent
+    build = root / "build/bench-micro"
+    configure = ["cmake", "-S", str(root), "-B", str(build), "-G", "Ninja", "-DFXFARM_BENCH=ON"]
+    # What they say goes beside the table, not into it.
+    subprocess.run(configure, stdout=sys.stderr, check=True)
+    subprocess.run(["cmake", "--build", str(build), "--target", target], stdout=sys.stderr, check=True)
+    return build / "bench/micro" / target
+
+
 class Report:
     """The rows of one benchmark; printed as a table, written as JSON."""
 

@@ -24,6 +24,9 @@ target_compile_definitions(fxfarm_msgpack INTERFACE MSGPACK_NO_BOOST)
 
 find_path(CLI11_INCLUDE_DIR CLI/CLI.hpp REQUIRED)
 
+if(FXFARM_BENCH)
+  find_package(benchmark REQUIRED)
+endif()
 if(FXFARM_TESTS)
   find_package(GTest REQUIRED)
 endif()

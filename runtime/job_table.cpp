@@ -16,6 +16,7 @@ bool worth_retrying(errc code) {
     case errc::timeout:
     case errc::unreachable:
     case errc::shutdown:
+    case errc::busy:
     case errc::corrupt:
     case errc::io:
       return true;
@@ -70,15 +71,16 @@ result<bool> job_table::admit(const job_request& request, const std::string& pee
       return {errc::busy, "the job has as many subscribers as it may"};
     }
     subscribers.insert(peer);
-    by_peer_[peer].insert(request.stage_key);
+    by_peer_[peer].emplace(found->first, &found->second);
     return false;
   }
   if (jobs_.size() >= bounds_.jobs_max) return {errc::busy, "the coordinator has as many jobs as it may"};
   if (auto mine = by_peer_.find(peer); mine != by_peer_.end() && mine->second.size() >= bounds_.jobs_per_client_max) {
     return {errc::busy, "this client has as many jobs as it may"};
   }
-  insert(request, now).subscribers.insert(peer);
-  by_peer_[peer].insert(request.stage_key);
+  auto& made = insert(request, now);
+  made.subscribers.insert(peer);
+  by_peer_[peer].emplace(made.request.stage_key, &made);
   return true;
 }
 
@@ -87,9 +89,11 @@ job_record& job_table::insert(const job_request& request, time_point now) {
   job.request = request;
   job.created = now;
   job.graph_until = now + limits::graph_wait_max;
+  auto& [key, made] = *jobs_.emplace(request.stage_key, std::move(job)).first;
+  put_in(made);
   ++counts_[job_state::wants_graph];
-  by_graph_[request.graph_key].insert(request.stage_key);
-  return jobs_.emplace(request.stage_key, std::move(job)).first->second;
+  by_graph_[request.graph_key].emplace(key, &made);
+  return made;
 }
 
 bool job_table::adopt(const job_request& request, const std::string& worker, const std::string& attempt,
@@ -98,9 +102,10 @@ bool job_table::adopt(const job_request& request, const std::string& worker, con
   if (found == jobs_.end() && jobs_.size() >= bounds_.jobs_max) return false;
   auto& job = found == jobs_.end() ? insert(request, now) : found->second;
   if (job.state == job_state::running || job.state == job_state::storing) return false;
+  take_out(job);
   if (job.state == job_state::wants_graph) job.queued_at = now;
   job.attempts = std::max(attempts, job.attempts + 1) - 1;
-  run(job, worker, attempt, now);
+  run(job, worker, attempt, now, {});
   return true;
 }
 
@@ -109,18 +114,20 @@ void job_table::want_graph(const std::string& stage_key, time_point now) {
   assert(job.state == job_state::queued);
   move_to(job, job_state::wants_graph);
   job.graph_until = now + limits::graph_wait_max;
+  put_in(job);
 }
 
 std::vector<std::string> job_table::graph_arrived(const std::string& graph_key, time_point now) {
   std::vector<std::string> queued;
   auto it = by_graph_.find(graph_key);
   if (it == by_graph_.end()) return queued;
-  for (const auto& stage_key : it->second) {
-    auto& job = jobs_.at(stage_key);
-    if (job.state != job_state::wants_graph) continue;
-    move_to(job, job_state::queued);
-    job.queued_at = now;
-    queued.push_back(stage_key);
+  for (auto& [stage_key, job] : it->second) {
+    if (job->state != job_state::wants_graph) continue;
+    take_out(*job);
+    move_to(*job, job_state::queued);
+    job->queued_at = now;
+    put_in(*job);
+    queued.emplace_back(stage_key);
   }
   return queued;
 }
@@ -128,25 +135,30 @@ std::vector<std::string> job_table::graph_arrived(const std::string& graph_key, 
 void job_table::graph_asked(const std::string& graph_key, time_point now) {
   auto it = by_graph_.find(graph_key);
   if (it == by_graph_.end()) return;
-  for (const auto& stage_key : it->second) jobs_.at(stage_key).graph_until = now + limits::graph_wait_max;
+  for (auto& [stage_key, job] : it->second) {
+    take_out(*job);
+    job->graph_until = now + limits::graph_wait_max;
+    put_in(*job);
+  }
 }
 
 std::string job_table::start(const std::string& stage_key, const std::string& worker, time_point now,
                              std::chrono::milliseconds transfer) {
   auto& job = jobs_.at(stage_key);
   assert(job.state == job_state::queued);
-  run(job, worker, attempt_prefix_ + "-" + std::to_string(++attempts_made_), now);
-  job.lease_until += transfer;
+  run(job, worker, attempt_prefix_ + "-" + std::to_string(++attempts_made_), now, transfer);
   return job.attempt;
 }
 
-void job_table::run(job_record& job, const std::string& worker, const std::string& attempt, time_point now) {
+void job_table::run(job_record& job, const std::string& worker, const std::string& attempt, time_point now,
+                    std::chrono::milliseconds transfer) {
   move_to(job, job_state::running);
   job.worker = worker;
   job.attempt = attempt;
   job.started_at = now;
-  job.lease_until = now + bounds_.lease;
+  job.lease_until = now + bounds_.lease + transfer;
   ++job.attempts;
+  put_in(job);
   by_attempt_[attempt] = job.request.stage_key;
 }
 
@@ -162,7 +174,9 @@ std::vector<std::string> job_table::renew(const std::string& worker, const std::
   std::vector<std::string> unknown;
   for (const auto& attempt : attempts) {
     if (auto* job = held(worker, attempt)) {
+      take_out(*job);
       job->lease_until = now + bounds_.lease;
+      put_in(*job);
     } else {
       unknown.push_back(attempt);
     }
@@ -172,7 +186,10 @@ std::vector<std::string> job_table::renew(const std::string& worker, const std::
 
 const job_record* job_table::finish(const std::string& worker, const std::string& attempt) {
   auto* job = held(worker, attempt);
-  if (job) move_to(*job, job_state::storing);
+  if (!job) return nullptr;
+  take_out(*job);
+  move_to(*job, job_state::storing);
+  put_in(*job);
   return job;
 }
 
@@ -200,38 +217,56 @@ std::optional<job_setback> job_table::fail_queued(const std::string& stage_key, 
 }
 
 std::vector<job_setback> job_table::worker_lost(const std::string& worker, const error& why, time_point now) {
-  std::vector<std::string> lost;
-  for (const auto& [key, job] : jobs_) {
-    if (job.state == job_state::running && job.worker == worker) lost.push_back(key);
-  }
   std::vector<job_setback> out;
-  for (const auto& key : lost) out.push_back(set_back(jobs_.at(key), why, now));
+  auto held = by_worker_.find(worker);
+  if (held == by_worker_.end()) return out;
+  for (auto& [key, job] : job_index(held->second)) out.push_back(set_back(*job, why, now));
   return out;
 }
 
 std::vector<job_setback> job_table::expire(time_point now) {
-  std::vector<std::pair<std::string, error>> late;
-  for (const auto& [key, job] : jobs_) {
-    if (job.state == job_state::running && now >= job.started_at + bounds_.deadline) {
-      late.emplace_back(key, error{errc::deadline, "the compile ran past its deadline on " + job.worker});
-    } else if (job.state == job_state::running && now >= job.lease_until) {
-      late.emplace_back(key, error{errc::timeout, "worker " + job.worker + " let its lease run out"});
-    } else if (job.state == job_state::wants_graph && now >= job.graph_until) {
-      late.emplace_back(key, error{errc::timeout, "no subscriber sent the graph"});
+  std::vector<job_setback> out;
+  while (!due_.empty() && due_.begin()->first.first <= now) {
+    auto& job = *due_.begin()->second;
+    if (job.state == job_state::wants_graph) {
+      out.push_back(give_up(std::string(job.request.stage_key), {errc::timeout, "no subscriber sent the graph"}, now));
+    } else if (now >= job.started_at + bounds_.deadline) {
+      out.push_back(set_back(job, {errc::deadline, "the compile ran past its deadline on " + job.worker}, now));
+    } else {
+      out.push_back(set_back(job, {errc::timeout, "worker " + job.worker + " let its lease run out"}, now));
     }
   }
-  std::vector<job_setback> out;
-  for (auto& [key, why] : late) {
-    auto& job = jobs_.at(key);
-    out.push_back(job.state == job_state::running ? set_back(job, std::move(why), now)
-                                                  : give_up(key, std::move(why), now));
-  }
   return out;
+}
+
+std::optional<time_point> job_table::due(const job_record& job) const {
+  if (job.state == job_state::wants_graph) return job.graph_until;
+  if (job.state != job_state::running) return std::nullopt;
+  return std::min<time_point>(job.lease_until, job.started_at + bounds_.deadline);
+}
+
+void job_table::take_out(job_record& job) {
+  if (auto late = due(job)) due_.erase({*late, job.request.stage_key});
+  if (job.state != job_state::running) return;
+  auto held = by_worker_.find(job.worker);
+  held->second.erase(job.request.stage_key);
+  if (held->second.empty()) by_worker_.erase(held);
+}
+
+void job_table::put_in(job_record& job) {
+  const std::string_view key = job.request.stage_key;
+  if (auto late = due(job)) due_.emplace(std::pair{*late, key}, &job);
+  if (job.state == job_state::running) by_worker_[job.worker].emplace(key, &job);
 }
 
 job_setback job_table::set_back(job_record& job, error why, time_point now) {
   const std::string stage_key = job.request.stage_key;
   if (!worth_retrying(why.code)) return give_up(stage_key, std::move(why), now);
+  const bool refused = why.code == errc::busy && job.refusals < bounds_.refusals_max;
+  if (refused) {
+    ++job.refusals;
+    --job.attempts;
+  }
   if (job.attempts >= bounds_.attempts_max) {
     error last{errc::quarantined,
                "given up after " + std::to_string(job.attempts) + " attempts, the last: " + to_string(why)};
@@ -243,10 +278,12 @@ job_setback job_table::set_back(job_record& job, error why, time_point now) {
   }
   job_setback out{stage_key, job.worker, job.attempt, std::move(why), true, job.request.graph_key, {}};
   by_attempt_.erase(job.attempt);
+  take_out(job);
   move_to(job, job_state::queued);
-  job.queued_at = now;
+  if (!refused) job.queued_at = now;
   job.worker.clear();
   job.attempt.clear();
+  put_in(job);
   return out;
 }
 
@@ -265,14 +302,18 @@ job_setback job_table::give_up(const std::string& stage_key, error why, time_poi
 }
 
 void job_table::remember_failure(const std::string& stage_key, const error& why, time_point now) {
-  if (!failures_.contains(stage_key)) failure_order_.push_back(stage_key);
-  failures_[stage_key] = {why, now + bounds_.failure_memory};
+  auto [it, fresh] = failures_.try_emplace(stage_key);
+  if (fresh) it->second.place = failure_order_.insert(failure_order_.end(), stage_key);
+  it->second.why = why;
+  it->second.until = now + bounds_.failure_memory;
   while (failures_.size() > bounds_.failures_max) forgive(std::string(failure_order_.front()));
 }
 
 bool job_table::forgive(const std::string& stage_key) {
-  if (failures_.erase(stage_key) == 0) return false;
-  failure_order_.erase(std::find(failure_order_.begin(), failure_order_.end(), stage_key));
+  auto it = failures_.find(stage_key);
+  if (it == failures_.end()) return false;
+  failure_order_.erase(it->second.place);
+  failures_.erase(it);
   return true;
 }
 
@@ -311,15 +352,15 @@ std::vector<job_table::dropped_job> job_table::unsubscribe_all(const std::string
   std::vector<dropped_job> out;
   auto mine = by_peer_.extract(peer);
   if (mine.empty()) return out;
-  for (const auto& key : mine.mapped()) {
-    if (auto dropped = leave(peer, key)) out.push_back(std::move(*dropped));
+  for (const auto& [key, job] : mine.mapped()) {
+    if (auto dropped = leave(peer, std::string(key))) out.push_back(std::move(*dropped));
   }
   return out;
 }
 
 void job_table::erase(const std::string& stage_key) {
   auto it = jobs_.find(stage_key);
-  const auto& job = it->second;
+  auto& job = it->second;
   for (const auto& peer : job.subscribers) {
     auto mine = by_peer_.find(peer);
     if (mine == by_peer_.end()) continue;
@@ -330,6 +371,7 @@ void job_table::erase(const std::string& stage_key) {
   siblings->second.erase(stage_key);
   if (siblings->second.empty()) by_graph_.erase(siblings);
   by_attempt_.erase(job.attempt);
+  take_out(job);
   --counts_[job.state];
   jobs_.erase(it);
 }
@@ -347,26 +389,44 @@ const job_record* job_table::find(const std::string& stage_key) const {
 
 bool job_table::wants(const std::string& graph_key) const {
   auto it = by_graph_.find(graph_key);
-  return it != by_graph_.end() && std::any_of(it->second.begin(), it->second.end(), [&](const std::string& key) {
-           return jobs_.at(key).state == job_state::wants_graph;
+  return it != by_graph_.end() && std::any_of(it->second.begin(), it->second.end(), [](const auto& entry) {
+           return entry.second->state == job_state::wants_graph;
          });
 }
 
-std::set<std::string> job_table::graph_sources(const std::string& graph_key) const {
-  std::set<std::string> out;
+std::vector<std::string> job_table::wanting(const std::string& graph_key) const {
+  std::vector<std::string> out;
   auto it = by_graph_.find(graph_key);
   if (it == by_graph_.end()) return out;
-  for (const auto& stage_key : it->second) {
-    const auto& job = jobs_.at(stage_key);
-    if (job.state == job_state::wants_graph) out.insert(job.subscribers.begin(), job.subscribers.end());
+  for (const auto& [key, job] : it->second) {
+    if (job->state == job_state::wants_graph) out.emplace_back(key);
   }
   return out;
 }
 
+bool job_table::is_source(const std::string& graph_key, const std::string& peer) const {
+  auto it = by_graph_.find(graph_key);
+  return it != by_graph_.end() && std::any_of(it->second.begin(), it->second.end(), [&](const auto& entry) {
+           return entry.second->state == job_state::wants_graph && entry.second->subscribers.contains(peer);
+         });
+}
+
+std::string job_table::next_source(const std::string& graph_key, const std::set<std::string>& asked) const {
+  auto it = by_graph_.find(graph_key);
+  if (it == by_graph_.end()) return {};
+  for (const auto& [stage_key, job] : it->second) {
+    if (job->state != job_state::wants_graph) continue;
+    for (const auto& peer : job->subscribers) {
+      if (!asked.contains(peer)) return peer;
+    }
+  }
+  return {};
+}
+
 bool job_table::uses(const std::string& graph_key) const {
   auto it = by_graph_.find(graph_key);
-  return it != by_graph_.end() && std::any_of(it->second.begin(), it->second.end(), [&](const std::string& key) {
-           return jobs_.at(key).state != job_state::storing;
+  return it != by_graph_.end() && std::any_of(it->second.begin(), it->second.end(), [](const auto& entry) {
+           return entry.second->state != job_state::storing;
          });
 }
 

@@ -6,6 +6,8 @@
 //        │                           ▲                 │
 //        └── expire: failed          └── retried ◄─────┴── failed, lease lost, deadline ──► failed
 //
+// An attempt that a worker refuses with `busy` has not been one: the job is queued again as old as it was.
+//
 // A worker whose coordinator is gone takes what it runs to the next one, which adopts it: the job is then running
 // without that its graph has ever been here.
 //
@@ -16,11 +18,13 @@
 #include "runtime/limits.hpp"
 #include "runtime/platform.hpp"
 #include "runtime/stage.hpp"
+#include "runtime/time_point.hpp"
 
 #include <chrono>
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -28,8 +32,6 @@
 #include <vector>
 
 namespace fxfarm {
-
-using time_point = std::chrono::steady_clock::time_point;
 
 enum class job_state { wants_graph, queued, running, storing };
 std::string_view to_string(job_state s);
@@ -39,8 +41,8 @@ struct job_request {
   std::string graph_key;
   std::string name;
   stage_spec stage;
-  platform target;
-  unsigned rank = 0;  // 0: the graph's first stage
+  std::shared_ptr<const platform> target;  // one for all jobs of a client
+  unsigned rank = 0;                       // 0: the graph's first stage
   std::string space;
 };
 
@@ -48,7 +50,8 @@ struct job_record {
   job_request request;
   job_state state = job_state::wants_graph;
   std::set<std::string> subscribers;
-  unsigned attempts = 0;  // started so far
+  unsigned attempts = 0;  // started so far, less those that a full worker refused
+  unsigned refusals = 0;  // by full workers
   std::string worker;     // while running or storing
   std::string attempt;    // id of the running attempt
   time_point created;
@@ -64,6 +67,7 @@ struct job_limits {
   std::chrono::milliseconds lease = limits::job_lease;
   std::chrono::milliseconds deadline = limits::job_deadline;
   unsigned attempts_max = limits::job_attempts_max;
+  unsigned refusals_max = limits::job_refusals_max;
   std::size_t jobs_max = limits::jobs_queued_max;
   std::size_t jobs_per_client_max = limits::jobs_queued_per_client_max;
   std::size_t subscribers_max = limits::subscribers_per_job_max;  // of one job
@@ -136,16 +140,25 @@ public:
   const error* failure_of(const std::string& stage_key, time_point now) const;
 
   const job_record* find(const std::string& stage_key) const;
-  bool wants(const std::string& graph_key) const;                           // some job waits for this graph
-  std::set<std::string> graph_sources(const std::string& graph_key) const;  // who waits for these jobs, and may have it
-  bool uses(const std::string& graph_key) const;                            // some job has yet to end with this graph
+  bool wants(const std::string& graph_key) const;                        // some job waits for this graph
+  std::vector<std::string> wanting(const std::string& graph_key) const;  // those jobs
+  // Whether `peer` waits for one of those jobs, and so may have the graph.
+  bool is_source(const std::string& graph_key, const std::string& peer) const;
+  // One of those who do and are not among `asked`; empty when there is none.
+  std::string next_source(const std::string& graph_key, const std::set<std::string>& asked) const;
+  bool uses(const std::string& graph_key) const;  // some job has yet to end with this graph
   const std::unordered_map<std::string, job_record>& jobs() const { return jobs_; }
-  std::map<job_state, std::size_t> count_by_state() const { return counts_; }
+  const std::map<job_state, std::size_t>& count_by_state() const { return counts_; }
+  std::size_t count(job_state s) const { return counts_.at(s); }
   bool empty() const { return jobs_.empty(); }
+
+  // What is wrong with these books, for tests; empty when nothing is. Counts everything anew.
+  std::string inconsistency() const;
 
 private:
   job_record& insert(const job_request& request, time_point now);
-  void run(job_record& job, const std::string& worker, const std::string& attempt, time_point now);
+  void run(job_record& job, const std::string& worker, const std::string& attempt, time_point now,
+           std::chrono::milliseconds transfer);
   job_record* held(const std::string& worker, const std::string& attempt);
   job_setback set_back(job_record& job, error why, time_point now);
   job_setback give_up(const std::string& stage_key, error why, time_point now);
@@ -153,10 +166,16 @@ private:
   std::optional<dropped_job> leave(const std::string& peer, const std::string& stage_key);
   void erase(const std::string& stage_key);
   void move_to(job_record& job, job_state next);
+  // When the job is late if nothing happens; never, for one that waits for others than its clients and worker.
+  std::optional<time_point> due(const job_record& job) const;
+  // A job is out of what is ordered by time and worker while something of it changes.
+  void take_out(job_record& job);
+  void put_in(job_record& job);
 
   struct failure {
     error why;
     time_point until;
+    std::list<std::string>::iterator place;  // in failure_order_
   };
 
   std::string attempt_prefix_;
@@ -164,12 +183,15 @@ private:
   std::uint64_t attempts_made_ = 0;
   std::map<job_state, std::size_t> counts_{
       {job_state::wants_graph, 0}, {job_state::queued, 0}, {job_state::running, 0}, {job_state::storing, 0}};
-  std::unordered_map<std::string, job_record> jobs_;                 // by stage key
-  std::unordered_map<std::string, std::set<std::string>> by_graph_;  // graph key -> stage keys
-  std::unordered_map<std::string, std::string> by_attempt_;          // attempt -> stage key
-  std::unordered_map<std::string, std::set<std::string>> by_peer_;   // peer -> stage keys it waits for
+  std::unordered_map<std::string, job_record> jobs_;                    // by stage key
+  using job_index = std::map<std::string_view, job_record*>;            // by stage key, as it stands in jobs_
+  std::unordered_map<std::string, job_index> by_graph_;                 // by graph key
+  std::unordered_map<std::string, std::string> by_attempt_;             // attempt -> stage key
+  std::unordered_map<std::string, job_index> by_peer_;                  // those that a peer waits for
+  std::unordered_map<std::string, job_index> by_worker_;                // those that a worker runs
+  std::map<std::pair<time_point, std::string_view>, job_record*> due_;  // by when they are late
   std::unordered_map<std::string, failure> failures_;
-  std::deque<std::string> failure_order_;  // oldest first
+  std::list<std::string> failure_order_;  // oldest first
 };
 
 }  // namespace fxfarm

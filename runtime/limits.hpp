@@ -49,22 +49,29 @@ inline constexpr std::size_t jobs_queued_max = 100'000;
 inline constexpr std::size_t jobs_queued_per_client_max = 10'000;
 inline constexpr std::size_t graph_bytes_held_max = 2048 * MiB;  // graphs that a coordinator keeps for its jobs
 inline constexpr auto graph_wait_max = 30s;                      // from NeedGraph to the graph, then another is asked
+inline constexpr auto graph_ask_again = 1s;                      // when there was nobody else to ask
 inline constexpr std::size_t graph_asks_max = 3;                 // silent clients that one graph is asked from
 inline constexpr std::size_t lookups_reading_max = 100'000;      // stages looked for in the store at a time
 inline constexpr std::size_t lookups_reading_per_client_max = 10'000;
+inline constexpr auto busy_retry_min = 1s;  // when a client that found the farm full comes again
+inline constexpr auto busy_retry_max = 60s;
 inline constexpr auto drain_max = 30s;          // what runs may finish within it after SIGTERM
 inline constexpr auto operator_reply_max = 5s;  // a command line's question
 
 // Jobs.
 inline constexpr unsigned job_attempts_max = 3;            // then the graph is quarantined for this stage
+inline constexpr unsigned job_refusals_max = 1'000;        // by full workers, before they count as attempts
 inline constexpr auto job_deadline = 1800s;                // wall clock of one compile
 inline constexpr auto job_deadline_max = 7 * 24h;          // that a worker believes
 inline constexpr auto job_lease = 15s;                     // a worker renews it by heartbeats
 inline constexpr std::size_t results_tracked_max = 1'000;  // results on their way to coordinators, of one worker
 inline constexpr std::size_t results_unclaimed_max = 16;   // results that wait for some coordinator, of one worker
+inline constexpr unsigned job_overtakes_max = 16;          // in a row, before the oldest job of a platform goes first
+inline constexpr auto similar_age = 10s;                   // jobs of one such span are as old as each other
 inline constexpr auto no_worker_grace = 2s;                // how long a job waits when no worker fits
 inline constexpr auto failure_memory = 600s;               // how long a failed stage is answered from memory
 inline constexpr std::size_t failures_kept_max = 10'000;
+inline constexpr std::size_t durations_kept_max = 100'000;   // of graphs' stages, so that long ones begin early
 inline constexpr std::size_t graphs_remembered_max = 1'000;  // finished graphs that `fxfarm graphs` can show
 inline constexpr std::size_t stages_remembered_max = 64;     // of one such graph
 

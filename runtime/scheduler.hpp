@@ -1,26 +1,43 @@
 #pragma once
-// Decides which queued job goes to which worker. A plain class: no clock, no socket; `order` is what the caller counts
-// up.
+// Decides which queued job goes to which worker. A plain class: no clock, no socket; the caller tells since when a job
+// waits.
 //
-// Jobs are ordered by stage rank (a first stage before anyone's second), then by age. A job goes to the fitting worker
-// with the most free slots.
+// Jobs are ordered by stage rank (a first stage before anyone's second), then by how many jobs of their space run (the
+// space with the fewest first), then by age; among jobs of one space that are about as old, what takes longest comes
+// first. No order starves a job: the oldest that some worker could take is overtaken by at most
+// `limits::job_overtakes_max` others in a row. A job goes to a worker that few other jobs could use, and among equals
+// to the one with the most free slots.
+//
+// A decision costs no more with many jobs and workers: jobs for equal platforms are one class, workers on equal
+// platforms one pool, and only a pool's arrival or end compares platforms.
 
+#include "runtime/limits.hpp"
 #include "runtime/platform.hpp"
+#include "runtime/time_point.hpp"
 
-#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <map>
-#include <optional>
+#include <memory>
 #include <set>
 #include <string>
-#include <tuple>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace fxfarm {
 
+// What a worker is to people and metrics.
+enum class worker_state { starting, idle, busy, draining, unavailable };
+inline constexpr std::size_t worker_states = 5;
+std::string_view to_string(worker_state s);
+
 class scheduler {
 public:
+  // Schedulers with different salts prefer different ones among equal workers, so that coordinators that share workers
+  // do not all begin with the same. Without one, those that came first are preferred.
+  explicit scheduler(std::string salt = {}) : salt_(std::move(salt)) {}
+
   struct worker_offer {
     platform runs_on;
     unsigned slots = 0;
@@ -30,11 +47,15 @@ public:
 
     // Connected, but its engines have not said yet what they are.
     bool starting() const { return runs_on.torch.empty() && problem.empty() && !draining; }
+    bool takes_jobs() const { return slots > 0 && !draining; }
   };
   struct request {
     std::string job;  // unique
     platform target;
-    unsigned rank = 0;  // 0: a graph's first stage
+    unsigned rank = 0;            // 0: a graph's first stage
+    std::string space = {};       // whose job it is
+    double seconds_expected = 0;  // that it will take, as far as that is known
+    time_point queued_at = {};    // since when it waits
   };
   struct assignment {
     std::string job;
@@ -43,13 +64,17 @@ public:
   struct worker_view {
     std::string id;
     worker_offer offer;
-    unsigned busy = 0;
+    std::size_t busy = 0;
   };
 
   // A new worker, or a change of what it offers; jobs that it runs stay counted.
   void set_worker(const std::string& id, worker_offer offer);
-  // Its slots are gone; the caller deals with the jobs it ran.
+  // Its slots are gone, and so are the jobs that it ran; the caller deals with those.
   void remove_worker(const std::string& id);
+  // The worker says that it is full, whatever it offered: it gets nothing until it ends a job, offers anew, or is
+  // `trust_again`.
+  void mark_full(const std::string& id);
+  void trust_again();
 
   // Success when some worker that takes jobs could compile for `target`, busy or not, or one is still starting.
   // Otherwise `no_worker` with what was missing.
@@ -60,44 +85,155 @@ public:
   bool cancel(const std::string& job);
   // Everything that can start now; each assignment occupies a slot until `release`.
   std::vector<assignment> assign();
-  // A slot that a job has which was not assigned here.
-  void occupy(const std::string& worker);
-  void release(const std::string& worker);
+  // A slot of `worker` has the job, which was not assigned here but may be queued.
+  void occupy(const std::string& job, const std::string& worker, const std::string& space);
+  // The job has ended, or its worker has lost it. Nothing when it does not run.
+  void release(const std::string& job);
 
   // Queued jobs that no worker could take even if it were idle, with the reason.
   std::vector<std::pair<std::string, error>> unplaceable() const;
 
   std::size_t queued() const { return queued_.size(); }
-  unsigned free_slots() const;
+  std::size_t running() const { return running_.size(); }
+  bool is_queued(const std::string& job) const { return queued_.contains(job); }
+  // The worker that runs the job; null when none does.
+  const std::string* worker_of(const std::string& job) const;
+  std::uint64_t slots() const { return slots_; }  // of all workers that take jobs
+  std::uint64_t free_slots() const { return free_slots_; }
+  std::size_t count(worker_state s) const { return states_[static_cast<std::size_t>(s)]; }
+  const worker_offer* offer_of(const std::string& worker) const;
   std::vector<worker_view> workers() const;
 
+  // What is wrong with these books, for tests; empty when nothing is. Counts everything anew.
+  std::string inconsistency() const;
+
 private:
-  // Jobs for equal targets share a class, so that fitting is decided once for all of them.
-  using queue_position = std::pair<unsigned, std::uint64_t>;  // rank, arrival
+  struct job_class;
+  struct pool;
+
+  using age = std::pair<time_point, std::uint64_t>;  // since when, and its number of arrival
+  // A job's place among those of its space and rank: about as old ones together, in there the longest first.
+  struct place {
+    std::int64_t window = 0;
+    double seconds_expected = 0;
+    age since;
+    bool operator<(const place& other) const;
+  };
+  struct tenant;
+  struct lane;
+  // What decides whose turn it is in a lane: how many jobs the space runs, and the age of its first job there.
+  using turn = std::pair<std::size_t, age>;
+  // The jobs of one space in one class and rank; never empty.
+  struct line {
+    tenant* whose = nullptr;
+    job_class* of = nullptr;
+    lane* in = nullptr;
+    turn at;                // its key in the lane's order
+    bool moved = false;     // that key is no longer its turn
+    std::size_t index = 0;  // in the lines of its space
+    std::map<place, const std::string*> jobs;
+  };
+  // The jobs of one class and rank.
+  struct lane {
+    unsigned rank = 0;
+    std::map<const tenant*, line> lines;
+    std::map<turn, line*> order;
+    std::vector<line*> moved;  // put in order when somebody looks
+  };
+  // A space, while it has jobs.
+  struct tenant {
+    std::string name;
+    std::size_t running = 0;
+    std::vector<line*> lines;
+  };
+  // Queued jobs for targets that every worker can either serve all of, or none.
   struct job_class {
+    std::string name;
     platform target;
-    std::map<queue_position, std::string> queue;
+    std::map<unsigned, lane> lanes;  // by rank
+    std::map<age, const std::string*> by_age;
+    std::vector<pool*> pools;  // that can compile for it, in order of preference
+    unsigned overtaken = 0;    // how often in a row others went before its oldest job
+    bool ready = false;        // it is in ready_
   };
   struct worker {
+    const std::string* id = nullptr;               // its key in workers_
+    std::pair<std::size_t, std::uint64_t> number;  // a hash if there is a salt, and the order of arrival
     worker_offer offer;
-    unsigned busy = 0;
-    unsigned free() const {
-      const auto used = busy + std::min(offer.taken, offer.slots);
-      return offer.draining || used >= offer.slots ? 0 : offer.slots - used;
-    }
+    std::unordered_set<std::string> jobs;  // that it runs
+    bool full = false;                     // it has said so
+    pool* in = nullptr;                    // null: it takes no jobs
+    std::size_t free() const;
+  };
+  struct most_free {
+    bool operator()(const worker* a, const worker* b) const;
+  };
+  // Workers that take jobs, on platforms that can compile for the same classes; never empty.
+  struct pool {
+    std::string name;
+    platform runs_on;
+    std::pair<bool, int> scarcity;  // more for workers that can do what few others can: GPU, CPU level
+    std::size_t workers = 0;
+    std::set<worker*, most_free> free;  // those with a free slot
+    std::vector<job_class*> classes;    // that it can compile for
+  };
+  struct waiting {
+    line* in = nullptr;
+    place at;
+  };
+  struct occupied {
+    worker* by = nullptr;
+    tenant* whose = nullptr;
   };
 
-  std::map<std::string, worker>::iterator best_worker(const platform& target);
+  static bool less_scarce(const pool* a, const pool* b);
 
+  // A worker is out of all counts and orders while something of it changes.
+  void take_out(worker& w);
+  void put_in(worker& w);
+  pool& pool_of(const platform& runs_on);
+  void drop_if_empty(pool* p);
+  job_class& class_of(const platform& target);
+  void wake(job_class& c);
+
+  tenant& tenant_of(const std::string& space);
+  void set_running(tenant& t, std::size_t running);
+  void drop_if_idle(tenant& t);
+
+  static turn turn_of(const line& l);
+  // What decides the line's turn has changed.
+  static void move(line& l);
+  static void put_in_order(lane& in);
+  // Removes from the queue, with whatever is thereby empty.
+  void unqueue(std::unordered_map<std::string, waiting>::iterator job);
+  // Leaves those that some worker could take a job of, each with its first lane in order.
+  void look_at_ready();
+  bool goes_before(const job_class& a, const job_class& b) const;
+  job_class& next_class() const;
+  const std::string& next_job(const job_class& c) const;
+  worker* best_worker(const job_class& c) const;
+  void run(const std::string& job, worker& w, tenant& t);
+  void count_overtaken(const age& chosen);
+
+  std::string salt_;
   std::map<std::string, worker> workers_;
-  std::map<std::string, job_class> classes_;
-  std::unordered_map<std::string, std::pair<std::string, queue_position>> queued_;  // job -> its class and position
-  std::uint64_t arrivals_ = 0;
+  std::unordered_map<std::string, std::unique_ptr<pool>> pools_;
+  std::unordered_map<std::string, std::unique_ptr<job_class>> classes_;
+  std::vector<job_class*> ready_;  // all that may have a worker with a free slot
+  std::unordered_map<std::string, tenant> tenants_;
+  std::unordered_map<std::string, waiting> queued_;
+  std::unordered_map<std::string, occupied> running_;
+  std::set<std::string> full_;    // workers that have said so
+  std::set<std::string> faulty_;  // workers without slots, which say why
+  std::array<std::size_t, worker_states> states_{};
+  std::uint64_t slots_ = 0;
+  std::uint64_t free_slots_ = 0;
+  std::uint64_t arrivals_ = 0;  // of jobs and of workers
 };
 
-// What a worker is to people and metrics.
-enum class worker_state { starting, idle, busy, draining, unavailable };
-worker_state state_of(const scheduler::worker_view& w);
-std::string_view to_string(worker_state s);
+worker_state state_of(const scheduler::worker_offer& offer, std::size_t busy);
+inline worker_state state_of(const scheduler::worker_view& w) {
+  return state_of(w.offer, w.busy);
+}
 
 }  // namespace fxfarm

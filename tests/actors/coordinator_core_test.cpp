@@ -21,7 +21,10 @@ protected:
   void write_store(const std::string& key, stored what) override { writes.emplace_back(key, std::move(what)); }
   void remove_stored(const std::string& key) override { removed.push_back(key); }
 
-  void tell(net::inbound in) { core.handle(in, now); }
+  void tell(net::inbound in) {
+    core.handle(in, now);
+    ASSERT_EQ(core.inconsistency(), "");
+  }
   void client(const net::peer_id& id) { tell(came(id, "client")); }
   void worker(const net::peer_id& id, unsigned slots = 1, platform runs_on = machine()) {
     tell(came(id, "worker"));
@@ -43,9 +46,11 @@ protected:
   }
   void answer_reads(result<std::optional<stored>> found = std::optional<stored>()) {
     for (const auto& key : std::exchange(reads, {})) core.store_read(key, found, now);
+    ASSERT_EQ(core.inconsistency(), "");
   }
   void answer_writes(const result<void>& outcome = {}) {
     for (const auto& [key, what] : std::exchange(writes, {})) core.store_written(key, outcome, now);
+    ASSERT_EQ(core.inconsistency(), "");
   }
   void lookup_misses(const net::peer_id& id, stage_list wanted = stages({"default"})) {
     tell(said(id, ask_for(std::move(wanted))));
@@ -57,6 +62,7 @@ protected:
     for (const auto end = now + time; now < end;) {
       now += std::min<std::chrono::milliseconds>(1s, std::chrono::ceil<std::chrono::milliseconds>(end - now));
       core.tick(now);
+      ASSERT_EQ(core.inconsistency(), "");
     }
   }
   json ask(const std::string& what, std::map<std::string, std::string> arguments = {}) {
@@ -311,6 +317,106 @@ TEST_F(coordinator_core_test, a_lease_that_runs_out_is_cancelled_and_retried) {
   EXPECT_EQ(out.count<net::cancel_job>("w"), 1u) << "the lease has moved on";
 }
 
+TEST_F(coordinator_core_test, a_job_that_a_full_worker_refuses_goes_elsewhere_and_loses_no_attempt) {
+  worker("w", 9);
+  worker("v");
+  client("a");
+  lookup_misses("a");
+  submit("a");
+  for (unsigned i = 0; i < 2 * limits::job_attempts_max; ++i) {
+    auto refused = out.take<net::job>("w");
+    ASSERT_EQ(refused.size(), 1u) << "it has the most free slots, as far as it says";
+    tell(said("w", net::job_failed{refused[0].id, key_of(), "busy", "full"}));
+    auto elsewhere = out.take<net::job>("v");
+    ASSERT_EQ(elsewhere.size(), 1u);
+    tell(said("v", net::job_failed{elsewhere[0].id, key_of(), "busy", "full"}));
+    EXPECT_TRUE(out.take<net::job>().empty()) << "both have said that they are full";
+    pass(1s);
+  }
+  EXPECT_EQ(out.count<net::stage_failed>(), 0u);
+  tell(said("w", net::job_done{out.take<net::job>("w").at(0).id, key_of(), {}}, some_bytes()));
+  answer_writes();
+  EXPECT_EQ(out.count<net::stage_ready>("a"), 1u);
+}
+
+TEST_F(coordinator_core_test, the_time_to_retry_grows_with_the_queue_and_what_jobs_took) {
+  worker("w");
+  client("a");
+  const auto refused_ms = [&] {
+    auto too_large = ask_for(stages({"too large"}));
+    too_large.graph_key = hex64('b');
+    tell(said("a", too_large));
+    answer_reads();
+    tell(said("a", net::submit{too_large.graph_key}, some_bytes(std::string(101, 'x'))));
+    auto failed = out.take<net::stage_failed>("a");
+    EXPECT_EQ(failed.size(), 1u);
+    return failed.at(0).retry_ms;
+  };
+  lookup_misses("a");
+  submit("a");
+  const std::uint64_t least = std::chrono::milliseconds(limits::busy_retry_min).count();
+  const auto unknown = refused_ms();
+  EXPECT_GE(unknown, least);
+  EXPECT_LE(unknown, 2 * least);
+  now += 5s;
+  tell(said("w", net::job_done{out.take<net::job>("w").at(0).id, key_of(), {}}, some_bytes()));
+  answer_writes();
+  lookup_misses("a", stages({"1", "2", "3", "4", "5"}));
+  submit("a");
+  const auto four_wait_5s_each = refused_ms();
+  EXPECT_GE(four_wait_5s_each, 20'000u);
+  EXPECT_LE(four_wait_5s_each, 30'000u);
+}
+
+TEST_F(coordinator_core_test, slots_are_shared_between_the_spaces_of_lookups) {
+  worker("w", 1);
+  for (const char* id : {"a", "b"}) client(id);
+  const auto asks = [&](const char* id, stage_list wanted) {
+    auto m = ask_for(std::move(wanted));
+    m.space = id;
+    tell(said(id, m));
+    answer_reads();
+  };
+  asks("a", stages({"a1"}));
+  submit("a");
+  auto running = out.take<net::job>("w").at(0);
+  asks("a", stages({"a2"}));
+  asks("b", stages({"b1"}));
+  worker("v", 1);
+  EXPECT_EQ(out.take<net::job>("v").at(0).stage.name, "b1") << "a has a slot";
+  tell(said("w", net::job_done{running.id, running.stage_key, {}}, some_bytes()));
+  EXPECT_EQ(out.take<net::job>("w").at(0).stage.name, "a2");
+}
+
+TEST_F(coordinator_core_test, a_graph_that_took_long_the_last_time_begins_first) {
+  worker("w", 2);
+  client("a");
+  const auto compile = [&](char digit, std::chrono::seconds took) {
+    auto m = ask_for();
+    m.graph_key = hex64(digit);
+    tell(said("a", m));
+    answer_reads();
+    tell(said("a", net::submit{m.graph_key}, some_bytes("graph")));
+    auto job = out.take<net::job>("w").at(0);
+    now += took;
+    tell(said("w", net::job_done{job.id, job.stage_key, {}}, some_bytes()));
+    answer_writes();
+  };
+  compile('b', 1s);
+  compile('c', 9s);
+  tell(went("w"));
+  out.sent.clear();
+  for (char digit : {'b', 'c'}) {
+    auto m = ask_for();
+    m.graph_key = hex64(digit);
+    m.refused = {make_stage_key(m.graph_key, m.target, m.stages[0], "salt")};
+    tell(said("a", m));
+    tell(said("a", net::submit{m.graph_key}, some_bytes("graph")));
+  }
+  worker("w", 1);
+  EXPECT_EQ(out.take<net::job>("w").at(0).graph_key, hex64('c'));
+}
+
 TEST_F(coordinator_core_test, a_compile_error_reaches_everyone_and_is_remembered) {
   worker("w");
   client("a");
@@ -436,6 +542,7 @@ TEST_F(coordinator_core_test, draining_finishes_what_runs_and_refuses_the_rest) 
   submit("a");
   const auto job = out.take<net::job>("w").at(0);
   core.drain(now);
+  EXPECT_EQ(core.inconsistency(), "");
   auto failed = out.take<net::stage_failed>("a");
   ASSERT_EQ(failed.size(), 1u);
   EXPECT_EQ(failed[0].code, "shutdown");

@@ -118,7 +118,7 @@ TEST_F(worker_test, jobs_wait_while_slots_are_busy_and_fail_when_no_engine_will_
   auto refused = link->take<net::job_failed>();
   ASSERT_EQ(refused.size(), 1u) << "one more than it could have offered";
   EXPECT_EQ(refused[0].id, "2");
-  EXPECT_EQ(refused[0].code, "unreachable");
+  EXPECT_EQ(refused[0].code, "busy");
   engine_down(0, errc::engine_start);
   refused = link->take<net::job_failed>();
   ASSERT_EQ(refused.size(), 1u);

@@ -83,9 +83,13 @@ TEST_F(table, one_job_is_joined_by_everyone) {
   }
   EXPECT_EQ(jobs.jobs().size(), 1u);
   EXPECT_EQ(jobs.find("s")->subscribers, (std::set<std::string>{"a", "b", "c"}));
-  EXPECT_EQ(jobs.graph_sources("g"), (std::set<std::string>{"a", "b", "c"}));
+  EXPECT_TRUE(jobs.is_source("g", "b"));
+  EXPECT_FALSE(jobs.is_source("g", "d"));
+  EXPECT_EQ(jobs.next_source("g", {"a", "b"}), "c");
+  EXPECT_EQ(jobs.next_source("g", {"a", "b", "c"}), "");
   jobs.graph_arrived("g", now);
-  EXPECT_TRUE(jobs.graph_sources("g").empty()) << "it is here";
+  EXPECT_FALSE(jobs.is_source("g", "b")) << "it is here";
+  EXPECT_EQ(jobs.next_source("g", {}), "");
 }
 
 TEST_F(table, attempts_have_ids_of_their_own) {
@@ -222,11 +226,11 @@ TEST_F(table, what_an_attempt_fails_with_decides_what_follows) {
     bool retried;
     bool remembered;  // when it failed for good at once
   } const cases[] = {
-      {errc::engine_crashed, true, false}, {errc::engine_start, true, false}, {errc::memory, true, false},
-      {errc::deadline, true, false},       {errc::timeout, true, false},      {errc::unreachable, true, false},
-      {errc::shutdown, true, false},       {errc::corrupt, true, false},      {errc::io, true, false},
-      {errc::compile_failed, false, true}, {errc::bad_input, false, true},    {errc::too_large, false, true},
-      {errc::busy, false, false},          {errc::no_worker, false, false},   {errc::cancelled, false, false},
+      {errc::engine_crashed, true, false}, {errc::engine_start, true, false},   {errc::memory, true, false},
+      {errc::deadline, true, false},       {errc::timeout, true, false},        {errc::unreachable, true, false},
+      {errc::shutdown, true, false},       {errc::corrupt, true, false},        {errc::io, true, false},
+      {errc::busy, true, false},           {errc::compile_failed, false, true}, {errc::bad_input, false, true},
+      {errc::too_large, false, true},      {errc::no_worker, false, false},     {errc::cancelled, false, false},
   };
   for (const auto& c : cases) {
     use({});
@@ -235,6 +239,27 @@ TEST_F(table, what_an_attempt_fails_with_decides_what_follows) {
     ASSERT_TRUE(setback);
     EXPECT_EQ(setback->retried, c.retried) << to_string(c.code);
     EXPECT_EQ(jobs.failure_of("s", now) != nullptr, c.remembered) << to_string(c.code);
+  }
+}
+
+TEST_F(table, a_full_workers_refusal_is_no_attempt_and_costs_no_age) {
+  job_limits bounds;
+  bounds.refusals_max = 5;
+  use(bounds);
+  queue();
+  const auto since = jobs.find("s")->queued_at;
+  for (unsigned i = 0; i < bounds.refusals_max; ++i) {
+    now += 1s;
+    auto setback = jobs.fail("w", jobs.start("s", "w", now), {errc::busy, "full"}, now);
+    ASSERT_TRUE(setback);
+    EXPECT_TRUE(setback->retried);
+    EXPECT_EQ(jobs.find("s")->attempts, 0u);
+    EXPECT_EQ(jobs.find("s")->queued_at, since);
+  }
+  for (unsigned i = 1; i <= bounds.attempts_max; ++i) {
+    auto setback = jobs.fail("w", jobs.start("s", "w", now), {errc::busy, "full"}, now);
+    ASSERT_TRUE(setback);
+    EXPECT_EQ(setback->retried, i < bounds.attempts_max) << "one that is always refused does not wait for ever";
   }
 }
 
@@ -414,12 +439,13 @@ public:
         EXPECT_EQ(held_.at(job.attempt), job.worker);
       }
     }
+    EXPECT_EQ(jobs_.inconsistency(), "");
     EXPECT_EQ(jobs_.count_by_state(), counted);
     for (int g = 0; g < 4; ++g) {
       const auto graph = "g" + std::to_string(g);
       EXPECT_EQ(jobs_.wants(graph), wants[graph]);
       EXPECT_EQ(jobs_.uses(graph), uses[graph]);
-      EXPECT_EQ(jobs_.graph_sources(graph).empty(), !wants[graph]);
+      EXPECT_EQ(jobs_.next_source(graph, {}).empty(), !wants[graph]);
     }
   }
 
@@ -429,6 +455,7 @@ public:
     for (int w = 0; w < 3; ++w) jobs_.worker_lost("w" + std::to_string(w), {errc::unreachable, "gone"}, now_);
     for (const auto& key : in(job_state::storing)) jobs_.remove(key);
     EXPECT_TRUE(jobs_.empty());
+    EXPECT_EQ(jobs_.inconsistency(), "");
     for (const auto& [attempt, worker] : held_) EXPECT_EQ(jobs_.renew(worker, {attempt}, now_).size(), 1u);
     // Indices that kept something would count it against these clients and graphs.
     for (int p = 0; p < 5; ++p) EXPECT_TRUE(jobs_.unsubscribe_all("p" + std::to_string(p)).empty());

@@ -1,8 +1,12 @@
 #include "runtime/scheduler.hpp"
 
+#include <functional>
+#include <random>
+
 #include <gtest/gtest.h>
 
 using namespace fxfarm;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -19,6 +23,18 @@ scheduler::worker_offer offer(unsigned slots, platform runs_on = machine()) {
   o.runs_on = std::move(runs_on);
   o.slots = slots;
   return o;
+}
+
+platform with_gpu(platform p = machine()) {
+  p.device = "cuda";
+  p.triton = "3.6.0";
+  p.gpu = "H100 sm_90";
+  p.gpu_driver = "cuda 13.0";
+  return p;
+}
+
+scheduler::request job_of(std::string space, std::string job, unsigned rank = 0) {
+  return {std::move(job), machine(), rank, std::move(space), 0, {}};
 }
 
 // "job@worker job@worker ...", in the order of assignment.
@@ -40,7 +56,7 @@ TEST(scheduler, first_stages_go_before_second_ones_and_old_before_young) {
   s.set_worker("w", offer(4));
   EXPECT_EQ(assigned(s), "first-old@w first-other-class@w first-young@w second-old@w");
   EXPECT_EQ(s.queued(), 1u);
-  s.release("w");
+  s.release("second-old");
   EXPECT_EQ(assigned(s), "third@w");
 }
 
@@ -153,10 +169,10 @@ TEST(scheduler, fewer_slots_than_jobs_leave_none_free) {
   EXPECT_EQ(s.assign().size(), 3u);
   s.set_worker("w", offer(1));
   EXPECT_EQ(s.free_slots(), 0u);
-  s.release("w");
-  s.release("w");
+  s.release("1");
+  s.release("2");
   EXPECT_EQ(assigned(s), "");
-  s.release("w");
+  s.release("3");
   EXPECT_EQ(assigned(s), "4@w");
 }
 
@@ -173,12 +189,14 @@ TEST(scheduler, a_cancelled_job_is_not_assigned) {
   EXPECT_FALSE(s.cancel("2")) << "it is not queued any longer";
 }
 
-TEST(scheduler, release_never_goes_below_nothing) {
+TEST(scheduler, a_job_frees_its_slot_once) {
   scheduler s;
-  s.set_worker("w", offer(1));
-  s.release("w");
-  s.release("never heard of");
-  EXPECT_EQ(s.workers().at(0).busy, 0u);
+  s.set_worker("w", offer(2));
+  s.enqueue({"1", machine()});
+  s.enqueue({"2", machine()});
+  s.assign();
+  for (const char* job : {"1", "1", "never heard of"}) s.release(job);
+  EXPECT_EQ(s.workers().at(0).busy, 1u);
   EXPECT_EQ(s.free_slots(), 1u);
 }
 
@@ -190,7 +208,7 @@ TEST(scheduler, a_removed_worker_takes_its_slots_along) {
   s.enqueue({"3", machine(), 0});
   s.assign();
   s.remove_worker("w");
-  s.release("w");
+  s.release("1");
   EXPECT_EQ(s.free_slots(), 0u);
   EXPECT_EQ(assigned(s), "");
   EXPECT_EQ(s.unplaceable().size(), 1u);
@@ -209,4 +227,316 @@ TEST(scheduler, a_workers_state_has_one_word) {
       {{"w", {{}, 0, 0, false, "no torch"}, 0}, "unavailable"},
   };
   for (const auto& c : cases) EXPECT_EQ(to_string(state_of(c.view)), c.word);
+}
+
+TEST(scheduler, slots_are_shared_between_spaces) {
+  struct {
+    const char* what;
+    std::vector<scheduler::request> jobs;
+    const char* order;  // on a worker with room for all
+  } const cases[] = {
+      {"one that came first with many",
+       {job_of("a", "a1"), job_of("a", "a2"), job_of("a", "a3"), job_of("b", "b1")},
+       "a1@w b1@w a2@w a3@w"},
+      {"three",
+       {job_of("a", "a1"), job_of("a", "a2"), job_of("b", "b1"), job_of("b", "b2"), job_of("c", "c1")},
+       "a1@w b1@w c1@w a2@w b2@w"},
+      {"first stages of all before second ones",
+       {job_of("a", "a1"), job_of("a", "a2"), job_of("b", "b second", 1)},
+       "a1@w a2@w b second@w"},
+  };
+  for (const auto& c : cases) {
+    scheduler s;
+    for (const auto& job : c.jobs) s.enqueue(job);
+    s.set_worker("w", offer(9));
+    EXPECT_EQ(assigned(s), c.order) << c.what;
+    EXPECT_EQ(s.inconsistency(), "") << c.what;
+  }
+}
+
+TEST(scheduler, a_space_that_has_slots_waits_for_those_that_have_fewer) {
+  scheduler s;
+  s.set_worker("w", offer(3));
+  for (const char* job : {"a1", "a2", "a3", "a4", "a5"}) s.enqueue(job_of("a", job));
+  EXPECT_EQ(assigned(s), "a1@w a2@w a3@w");
+  for (const char* job : {"b1", "b2", "b3"}) s.enqueue(job_of("b", job));
+  s.release("a1");
+  EXPECT_EQ(assigned(s), "b1@w") << "a has two";
+  s.release("a2");
+  EXPECT_EQ(assigned(s), "a4@w") << "both have one, and a waits for longer";
+  s.release("b1");
+  EXPECT_EQ(assigned(s), "b2@w") << "b has none";
+  s.release("a3");
+  EXPECT_EQ(assigned(s), "a5@w");
+}
+
+TEST(scheduler, spaces_are_shared_across_platforms) {
+  scheduler s;
+  s.set_worker("w", offer(1, machine("2.13.0", "x86-64-v4")));
+  s.enqueue({"a1", machine("2.13.0", "x86-64-v4"), 0, "a"});
+  EXPECT_EQ(assigned(s), "a1@w");
+  s.set_worker("w", offer(2, machine("2.13.0", "x86-64-v4")));
+  s.enqueue({"a2", machine(), 0, "a"});
+  s.enqueue({"b1", machine("2.13.0", "x86-64-v2"), 0, "b"});
+  EXPECT_EQ(assigned(s), "b1@w");
+}
+
+TEST(scheduler, of_jobs_about_as_old_the_longest_comes_first) {
+  const time_point begin{100 * limits::similar_age};
+  struct {
+    const char* what;
+    std::chrono::milliseconds after;  // between the short job and the long one
+    const char* order;
+  } const cases[] = {
+      {"at once", 0ms, "long@w short@w"},
+      {"soon", limits::similar_age - 1ms, "long@w short@w"},
+      {"too late to be preferred", limits::similar_age, "short@w long@w"},
+  };
+  for (const auto& c : cases) {
+    scheduler s;
+    s.enqueue({"short", machine(), 0, "", 1.5, begin});
+    s.enqueue({"long", machine(), 0, "", 60, begin + c.after});
+    s.set_worker("w", offer(2));
+    EXPECT_EQ(assigned(s), c.order) << c.what;
+  }
+}
+
+TEST(scheduler, a_job_that_comes_back_keeps_its_age) {
+  scheduler s;
+  const time_point begin{1000s};
+  s.enqueue({"old", machine(), 0, "", 0, begin});
+  s.enqueue({"young", machine(), 0, "", 0, begin + 1ms});
+  s.set_worker("w", offer(1));
+  EXPECT_EQ(assigned(s), "old@w");
+  s.release("old");
+  s.enqueue({"old", machine(), 0, "", 0, begin});
+  EXPECT_EQ(assigned(s), "old@w");
+}
+
+TEST(scheduler, nothing_starves) {
+  const time_point begin{1000s};
+  struct {
+    const char* what;
+    scheduler::request waits;
+    scheduler::request others;  // of which there is always another
+  } const cases[] = {
+      {"a second stage behind first ones", {"waits", machine(), 1, "a"}, {"", machine(), 0, "a"}},
+      {"behind those of spaces that run nothing", {"waits", machine(), 0, "busy"}, {"", machine(), 0, ""}},
+      {"behind others for another platform",
+       {"waits", machine("2.13.0", "x86-64-v2"), 1, "a"},
+       {"", machine("2.13.0", "x86-64-v3"), 0, "a"}},
+  };
+  for (const auto& c : cases) {
+    scheduler s;
+    // A job of the space keeps running, so that every other space has fewer.
+    s.set_worker("w", offer(2));
+    s.enqueue({"runs on", machine(), 0, "busy", 0, begin});
+    ASSERT_EQ(assigned(s), "runs on@w") << c.what;
+    auto waits = c.waits;
+    waits.queued_at = begin;
+    s.enqueue(waits);
+    auto next = [&, n = 0]() mutable {
+      auto other = c.others;
+      other.job = "other" + std::to_string(++n);
+      if (other.space.empty()) other.space = "space" + std::to_string(n);
+      other.queued_at = begin + std::chrono::milliseconds(n);
+      return other;
+    };
+    unsigned overtakes = 0;
+    for (s.enqueue(next()); overtakes < 10 * limits::job_overtakes_max; ++overtakes) {
+      s.enqueue(next());
+      const auto got = s.assign();
+      ASSERT_EQ(got.size(), 1u) << c.what;
+      if (got[0].job == "waits") break;
+      s.release(got[0].job);
+    }
+    EXPECT_EQ(overtakes, limits::job_overtakes_max) << c.what;
+  }
+}
+
+TEST(scheduler, a_job_leaves_alone_the_workers_that_few_can_do_without) {
+  struct {
+    const char* what;
+    platform better;
+    platform target;
+    const char* order;
+  } const cases[] = {
+      {"a CPU that others need", machine("2.13.0", "x86-64-v4"), machine(), "1@plain 2@better"},
+      {"a GPU", with_gpu(), machine(), "1@plain 2@better"},
+      {"unless it needs them", with_gpu(), with_gpu(), "1@better 2@better"},
+  };
+  for (const auto& c : cases) {
+    scheduler s;
+    s.set_worker("better", offer(5, c.better));
+    s.set_worker("plain", offer(1));
+    s.enqueue({"1", c.target});
+    s.enqueue({"2", c.target});
+    EXPECT_EQ(assigned(s), c.order) << c.what;
+  }
+}
+
+TEST(scheduler, those_with_different_salts_begin_with_different_workers) {
+  const auto begins_with = [](const char* salt) {
+    scheduler s(salt);
+    std::set<std::string> out;
+    for (int i = 0; i < 100; ++i) s.set_worker("w" + std::to_string(i), offer(1));
+    for (int i = 0; i < 10; ++i) s.enqueue({std::to_string(i), machine()});
+    for (const auto& a : s.assign()) out.insert(a.worker);
+    return out;
+  };
+  EXPECT_EQ(begins_with("farm-0"), begins_with("farm-0"));
+  EXPECT_NE(begins_with("farm-0"), begins_with("farm-1"));
+}
+
+TEST(scheduler, what_does_not_decide_who_fits_makes_no_other_class) {
+  scheduler s;
+  auto threads = machine();
+  threads.threads = 64;
+  auto triton = machine();
+  triton.triton = "3.6.0";
+  s.set_worker("w", offer(3, with_gpu()));
+  s.enqueue({"1", machine()});
+  s.enqueue({"2", threads});
+  s.enqueue({"3", triton});
+  EXPECT_EQ(assigned(s), "1@w 2@w 3@w");
+}
+
+TEST(scheduler, a_worker_that_says_it_is_full_gets_nothing_until_it_shows_otherwise) {
+  struct {
+    const char* what;
+    std::function<void(scheduler&)> happens;
+    const char* then;
+  } const cases[] = {
+      {"nothing", [](scheduler&) {}, ""},
+      {"it ends a job", [](scheduler& s) { s.release("1"); }, "2@w 3@w"},
+      {"it offers anew", [](scheduler& s) { s.set_worker("w", offer(3)); }, "2@w 3@w"},
+      {"it is trusted again", [](scheduler& s) { s.trust_again(); }, "2@w 3@w"},
+      {"it is gone and comes back",
+       [](scheduler& s) {
+         s.remove_worker("w");
+         s.trust_again();
+         s.set_worker("w", offer(2));
+       },
+       "2@w 3@w"},
+  };
+  for (const auto& c : cases) {
+    scheduler s;
+    s.set_worker("w", offer(3));
+    s.enqueue({"1", machine()});
+    s.enqueue({"2", machine()});
+    EXPECT_EQ(assigned(s), "1@w 2@w");
+    s.release("2");
+    s.mark_full("w");
+    EXPECT_EQ(s.free_slots(), 0u) << c.what;
+    s.enqueue({"2", machine()});
+    s.enqueue({"3", machine()});
+    EXPECT_EQ(assigned(s), "") << c.what;
+    EXPECT_TRUE(s.unplaceable().empty()) << "it is only full";
+    c.happens(s);
+    EXPECT_EQ(assigned(s), c.then) << c.what;
+    EXPECT_EQ(s.inconsistency(), "") << c.what;
+  }
+}
+
+TEST(scheduler, counts_are_kept) {
+  scheduler s;
+  s.set_worker("starting", {});
+  s.set_worker("idle", offer(4));
+  s.set_worker("busy", offer(2, machine("2.12.0")));
+  s.set_worker("draining", {machine(), 3, 0, true, {}});
+  s.set_worker("broken", {{}, 0, 0, false, "no torch"});
+  s.enqueue({"1", machine("2.12.0")});
+  EXPECT_EQ(assigned(s), "1@busy");
+  for (const auto state : {worker_state::starting, worker_state::idle, worker_state::busy, worker_state::draining,
+                           worker_state::unavailable}) {
+    EXPECT_EQ(s.count(state), 1u) << to_string(state);
+  }
+  EXPECT_EQ(s.slots(), 6u);
+  EXPECT_EQ(s.free_slots(), 5u);
+  EXPECT_EQ(*s.worker_of("1"), "busy");
+  for (const char* id : {"starting", "idle", "busy", "draining", "broken"}) s.remove_worker(id);
+  EXPECT_EQ(s.slots(), 0u);
+  EXPECT_EQ(s.worker_of("1"), nullptr);
+  EXPECT_EQ(s.inconsistency(), "");
+}
+
+TEST(scheduler, a_job_that_was_not_assigned_here_has_a_slot_all_the_same) {
+  scheduler s;
+  s.enqueue({"queued", machine()});
+  s.occupy("queued", "w", "s");
+  EXPECT_EQ(s.queued(), 0u);
+  EXPECT_TRUE(s.check_fit(machine())) << "it will say what it offers";
+  s.set_worker("w", offer(1));
+  EXPECT_EQ(s.free_slots(), 0u);
+  EXPECT_EQ(*s.worker_of("queued"), "w");
+  s.release("queued");
+  EXPECT_EQ(s.free_slots(), 1u);
+}
+
+TEST(scheduler, slots_that_others_have_taken_are_not_free) {
+  scheduler s;
+  auto shared = offer(3);
+  shared.taken = 2;
+  s.set_worker("w", shared);
+  s.enqueue({"a", machine()});
+  s.enqueue({"b", machine()});
+  EXPECT_EQ(s.assign().size(), 1u);
+  shared.taken = 7;
+  s.set_worker("w", shared);
+  EXPECT_EQ(s.free_slots(), 0u);
+  EXPECT_TRUE(s.unplaceable().empty()) << "they will be free again";
+}
+
+TEST(scheduler, books_agree_whatever_happens) {
+  const platform targets[] = {machine(), machine("2.13.0", "x86-64-v2"), machine("2.12.0"), with_gpu(),
+                              machine("2.13.0", "x86-64-v4")};
+  for (unsigned seed = 1; seed <= 5; ++seed) {
+    std::mt19937 random(seed);
+    const auto pick = [&](unsigned below) { return std::uniform_int_distribution<unsigned>(0, below - 1)(random); };
+    const auto worker = [&] { return "w" + std::to_string(pick(6)); };
+    scheduler s;
+    std::set<std::string> running;
+    for (unsigned i = 0; i < 3'000; ++i) {
+      switch (pick(9)) {
+        case 0:
+        case 1:
+          s.enqueue({std::to_string(i), targets[pick(5)], pick(3), "s" + std::to_string(pick(3)),
+                     static_cast<double>(pick(3)), time_point(std::chrono::seconds(i / 10))});
+          break;
+        case 2:
+          s.set_worker(worker(), {targets[pick(5)], pick(4), pick(3), pick(8) == 0, pick(4) == 0 ? "why" : ""});
+          break;
+        case 3:
+          s.remove_worker(worker());
+          break;
+        case 4:
+          s.mark_full(worker());
+          break;
+        case 5:
+          s.cancel(std::to_string(pick(i + 1)));
+          break;
+        case 6:
+          if (!running.empty()) s.release(*std::next(running.begin(), pick(static_cast<unsigned>(running.size()))));
+          break;
+        case 7:
+          // New, or from the queue.
+          if (const auto job = std::to_string(pick(2) == 0 ? i : pick(i + 1)); !s.worker_of(job)) {
+            s.occupy(job, worker(), "s0");
+            running.insert(job);
+          }
+          break;
+        default:
+          s.trust_again();
+      }
+      for (const auto& a : s.assign()) running.insert(a.job);
+      std::erase_if(running, [&](const std::string& job) { return s.worker_of(job) == nullptr; });
+      ASSERT_EQ(s.inconsistency(), "") << "seed " << seed << ", step " << i;
+      ASSERT_EQ(running.size(), s.running());
+    }
+    for (unsigned i = 0; i < 3'000; ++i) s.cancel(std::to_string(i));
+    for (const auto& job : running) s.release(job);
+    for (unsigned w = 0; w < 6; ++w) s.remove_worker("w" + std::to_string(w));
+    EXPECT_EQ(s.queued() + s.running() + s.slots() + s.free_slots(), 0u);
+    EXPECT_EQ(s.inconsistency(), "");
+  }
 }

@@ -1,0 +1,79 @@
+// What workers offer, and what they say of their jobs.
+
+#include "actors/coordinator_core.hpp"
+#include "runtime/digest.hpp"
+#include "runtime/keys.hpp"
+
+namespace fxfarm::actors {
+
+void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, time_point now) {
+  scheduler::worker_offer offer{m.runs_on, m.slots, m.taken, m.draining, m.problem};
+  auto& starting_since = peers_.at(from).starting_since;
+  if (!offer.starting()) {
+    starting_since.reset();
+    starting_.erase(from);
+  } else if (!starting_since) {
+    starting_since = now;
+    starting_.insert(from);
+  }
+  scheduler_.set_worker(from, std::move(offer));
+  for (const auto& unknown : jobs_.renew(from, m.running, now)) {
+    port_.send(from, net::cancel_job{unknown, "this coordinator knows of no such lease"}, nullptr);
+  }
+  start_jobs(now);
+}
+
+void coordinator_core::on(const net::peer_id& from, const net::job_held& m, time_point now) {
+  const auto& job = m.what;
+  if (jobs_.renew(from, {job.id}, now).empty()) return;  // said again
+  auto refuse = [&](std::string why) { port_.send(from, net::cancel_job{job.id, std::move(why)}, nullptr); };
+  if (draining_) return refuse("the coordinator is draining");
+  job_request request{job.stage_key, job.graph_key, job.name, job.stage, std::make_shared<const platform>(job.target),
+                      job.rank,      job.space};
+  if (!is_digest(job.graph_key) ||
+      make_stage_key(job.graph_key, job.target, job.stage, settings_.salt) != job.stage_key) {
+    return refuse("its stage key is not this farm's");
+  }
+  const auto* known = book_.find(job.graph_key, job.stage_key);
+  if (known && known->state == "ready") return refuse("it has been made already");
+  if (!jobs_.adopt(request, from, job.id, job.attempts, now))
+    return refuse("it is at work elsewhere, or there are too many");
+  scheduler_.occupy(job.stage_key, from, job.space);
+  probe_.adopted();
+  tell_running(*jobs_.find(job.stage_key));
+  forget_graph_unless_used(job.graph_key);
+}
+
+void coordinator_core::on(const net::peer_id& from, const net::job_alive& m, time_point now) {
+  for (const auto& unknown : jobs_.renew(from, m.ids, now)) {
+    port_.send(from, net::cancel_job{unknown, "the lease has moved on"}, nullptr);
+  }
+}
+
+void coordinator_core::on(const net::peer_id& from, const net::job_failed& m, time_point now) {
+  auto code = errc_from_string(m.code);
+  if (code == errc::none) code = errc::protocol;
+  auto setback = jobs_.fail(from, m.id, {code, m.reason}, now);
+  if (!setback) {
+    probe_.result_refused();
+    return;
+  }
+  // The worker knows that its job has ended.
+  scheduler_.release(setback->stage_key);
+  if (code == errc::busy) scheduler_.mark_full(from);
+  setback->attempt.clear();
+  settle({*setback}, now);
+}
+
+// A worker ends and reports an engine that takes too long; one that says nothing must not keep jobs waiting for it.
+void coordinator_core::give_up_starting(time_point now) {
+  for (const auto& id : starting_) {
+    if (now < *peers_.at(id).starting_since + limits::engine_start_max + limits::no_worker_grace) continue;
+    auto offer = *scheduler_.offer_of(id);
+    if (!offer.starting()) continue;
+    offer.problem = to_string(error{errc::engine_start, "its engines have not said in time what they are"});
+    scheduler_.set_worker(id, std::move(offer));
+  }
+}
+
+}  // namespace fxfarm::actors

@@ -1,0 +1,57 @@
+#include "runtime/duration_book.hpp"
+
+#include <gtest/gtest.h>
+
+using namespace fxfarm;
+using namespace std::chrono_literals;
+
+TEST(duration_book, expects_what_it_took_the_last_time) {
+  duration_book book;
+  EXPECT_EQ(book.expected("g", "default"), 0);
+  book.took("g", "default", 10);
+  book.took("g", "default", 12);
+  book.took("g", "max-autotune", 100);
+  EXPECT_EQ(book.expected("g", "default"), 12);
+  EXPECT_EQ(book.expected("g", "max-autotune"), 100);
+}
+
+TEST(duration_book, expects_of_what_it_does_not_know_what_others_lately_took) {
+  duration_book book;
+  for (int i = 0; i < 500; ++i) book.took("old" + std::to_string(i), "default", 100);
+  EXPECT_NEAR(book.expected("new", "default"), 100, 1e-3);
+  for (int i = 0; i < 500; ++i) book.took("g" + std::to_string(i), "default", 2);
+  EXPECT_NEAR(book.expected("new", "default"), 2, 1e-3);
+}
+
+TEST(duration_book, forgets_the_oldest_past_its_bound) {
+  duration_book book(2);
+  book.took("a", "default", 1);
+  book.took("b", "default", 2);
+  book.took("a", "default", 3);
+  book.took("c", "default", 4);
+  EXPECT_EQ(book.expected("b", "default"), 2);
+  EXPECT_EQ(book.expected("c", "default"), 4);
+  EXPECT_NE(book.expected("a", "default"), 3);
+}
+
+TEST(duration_book, tells_when_the_queue_is_likely_to_have_gone) {
+  struct {
+    double seconds_each;
+    std::size_t queued;
+    std::uint64_t slots;
+    std::chrono::milliseconds after;
+  } const cases[] = {
+      {0, 1'000, 10, limits::busy_retry_min},
+      {20, 0, 10, limits::busy_retry_min},
+      {20, 10, 10, 20s},
+      {20, 10, 40, 5s},
+      {20, 100'000, 10, limits::busy_retry_max},
+      {20, 10, 0, limits::busy_retry_max},
+      {1e300, 100'000, 1, limits::busy_retry_max},
+  };
+  for (const auto& c : cases) {
+    duration_book book;
+    book.took("g", "default", c.seconds_each);
+    EXPECT_EQ(book.retry_after(c.queued, c.slots), c.after) << c.seconds_each << " " << c.queued << " " << c.slots;
+  }
+}
