@@ -77,8 +77,11 @@ std::string coordinator_core::status_document(time_point now) const {
   // The store lives on a thread of its own; its size is known here from its gauges.
   json store = json::object();
   constexpr std::string_view held = "cache_bytes_";
+  constexpr std::string_view breaker = "redis_breaker_";
   for (const auto& [name, value] : statistics_.snapshot()) {
     if (name.starts_with(held)) store[name.substr(held.size()) + "_bytes"] = value;
+    if (name == "redis_queue_bytes") store[name] = value;
+    if (name.starts_with(breaker) && value == 1) store["redis_breaker"] = name.substr(breaker.size());
   }
   json doc{{"role", settings_.role},
            {"id", settings_.id},

@@ -40,6 +40,12 @@ struct store_read {
 struct store_found {
   std::shared_ptr<const result<std::optional<stored>>> found;
 };
+// What the tier that coordinators share has answered; between it and the store's actor only.
+struct store_shared {
+  std::uint64_t question = 0;
+  std::string key;
+  std::shared_ptr<const std::optional<stored>> found;
+};
 struct store_write {
   std::string key;
   std::shared_ptr<const stored> what;
@@ -154,6 +160,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::drain)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::store_read)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::store_found)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::store_shared)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::store_write)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::store_written)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::store_remove)

@@ -1,5 +1,6 @@
 #include "cli/service.hpp"
 
+#include "cli/shared_store.hpp"
 #include "fxfarm_version.hpp"
 #include "monitoring/log.hpp"
 #include "runtime/store.hpp"
@@ -57,16 +58,7 @@ result<std::shared_ptr<store>> open_store(const farm_config& config, monitoring:
   if (config.cache_bytes > 0) options.directory = config.cache_dir;
   options.disk_bytes = config.cache_bytes;
   options.memory_bytes = config.memory_bytes;
-  store_reporter reporter;
-  reporter.queried = [&probe](std::string_view tier) { probe.queried(tier); };
-  reporter.hit = [&probe](std::string_view tier) { probe.hit(tier); };
-  reporter.failed = [&probe](std::string_view tier, const error& why) {
-    probe.failed(tier);
-    log::warning("store", {{"tier", tier}, {"why", to_string(why)}});
-  };
-  reporter.evicted = [&probe](std::string_view tier, std::uint64_t n) { probe.evicted(tier, static_cast<double>(n)); };
-  reporter.resized = [&probe](std::string_view tier, std::uint64_t n) { probe.size_now(tier, static_cast<double>(n)); };
-  auto opened = store::open(options, std::move(reporter));
+  auto opened = store::open(options, report_to(probe));
   if (!opened) return opened.failure();
   return std::shared_ptr<store>(std::move(*opened));
 }
@@ -118,6 +110,9 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
   auto& metrics = host.metrics();
   auto kept = open_store(o.farm, metrics.store());
   if (!kept) return kept.failure();
+  auto shared = open_shared_tier(o.farm.redis, metrics);
+  if (!shared) return shared.failure();
+  half->shared_ = *std::move(shared);
 
   half->inbox_ = std::make_shared<actors::relay<actors::coordinator_actor>>();
   net::router_options routing;
@@ -129,7 +124,7 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
   half->router_ = std::move(*router);
   metrics.watch_link([r = half->router_] { return read_counters(r->counters()); });
 
-  half->store_ = host.actors().spawn(actors::store_behavior, std::move(*kept));
+  half->store_ = host.actors().spawn(actors::store_behavior, std::move(*kept), half->shared_);
   auto [on_end, ended] = ending();
   half->ended_ = std::move(ended);
   actors::coordinator_options options;
@@ -160,6 +155,9 @@ void coordinator_half::drain() {
   drain_actor(self_, ended_);
   // Artifacts may still be on their way to those who waited for them.
   router_->stop(limits::drain_max);
+  if (shared_ && !shared_->flush(std::chrono::steady_clock::now() + limits::drain_max)) {
+    log::warning("not all artifacts have reached redis");
+  }
 }
 
 coordinator_half::~coordinator_half() {
@@ -167,6 +165,7 @@ coordinator_half::~coordinator_half() {
   if (inbox_) inbox_->unbind();
   if (router_) router_->stop();
   if (self_) caf::anon_send(self_, actors::drain{true});
+  if (shared_) shared_->stop();  // here, since no thread of its own may be the last to hold it
   if (store_) caf::anon_send_exit(store_, caf::exit_reason::user_shutdown);
   if (host_) host_->metrics().watch_link(nullptr);
 }

@@ -63,6 +63,7 @@ private:
   service* host_ = nullptr;
   std::shared_ptr<actors::relay<actors::coordinator_actor>> inbox_;
   std::shared_ptr<net::router> router_;
+  std::shared_ptr<shared_tier> shared_;  // null: no Redis
   actors::store_actor store_;
   actors::coordinator_actor self_;
   std::future<void> ended_;

@@ -18,6 +18,9 @@ if(FXFARM_MOLD)
   add_link_options(-fuse-ld=mold)
 endif()
 
+# The client's library takes parts of others in; it must not ask for what only the rest needs, such as TLS for Redis.
+add_link_options(-Wl,--as-needed)
+
 # For these folders only: a project that takes fxfarm in has warnings of its own.
 # GCC 12 sees overlaps in string concatenations that are none (its bug 105651).
 add_compile_options(-Wall -Wextra -Wpedantic -Werror $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)

@@ -149,6 +149,7 @@ struct metrics::impl {
   std::mutex mutex;  // guards the probes' making
   std::optional<coordinator_probe> coordinator;
   std::optional<store_probe> store;
+  std::optional<redis_probe> redis;
   std::optional<worker_probe> worker;
 };
 
@@ -171,6 +172,9 @@ coordinator_probe& metrics::coordinator() {
 }
 store_probe& metrics::store() {
   return made_once(impl_->store, impl_->mutex, impl_->book);
+}
+redis_probe& metrics::redis() {
+  return made_once(impl_->redis, impl_->mutex, impl_->book);
 }
 worker_probe& metrics::worker() {
   return made_once(impl_->worker, impl_->mutex, impl_->book);

@@ -31,7 +31,7 @@ public:
 
   void lookup_received();
   void joined();                                // a lookup found its job in flight
-  void stage_served(std::string_view source);   // "memory", "disk", or "job" when it has just been made
+  void stage_served(std::string_view source);   // a tier by name, or "job" when it has just been made
   void stage_refused(std::string_view code);    // a client was told that a stage will not come; errc by name
   void message_refused(std::string_view role);  // a peer of that role may not send such a message, or it was malformed
   void artifact_refused();                      // a client could not use a stored artifact and asked for another
@@ -73,6 +73,26 @@ public:
   void failed(std::string_view tier);
   void evicted(std::string_view tier, double bytes);
   void size_now(std::string_view tier, double bytes);
+  // Shows that tier from now on, so that rates have a zero to start from; memory and disk are always there.
+  void has_tier(std::string_view tier);
+
+private:
+  struct impl;
+  std::unique_ptr<impl> impl_;
+};
+
+// The tier that coordinators share.
+class redis_probe {
+public:
+  explicit redis_probe(family_book& book);
+  ~redis_probe();
+
+  void breaker_now(std::string_view state);  // "closed", "open", "half_open"
+  void breaker_opened();
+  void queue_now(double bytes, double entries);
+  void written();
+  void dropped(std::string_view reason);                  // "full", "too_large", "refused", "failed", "shutdown"
+  void took(std::string_view operation, double seconds);  // "get", "put", "remove", "ping"
 
 private:
   struct impl;
@@ -124,6 +144,7 @@ public:
 
   coordinator_probe& coordinator();
   store_probe& store();
+  redis_probe& redis();
   worker_probe& worker();
   // `read` is called whenever somebody looks, on any thread. Null: the link is gone; afterwards the last one is not
   // called any more.

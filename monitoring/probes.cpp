@@ -210,6 +210,64 @@ void store_probe::size_now(std::string_view tier, double bytes) {
   impl_->sizes.at({tier}).Set(bytes);
 }
 
+void store_probe::has_tier(std::string_view tier) {
+  impl_->queries.at({tier});
+  impl_->hits.at({tier});
+  impl_->errors.at({tier});
+}
+
+// --- redis -----------------------------------------------------------------------------------------------------------
+
+struct redis_probe::impl {
+  explicit impl(family_book& b) : book(b) {}
+
+  family_book& book;
+  gauges breaker{book,
+                 {"fxfarm_redis_breaker",
+                  "1 for the state that the circuit breaker before Redis is in.",
+                  {"state"},
+                  "redis_breaker",
+                  0},
+                 {{"closed"}, {"open"}, {"half_open"}}};
+  counters opened{book, {"fxfarm_redis_breaker_opened_total", "How often Redis was left alone.", {}, "redis_opened"}};
+  gauges queue_bytes{
+      book, {"fxfarm_redis_queue_bytes", "Artifacts that wait to be written to Redis.", {}, "redis_queue_bytes"}};
+  gauges queue_entries{
+      book, {"fxfarm_redis_queue_entries", "Writes and removals that wait for Redis.", {}, "redis_queue_entries"}};
+  counters written{book, {"fxfarm_redis_writes_total", "Artifacts written to Redis.", {}, "redis_writes"}};
+  counters dropped{
+      book,
+      {"fxfarm_redis_writes_dropped_total", "Writes to Redis that were given up.", {"reason"}, "redis_dropped", 0},
+      {{"full"}, {"too_large"}, {"refused"}, {"failed"}, {"shutdown"}}};
+  histograms operations{
+      book,
+      {"fxfarm_redis_operation_seconds", "Time of operations on Redis.", {"operation"}, "redis_seconds", 0},
+      {{"get"}, {"put"}, {"remove"}, {"ping"}}};
+};
+
+redis_probe::redis_probe(family_book& book) : impl_(std::make_unique<impl>(book)) {}
+redis_probe::~redis_probe() = default;
+
+void redis_probe::breaker_now(std::string_view state) {
+  for (const std::string_view s : {"closed", "open", "half_open"}) impl_->breaker.at({s}).Set(s == state ? 1 : 0);
+}
+void redis_probe::breaker_opened() {
+  impl_->opened.at({}).Increment();
+}
+void redis_probe::queue_now(double bytes, double entries) {
+  impl_->queue_bytes.at({}).Set(bytes);
+  impl_->queue_entries.at({}).Set(entries);
+}
+void redis_probe::written() {
+  impl_->written.at({}).Increment();
+}
+void redis_probe::dropped(std::string_view reason) {
+  impl_->dropped.at({reason}).Increment();
+}
+void redis_probe::took(std::string_view operation, double seconds) {
+  impl_->operations.at({operation}).Observe(seconds);
+}
+
 // --- worker ----------------------------------------------------------------------------------------------------------
 
 struct worker_probe::impl {

@@ -1,6 +1,7 @@
 #include "runtime/config.hpp"
 
 #include "runtime/config_sources.hpp"
+#include "runtime/redis_url.hpp"
 
 #include <algorithm>
 #include <array>
@@ -21,6 +22,21 @@ void declare(option_set& o, common_config& c) {
   o.add("log_format", c.log_format, kinds::one_of({"text", "json"}), "form of a log line");
 }
 
+void declare(option_set& o, redis_config& c) {
+  o.add("redis", c.url, kinds::redis_url(), "Redis that coordinators share artifacts through");
+  o.add("redis_password_file", c.password_file, kinds::path(), "file with the password of Redis");
+  o.add("redis_ca_file", c.ca_file, kinds::path(), "authorities that Redis' certificate is checked with, PEM",
+        "the system's");
+  o.add("redis_cert_file", c.cert_file, kinds::path(), "certificate that is shown to Redis, PEM");
+  o.add("redis_key_file", c.key_file, kinds::path(), "key of that certificate, PEM");
+  o.add("redis_insecure", c.insecure, kinds::boolean(), "allow a Redis that is off this host, unencrypted");
+  o.add("redis_prefix", c.prefix, kinds::key_prefix(), "start of every key in Redis");
+  o.add("redis_ttl", c.ttl, kinds::duration(), "how long Redis keeps an artifact that nobody asks for");
+  o.add("redis_value_bytes", c.value_bytes, kinds::byte_count(), "largest artifact that goes to Redis");
+  o.add("redis_queue_bytes", c.queue_bytes, kinds::byte_count(), "artifacts that wait to be written to Redis");
+  o.add("redis_timeout", c.timeout, kinds::duration(), "longest wait for one answer of Redis");
+}
+
 void declare(option_set& o, farm_config& c, const std::string& cache_default) {
   o.add("cache_dir", c.cache_dir, kinds::path(), "directory of the artifacts on disk", cache_default);
   o.add("cache_bytes", c.cache_bytes, kinds::byte_count(), "artifacts kept on disk; 0: none");
@@ -28,6 +44,7 @@ void declare(option_set& o, farm_config& c, const std::string& cache_default) {
   o.add("salt", c.salt, kinds::text(), "part of every key; a new one disowns all artifacts so far");
   o.add("job_deadline", c.job_deadline, kinds::duration(), "longest time that one compile may take");
   o.add("job_attempts", c.job_attempts, kinds::count(1, 100), "attempts before a graph's stage is quarantined");
+  declare(o, c.redis);
 }
 
 void declare(option_set& o, engine_config& c, const std::string& slots_default, const std::string& cores_default) {
@@ -129,7 +146,29 @@ void share_cores(engine_config& c, const config_inputs& in) {
   if (c.compile_threads == 0) c.compile_threads = std::max(1u, cores / c.slots);
 }
 
+// Artifacts are code: who can change one on its way runs what he likes in the clients.
+result<void> check_redis(const redis_config& c, const values& v) {
+  if (c.url.empty()) return {};
+  const auto target = parse_redis_url(c.url);
+  if (!target) return target.failure().with_context("redis");
+  const auto& given = v.at("redis");
+  if (!target->password.empty() && given.source == config_source::flag) {
+    return {errc::bad_config,
+            "redis: everybody on this host can read a password in a command line; use "
+            "--redis-password-file, or give the URL as FXFARM_REDIS or in the file"};
+  }
+  if (!target->password.empty() && !c.password_file.empty()) {
+    return {errc::bad_config, "redis_password_file: the URL has a password, too (" + given.where + ")"};
+  }
+  if (target->tls || c.insecure || stays_on_host(*target)) return {};
+  return {errc::bad_config, "redis: " + to_string(*target) +
+                                " leaves this host and would not be encrypted; use rediss://, or accept that with "
+                                "--redis-insecure (" +
+                                given.where + ")"};
+}
+
 result<void> settle(coordinator_config& c, const config_inputs&, const values& v) {
+  if (auto checked = check_redis(c.redis, v); !checked) return checked;
   return check_endpoints(c.listen, c.insecure, "listen", v);
 }
 
@@ -138,8 +177,9 @@ result<void> settle(worker_config& c, const config_inputs& in, const values& v) 
   return check_endpoints(c.coordinators, c.insecure, "coordinators", v);
 }
 
-result<void> settle(local_config& c, const config_inputs& in, const values&) {
+result<void> settle(local_config& c, const config_inputs& in, const values& v) {
   share_cores(c, in);
+  if (auto checked = check_redis(c.redis, v); !checked) return checked;
   if (!c.socket.empty()) return {};
   return {errc::bad_config,
           "socket: the default path is too long for a socket; set XDG_RUNTIME_DIR or TMPDIR to a shorter one, or give "
@@ -236,8 +276,9 @@ result<parsed<Config>> parse(const config_inputs& in, const char* table) {
   for (const auto& o : options.all()) {
     auto it = out.values.find(o.name);
     if (it == out.values.end() || o.assign(it->second.text)) continue;
+    const auto given = o.is_secret ? "the value" : "\"" + it->second.text + "\"";
     return {errc::bad_config,
-            o.name + ": \"" + it->second.text + "\" is not allowed, want " + o.allowed + " (" + it->second.where + ")"};
+            o.name + ": " + given + " is not allowed, want " + o.allowed + " (" + it->second.where + ")"};
   }
   if (auto settled = settle(out.config, in, out.values); !settled) return settled.failure();
   for (const auto& o : options.all()) out.values.insert({o.name, {o.current(), config_source::standard, "default"}});

@@ -26,6 +26,21 @@ struct common_config {
   std::string log_format = "text";
 };
 
+// The tier of the store that coordinators share.
+struct redis_config {
+  std::string url;            // empty: none; may hold a password
+  std::string password_file;  // empty: the URL's password, if it has one
+  std::string ca_file;        // empty: the system's authorities
+  std::string cert_file;      // empty: none
+  std::string key_file;
+  std::string prefix = "fxfarm";
+  bool insecure = false;
+  std::chrono::milliseconds ttl = limits::redis_ttl;
+  std::uint64_t value_bytes = limits::redis_value_bytes;
+  std::uint64_t queue_bytes = limits::redis_queue_bytes;
+  std::chrono::milliseconds timeout = limits::redis_timeout;
+};
+
 // What a coordinator keeps and promises; the local farm has one too.
 struct farm_config {
   std::string cache_dir;
@@ -34,6 +49,7 @@ struct farm_config {
   std::string salt;
   std::chrono::milliseconds job_deadline = limits::job_deadline;
   unsigned job_attempts = limits::job_attempts_max;
+  redis_config redis;
 };
 
 // The engines of a worker; the local farm has some too.

@@ -96,6 +96,25 @@ inline constexpr std::size_t store_attributes_bytes_max = 64 * KiB;  // what is 
 inline constexpr std::size_t store_entries_max = 1'000'000;          // files that one look through the disk tier takes
 inline constexpr auto store_temp_age_max = 3600s;                    // an unfinished write this old has no writer
 
+// The tier that coordinators share.
+inline constexpr std::size_t redis_chunk_bytes = 1 * MiB;        // part of the format: see redis_store.hpp
+inline constexpr std::size_t redis_window_chunks = 4;            // asked for, or sent, before an answer is waited for
+inline constexpr std::size_t redis_answers_bytes_max = 8 * MiB;  // of what was asked for together
+inline constexpr std::uint64_t redis_value_bytes = 64 * MiB;     // one artifact
+inline constexpr std::uint64_t redis_queue_bytes = 256 * MiB;    // artifacts that wait to be written
+inline constexpr std::size_t redis_queue_entries_max = 10'000;   // artifacts and removals that wait
+inline constexpr std::size_t redis_reads_max = 100'000;          // lookups that wait
+inline constexpr auto redis_timeout = 1s;                        // to connect, and for each answer
+inline constexpr auto redis_read_max = 10s;                      // one lookup, waiting in line included
+inline constexpr auto redis_ttl = 7 * 24h;                       // since the last use
+inline constexpr unsigned redis_failures_max = 3;                // in a row, then Redis is left alone for a while
+inline constexpr auto redis_probe_delay_min = 500ms;             // doubles with jitter up to the next
+inline constexpr auto redis_probe_delay_max = 30s;
+inline constexpr unsigned redis_write_attempts_max = 5;
+inline constexpr unsigned redis_redirections_max = 5;     // of one command in a cluster
+inline constexpr std::size_t redis_addresses_max = 1000;  // in a URL, or nodes of a cluster
+inline constexpr std::size_t redis_password_bytes_max = 4 * KiB;
+
 // Client.
 inline constexpr auto local_idle = 300s;          // a local farm leaves after so long without clients and jobs
 inline constexpr auto local_start_max = 15s;      // from spawn to its socket answering

@@ -2,6 +2,7 @@
 
 #include "runtime/endpoint_names.hpp"
 #include "runtime/limits.hpp"
+#include "runtime/redis_url.hpp"
 
 #include <algorithm>
 #include <array>
@@ -279,6 +280,30 @@ value_kind<std::chrono::milliseconds> duration() {
             return d && d->count() > 0 ? d : std::nullopt;
           },
           [](const std::chrono::milliseconds& v) { return render_duration(v); }};
+}
+
+value_kind<std::string> redis_url() {
+  return {
+      "redis://HOST:PORT, rediss://HOST:PORT, redis+sentinel://HOST:PORT,.../NAME, redis+cluster://HOST:PORT,... or "
+      "unix:///PATH",
+      [](std::string_view t) {
+        return is_plain_text(t) && parse_redis_url(t) ? std::optional(std::string(t)) : std::nullopt;
+      },
+      same,
+      false,
+      false,
+      true};
+}
+
+value_kind<std::string> key_prefix() {
+  return {"letters, digits and any of : . _ -, at most 64",
+          [](std::string_view t) {
+            const bool plain = !t.empty() && t.size() <= 64 && std::all_of(t.begin(), t.end(), [](unsigned char c) {
+              return std::isalnum(c) || c == ':' || c == '.' || c == '_' || c == '-';
+            });
+            return plain ? std::optional(std::string(t)) : std::nullopt;
+          },
+          same};
 }
 
 }  // namespace kinds

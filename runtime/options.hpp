@@ -22,6 +22,7 @@ struct value_kind {
   std::function<std::string(const T&)> render;
   bool is_switch = false;  // its flag may stand without a value
   bool is_list = false;    // its flag may be repeated, its key may be an array
+  bool is_secret = false;  // no message repeats what was given
 };
 
 namespace kinds {
@@ -38,6 +39,8 @@ value_kind<std::string> address_or_off();          // HOST:PORT; "off" becomes t
 value_kind<unsigned> count(unsigned least, unsigned most);
 value_kind<std::uint64_t> byte_count();
 value_kind<std::chrono::milliseconds> duration();  // longer than 0
+value_kind<std::string> redis_url();               // see redis_url.hpp; a secret, since it may hold a password
+value_kind<std::string> key_prefix();              // of keys in Redis
 
 }  // namespace kinds
 
@@ -65,6 +68,7 @@ struct option {
   std::string default_text;
   bool is_switch = false;
   bool is_list = false;
+  bool is_secret = false;
   std::function<bool(std::string_view)> assign;  // false: the text is not allowed, and nothing has changed
   std::function<std::string()> current;          // the field's value as text
 
@@ -78,8 +82,15 @@ public:
   // `target` holds the default. `default_text` tells it in words where it depends on the machine.
   template <class T>
   void add(std::string name, T& target, value_kind<T> kind, std::string help, std::string default_text = {}) {
-    option o{std::move(name), std::move(help), kind.allowed, std::move(default_text),
-             kind.is_switch,  kind.is_list,    {},           {}};
+    option o{std::move(name),
+             std::move(help),
+             kind.allowed,
+             std::move(default_text),
+             kind.is_switch,
+             kind.is_list,
+             kind.is_secret,
+             {},
+             {}};
     if (o.default_text.empty()) o.default_text = kind.render(target);
     o.current = [&target, render = std::move(kind.render)] { return render(target); };
     o.assign = [&target, parse = std::move(kind.parse)](std::string_view text) {

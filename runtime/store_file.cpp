@@ -17,6 +17,7 @@ constexpr std::string_view magic = "fxfarmst";
 constexpr std::uint32_t version = 1;
 constexpr std::size_t lengths_bytes = magic.size() + 4 + 4 + 8;  // all that comes before the digest
 constexpr std::size_t fixed_bytes = lengths_bytes + digest_hex_chars;
+static_assert(fixed_bytes == store_file_fixed_bytes);
 
 template <std::unsigned_integral T>
 void write_number(bytes& out, T value) {
@@ -119,6 +120,39 @@ result<bytes> store_file_head(const std::string& key, const stored& what) {
   return head;
 }
 
+result<store_file_facts> look_at_store_file_head(byte_view head) {
+  reader in(head);
+  store_file_facts facts;
+  if (text_of(in.take(magic.size())) != magic) return {errc::corrupt, "not an artifact of the store"};
+  if (auto v = in.number<std::uint32_t>(); v != version) {
+    return {errc::corrupt, "version " + std::to_string(v) + " of the format is not known"};
+  }
+  facts.attribute_bytes = in.number<std::uint32_t>();
+  facts.data_bytes = in.number<std::uint64_t>();
+  facts.digest = text_of(in.take(digest_hex_chars));
+  if (in.failed()) return {errc::corrupt, "the head is too short"};
+  if (facts.attribute_bytes > limits::store_attributes_bytes_max) {
+    return {errc::corrupt, "its lengths are not possible"};
+  }
+  return facts;
+}
+
+result<stored> join_store_file(const std::string& key, byte_view head, bytes data) {
+  auto facts = look_at_store_file_head(head);
+  if (!facts) return facts.failure();
+  if (head.size() != fixed_bytes + facts->attribute_bytes || data.size() != facts->data_bytes) {
+    return {errc::corrupt, "its lengths do not match what is there"};
+  }
+  const auto attributes = head.subspan(fixed_bytes);
+  if (digest_of(key, head.first(lengths_bytes), attributes, data) != facts->digest) {
+    return {errc::corrupt, "its digest does not match"};
+  }
+  stored what;
+  if (!read_attributes(attributes, what)) return {errc::corrupt, "its attributes cannot be read"};
+  what.data = make_blob(std::move(data));
+  return what;
+}
+
 result<stored> read_store_file(int fd, const std::string& key) {
   struct stat info {};
   if (::fstat(fd, &info) != 0) return {errc::io, std::string("cannot stat: ") + std::strerror(errno)};
@@ -126,33 +160,20 @@ result<stored> read_store_file(int fd, const std::string& key) {
   const auto file_bytes = static_cast<std::uint64_t>(info.st_size);
   if (file_bytes < fixed_bytes) return {errc::corrupt, "the file is too short"};
 
-  auto fixed = read_bytes(fd, fixed_bytes);
-  if (!fixed) return fixed.failure();
-  reader in(*fixed);
-  if (text_of(in.take(magic.size())) != magic) return {errc::corrupt, "not a file of the store"};
-  if (auto v = in.number<std::uint32_t>(); v != version) {
-    return {errc::corrupt, "version " + std::to_string(v) + " of the file is not known"};
-  }
-  const auto attribute_bytes = in.number<std::uint32_t>();
-  const auto data_bytes = in.number<std::uint64_t>();
-  const auto expected = std::string(text_of(in.take(digest_hex_chars)));
+  auto head = read_bytes(fd, fixed_bytes);
+  if (!head) return head.failure();
+  auto facts = look_at_store_file_head(*head);
+  if (!facts) return facts.failure();
   // The sizes are believed only when they add up to the file's, so that a flipped bit cannot ask for memory.
-  if (attribute_bytes > limits::store_attributes_bytes_max ||
-      data_bytes != file_bytes - fixed_bytes - attribute_bytes) {
+  if (facts->data_bytes != file_bytes - fixed_bytes - facts->attribute_bytes) {
     return {errc::corrupt, "its lengths do not match the file's"};
   }
-
-  auto attributes = read_bytes(fd, attribute_bytes);
+  auto attributes = read_bytes(fd, facts->attribute_bytes);
   if (!attributes) return attributes.failure();
-  auto data = read_bytes(fd, data_bytes);
+  head->insert(head->end(), attributes->begin(), attributes->end());
+  auto data = read_bytes(fd, facts->data_bytes);
   if (!data) return data.failure();
-  if (digest_of(key, byte_view(*fixed).first(lengths_bytes), *attributes, *data) != expected) {
-    return {errc::corrupt, "its digest does not match"};
-  }
-  stored what;
-  if (!read_attributes(*attributes, what)) return {errc::corrupt, "its attributes cannot be read"};
-  what.data = make_blob(std::move(*data));
-  return what;
+  return join_store_file(key, *head, *std::move(data));
 }
 
 }  // namespace fxfarm

@@ -90,7 +90,9 @@ protected:
             metrics.coordinator(),
             {[this] {
                return std::map<std::string, double>{
-                   {"lookups", 3}, {"resets", resets}, {"last_reset_timestamp_seconds", 12}};
+                   {"lookups", 3},          {"resets", resets},          {"last_reset_timestamp_seconds", 12},
+                   {"cache_bytes_disk", 7}, {"redis_breaker_closed", 0}, {"redis_breaker_open", 1},
+                   {"redis_queue_bytes", 5}};
              },
              [this] { ++resets; }},
             now};
@@ -596,6 +598,7 @@ TEST_F(coordinator_core_test, documents_have_the_fields_that_the_command_line_sh
     EXPECT_TRUE(status["workers"][0].contains(field)) << field;
   }
   EXPECT_EQ(status["workers"][0]["runs_on"]["torch"], "2.13.0");
+  EXPECT_EQ(status["store"], (nlohmann::json{{"disk_bytes", 7}, {"redis_breaker", "open"}, {"redis_queue_bytes", 5}}));
 
   const auto graphs = ask("graphs", {{"key", graph.substr(0, 5)}});
   ASSERT_EQ(graphs["graphs"].size(), 1u);

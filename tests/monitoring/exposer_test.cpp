@@ -40,6 +40,13 @@ const char* const families[] = {
     "fxfarm_lookups_joined_total counter",
     "fxfarm_lookups_total counter",
     "fxfarm_messages_refused_total counter",
+    "fxfarm_redis_breaker gauge",
+    "fxfarm_redis_breaker_opened_total counter",
+    "fxfarm_redis_operation_seconds histogram",
+    "fxfarm_redis_queue_bytes gauge",
+    "fxfarm_redis_queue_entries gauge",
+    "fxfarm_redis_writes_dropped_total counter",
+    "fxfarm_redis_writes_total counter",
     "fxfarm_request_to_switch_seconds histogram",
     "fxfarm_results_refused_total counter",
     "fxfarm_stages_refused_total counter",
@@ -102,6 +109,13 @@ void use_everything(metrics& m) {
   s.failed("disk");
   s.evicted("disk", 1e6);
   s.size_now("disk", 1e9);
+  auto& r = m.redis();
+  r.breaker_now("open");
+  r.breaker_opened();
+  r.queue_now(1000, 2);
+  r.written();
+  r.dropped("full");
+  r.took("get", 0.1);
   auto& w = m.worker();
   w.engines_now("idle", 2);
   w.jobs_now(1);
@@ -169,6 +183,13 @@ TEST(exposer, every_verb_shows_in_the_statistics) {
                            "cache_errors_disk",
                            "cache_evictions_disk",
                            "cache_evicted_bytes_disk",
+                           "redis_breaker_open",
+                           "redis_opened",
+                           "redis_queue_bytes",
+                           "redis_queue_entries",
+                           "redis_writes",
+                           "redis_dropped_full",
+                           "redis_seconds_get_sum",
                            "engine_restarts",
                            "worker_jobs_done",
                            "worker_jobs_failed",

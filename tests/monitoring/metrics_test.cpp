@@ -51,8 +51,22 @@ TEST(metrics, verbs_move_their_counters_gauges_and_histograms) {
   EXPECT_TRUE(has_line(text, R"(fxfarm_build_info{role="coordinator",version="0.1.0"} 1)"));
 }
 
+TEST(metrics, a_tier_that_is_not_always_there_shows_from_when_it_is) {
+  metrics m("0.1.0", "coordinator");
+  m.store();
+  EXPECT_EQ(m.text().find("redis"), std::string::npos);
+  m.store().has_tier("redis");
+  m.redis().breaker_now("half_open");
+  const auto text = m.text();
+  EXPECT_TRUE(has_line(text, R"(fxfarm_store_hits_total{tier="redis"} 0)"));
+  EXPECT_TRUE(has_line(text, R"(fxfarm_redis_breaker{state="half_open"} 1)"));
+  EXPECT_TRUE(has_line(text, R"(fxfarm_redis_breaker{state="closed"} 0)"));
+  EXPECT_TRUE(has_line(text, R"(fxfarm_redis_writes_dropped_total{reason="shutdown"} 0)"));
+}
+
 TEST(metrics, a_probe_is_made_once) {
   metrics m("0.1.0", "local");
+  EXPECT_EQ(&m.redis(), &m.redis());
   EXPECT_EQ(&m.coordinator(), &m.coordinator());
   EXPECT_EQ(&m.store(), &m.store());
   EXPECT_EQ(&m.worker(), &m.worker());

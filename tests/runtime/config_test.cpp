@@ -268,6 +268,52 @@ TEST(config, metrics_can_be_off) {
   EXPECT_EQ(got->config.metrics, "");
 }
 
+TEST(config, a_password_of_redis_is_read_where_others_cannot_see_it_and_never_repeated) {
+  const std::string url = "rediss://ada:hunter2@farm";
+  EXPECT_EQ(parse_coordinator(inputs({}, {{"FXFARM_REDIS", url}}))->config.redis.url, url);
+  EXPECT_EQ(parse_local(inputs({}, {}, "[local]\nredis = \"" + url + "\"\n"))->config.redis.url, url);
+  EXPECT_EQ(parse_coordinator(inputs({"--redis", "rediss://ada@farm", "--redis-password-file", "/run/secret"}))
+                ->config.redis.password_file,
+            "/run/secret");
+  struct row {
+    config_inputs in;
+    std::string said;
+  };
+  const row rows[] = {
+      {inputs({"--redis", url}), "--redis-password-file"},
+      {inputs({"--redis-password-file", "/f"}, {{"FXFARM_REDIS", url}}), "variable FXFARM_REDIS"},
+      {inputs({}, {{"FXFARM_REDIS", url + "/x"}}), "redis: the value is not allowed, want redis://"},
+      {inputs({}, {{"FXFARM_REDIS", "redis://:hunter2@farm"}}), "redis: redis://farm:6379 leaves this host"},
+  };
+  for (const auto& r : rows) {
+    auto got = parse_coordinator(r.in);
+    ASSERT_FALSE(got) << r.said;
+    EXPECT_NE(message(got).find(r.said), std::string::npos) << message(got);
+    EXPECT_EQ(message(got).find("hunter2"), std::string::npos) << message(got);
+  }
+}
+
+TEST(config, refuses_a_redis_that_leaves_the_host_unencrypted_unless_that_is_accepted) {
+  struct row {
+    std::vector<std::string> arguments;
+    bool accepted;
+  };
+  for (const auto& r :
+       {row{{"--redis", "redis://farm"}, false}, row{{"--redis", "redis+cluster://127.0.0.1,farm"}, false},
+        row{{"--redis", "redis://farm", "--insecure"}, false},
+        row{{"--redis", "redis://farm", "--redis-insecure"}, true}, row{{"--redis", "rediss://farm"}, true},
+        row{{"--redis", "redis://127.0.0.1"}, true}, row{{"--redis", "unix:///run/redis.sock"}, true}}) {
+    EXPECT_EQ(parse_coordinator(inputs(r.arguments)).ok(), r.accepted) << r.arguments[1];
+  }
+  EXPECT_FALSE(parse_local(inputs({"--redis", "redis://farm"})));
+}
+
+TEST(config, a_prefix_in_redis_has_nothing_that_redis_gives_a_meaning) {
+  for (const auto& [prefix, allowed] : {std::pair{"farm-1:eu", true}, {"a{b}", false}, {"a b", false}, {"a*", false}}) {
+    EXPECT_EQ(parse_coordinator(inputs({"--redis-prefix", prefix})).ok(), allowed) << prefix;
+  }
+}
+
 TEST(config, help_is_answered_whatever_else_is_wrong) {
   auto got = parse_coordinator(inputs({"--wrong", "--help"}));
   ASSERT_TRUE(got);

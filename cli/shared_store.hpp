@@ -1,0 +1,19 @@
+#pragma once
+// The tier that coordinators share, from the options of one.
+
+#include "monitoring/metrics.hpp"
+#include "runtime/config.hpp"
+#include "runtime/shared_tier.hpp"
+
+#include <memory>
+
+namespace fxfarm::cli {
+
+// What happens in a tier goes to its probe and to the log.
+store_reporter report_to(monitoring::store_probe& probe);
+
+// Null when no Redis is configured. Whether it is there shows later: a farm starts without it. Errors: bad_config
+// naming the option whose file cannot be used.
+result<std::shared_ptr<shared_tier>> open_shared_tier(const redis_config& config, monitoring::metrics& metrics);
+
+}  // namespace fxfarm::cli
