@@ -14,6 +14,7 @@ from pathlib import Path
 from echo_farm import Asking, echo_farm_in, next_line
 from harness import Farm, free_port
 from programs import Role
+from redis_servers import Redis, redis_in
 
 SEED = 20
 FAULTS = 200
@@ -22,6 +23,8 @@ LINES_PER_FAULT = 4
 CLIENTS, GRAPHS_EACH, SHARED = 3, 200, 100
 """Of a client's graphs, so many are asked for by its neighbour, too."""
 COORDINATORS, WORKERS, SLOTS = 2, 3, 2
+REDIS_CONNECTIONS = 2
+"""Of a coordinator, made when they are needed."""
 ATTEMPTS = 100
 """Of one job; a graph must not be given up because of others' deaths."""
 
@@ -31,8 +34,8 @@ class Member:
     """Something that is killed and started again at once."""
 
     kind: str
-    start: Callable[[], Role | Asking]
-    runs: Role | Asking
+    start: Callable[[], Role | Asking | Redis]
+    runs: Role | Asking | Redis
 
     def kill(self) -> None:
         self.runs.kill()
@@ -42,15 +45,17 @@ class Member:
 class Storm:
     """A farm whose parts die at random, in an order that the seed decides."""
 
-    def __init__(self, farm: Farm) -> None:
+    def __init__(self, farm: Farm, redis: Redis) -> None:
         self.farm = farm
+        self.redis = redis
         self.random = random.Random(SEED)
         self.heard: queue.Queue[str] = queue.Queue()
         self.arrived: set[str] = set()
         self.ports = [free_port() for _ in range(COORDINATORS)]
         self.endpoints = [f"tcp://127.0.0.1:{port}" for port in self.ports]
-        self.faults = dict.fromkeys(("coordinator", "worker", "engine", "client"), 0)
+        self.faults = dict.fromkeys(("coordinator", "worker", "engine", "client", "redis"), 0)
         self.members = [
+            Member("redis", self._redis, redis),
             *(self._member("coordinator", lambda i=i: self._coordinator(i)) for i in range(COORDINATORS)),
             *(self._member("worker", lambda i=i: self._worker(i)) for i in range(WORKERS)),
         ]
@@ -58,12 +63,17 @@ class Storm:
             farm.until_workers(endpoint, WORKERS)
         self.members += [self._member("client", lambda i=i: self._client(i)) for i in range(CLIENTS)]
 
-    def _member(self, kind: str, start: Callable[[], Role | Asking]) -> Member:
+    def _member(self, kind: str, start: Callable[[], Role | Asking | Redis]) -> Member:
         return Member(kind, start, start())
+
+    def _redis(self) -> Redis:
+        self.redis.start()
+        return self.redis
 
     def _coordinator(self, i: int) -> Role:
         role, _ = self.farm.coordinator(
             *("--cache-dir", str(self.farm.directory / f"cache-{i}"), "--job-attempts", str(ATTEMPTS)),
+            *("--redis", f"redis://{self.redis.address}"),
             port=self.ports[i],
         )
         return role
@@ -113,8 +123,9 @@ class Storm:
 
 @contextmanager
 def storm_in(directory: Path) -> Iterator[Storm]:
-    with echo_farm_in(directory) as farm:
-        storm = Storm(farm)
+    (directory / "redis").mkdir()
+    with redis_in(directory / "redis") as redis, echo_farm_in(directory) as farm:
+        storm = Storm(farm, redis)
         try:
             yield storm
         finally:
@@ -146,7 +157,7 @@ def check_nothing_is_left(storm: Storm) -> None:
         role.kill()
         for endpoint in storm.endpoints:
             farm.until_workers(endpoint, WORKERS)
-        assert used <= descriptors(role.runs.process.pid)
+        assert used <= descriptors(role.runs.process.pid) + REDIS_CONNECTIONS
 
 
 def test_no_graph_is_lost_in_two_hundred_deaths(place: Path) -> None:
