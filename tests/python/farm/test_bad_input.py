@@ -323,3 +323,21 @@ def test_a_full_disk_costs_the_store_and_nothing_else(farm: Farm, client: Client
     client.leave()
     client.model(2.0).until_compiled()
     assert farm.counts(endpoint, "jobs_finished", "cache_errors_disk") == (2, 2)
+
+
+def test_a_store_whose_directory_is_gone_serves_from_memory_and_has_it_again(
+    farm: Farm, client: Client
+) -> None:
+    cache = farm.directory / "store"
+    _, endpoint = farm.coordinator("--cache-dir", str(cache))
+    farm.worker(endpoint)
+    client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
+    client.model(1.0).until_compiled()
+    shutil.rmtree(cache)
+    client.leave()
+    again = client.model(1.0)
+    again.until_compiled()
+    assert again.stage.source == "memory"
+    client.model(2.0).until_compiled()
+    assert farm.counts(endpoint, "jobs_finished", "jobs_failed", "cache_errors_disk") == (2, 0, 0)
+    assert len([p for p in cache.rglob("*") if p.is_file()]) == 1, "what was made since"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from echo_farm import Asking, echo_farm_in, next_line
+from echo_farm import AT_ONCE, Asking, echo_farm_in, next_line
 from harness import Farm, free_port
 from programs import Role
 from redis_servers import Redis, redis_in
@@ -113,6 +113,14 @@ class Storm:
         assert isinstance(client.runs, Asking)
         return client.runs.settled
 
+    def strike_all(self) -> None:
+        """All but the clients, at once."""
+        farm = [m for m in self.members if m.kind != "client"]
+        for member in farm:
+            member.runs.kill()
+        for member in farm:
+            member.runs = member.start()
+
     def listen(self) -> None:
         """To the next stage that arrives, whosesoever."""
         self.arrived.add(next_line(self.heard))
@@ -174,3 +182,17 @@ def test_no_graph_is_lost_in_two_hundred_deaths(place: Path) -> None:
         check_nothing_is_left(storm)
         assert len(storm.arrived) > 500, "so many compiles, at least"
         assert min(storm.faults.values()) > FAULTS // 10, "all kinds were among them"
+
+
+def test_no_graph_is_lost_when_all_of_the_farm_is_restarted_at_once(place: Path) -> None:
+    with storm_in(place) as storm:
+        for _ in range(3):
+            for _ in range(AT_ONCE * CLIENTS):
+                storm.listen()
+            storm.strike_all()
+        while not storm.all_settled():
+            storm.listen()
+        for client in storm.of_kind("client"):
+            assert isinstance(client.runs, Asking)
+            assert client.runs.leave() == 0
+        check_nothing_is_left(storm)
