@@ -141,6 +141,8 @@ private:
   std::string status_document(time_point now) const;
   std::string graphs_document(const std::map<std::string, std::string>& arguments) const;
   std::string statistics_document() const;
+  // Artifacts and failures of all stages whose key, or graph's key, begins with the argument `key`.
+  result<std::string> forget(const std::map<std::string, std::string>& arguments);
 
   coordinator_settings settings_;
   coordinator_port& port_;

@@ -1,6 +1,7 @@
 // The documents that a coordinator answers the command line with.
 
 #include "actors/coordinator_core.hpp"
+#include "runtime/digest.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -48,9 +49,17 @@ void coordinator_core::on(const net::peer_id& from, const net::ask& m, time_poin
   } else if (m.what == "reset-stats") {
     statistics_.reset();
     reply.document = text_of(json{{"resets", statistics_.snapshot()["resets"]}});
+  } else if (m.what == "forget") {
+    auto forgotten = forget(m.arguments);
+    if (forgotten) {
+      reply.document = *std::move(forgotten);
+    } else {
+      reply.code = to_string(forgotten.failure().code);
+      reply.reason = forgotten.failure().message;
+    }
   } else {
     reply.code = to_string(errc::bad_input);
-    reply.reason = "unknown question '" + m.what + "'; known are status, stats, reset-stats, graphs";
+    reply.reason = "unknown question '" + m.what + "'; known are status, stats, reset-stats, graphs, forget";
   }
   port_.send(from, std::move(reply), nullptr);
 }
@@ -124,6 +133,33 @@ std::string coordinator_core::graphs_document(const std::map<std::string, std::s
     graphs.push_back(std::move(entry));
   }
   return text_of(json{{"graphs", graphs}, {"truncated", room.full()}});
+}
+
+result<std::string> coordinator_core::forget(const std::map<std::string, std::string>& arguments) {
+  constexpr std::size_t key_chars_min = 8;
+  const auto given = arguments.find("key");
+  const std::string key = given == arguments.end() ? "" : given->second;
+  if (key.size() < key_chars_min || key.find_first_not_of("0123456789abcdef") != std::string::npos) {
+    return {errc::bad_input, "key: want at least " + std::to_string(key_chars_min) + " hex digits"};
+  }
+  std::set<std::string> stage_keys;
+  if (is_digest(key)) stage_keys.insert(key);
+  for (const auto& graph : book_.graphs()) {
+    for (const auto& s : graph.stages) {
+      if (graph.graph_key.starts_with(key) || s.stage_key.starts_with(key)) stage_keys.insert(s.stage_key);
+    }
+  }
+  if (stage_keys.empty()) return {errc::bad_input, "no graph or stage that was asked for begins with " + key};
+  std::size_t failures = 0, in_flight = 0;
+  for (const auto& stage_key : stage_keys) {
+    if (jobs_.find(stage_key)) {
+      ++in_flight;
+      continue;
+    }
+    if (jobs_.forgive(stage_key)) ++failures;
+    port_.remove_stored(stage_key);
+  }
+  return text_of(json{{"stages", stage_keys.size() - in_flight}, {"failures", failures}, {"in_flight", in_flight}});
 }
 
 std::string coordinator_core::statistics_document() const {

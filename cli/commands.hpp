@@ -32,6 +32,7 @@ exit_code status_command(const command& self, const arguments& args);
 exit_code stats_command(const command& self, const arguments& args);
 exit_code reset_stats_command(const command& self, const arguments& args);
 exit_code graphs_command(const command& self, const arguments& args);
+exit_code cache_command(const command& self, const arguments& args);
 exit_code completion_command(const command& self, const arguments& args);
 exit_code version_command(const command& self, const arguments& args);
 exit_code guard_command(const command& self, const arguments& args);

@@ -26,7 +26,7 @@ void operator_client::receive(net::inbound_batch batch) {
   changed_.notify_all();
 }
 
-result<std::string> operator_client::ask(net::outbound& link, std::string what, std::chrono::milliseconds within) {
+result<std::string> operator_client::ask(net::outbound& link, question q, std::chrono::milliseconds within) {
   const auto deadline = std::chrono::steady_clock::now() + within;
   std::unique_lock lock(mutex_);
   if (!changed_.wait_until(lock, deadline, [&] { return up_ || lost_; })) {
@@ -35,10 +35,10 @@ result<std::string> operator_client::ask(net::outbound& link, std::string what, 
   if (lost_) return failed(errc::unreachable, lost_->message);
 
   lock.unlock();
-  link.send(endpoint_, net::ask{only_request, what, {}});
+  link.send(endpoint_, net::ask{only_request, q.what, std::move(q.arguments)});
   lock.lock();
   if (!changed_.wait_until(lock, deadline, [&] { return answer_ || lost_; })) {
-    return failed(errc::timeout, "no answer to \"" + what + "\"");
+    return failed(errc::timeout, "no answer to \"" + q.what + "\"");
   }
   if (!answer_) return failed(errc::unreachable, lost_->message);
   if (answer_->code != to_string(errc::none)) return failed(errc_from_string(answer_->code), answer_->reason);

@@ -6,11 +6,18 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
 
 namespace fxfarm::cli {
+
+// See net::ask.
+struct question {
+  std::string what;
+  std::map<std::string, std::string> arguments = {};
+};
 
 // One question and its answer, over a link that somebody else opens: give `receive` to it as its sink. It must outlive
 // the link.
@@ -24,7 +31,7 @@ public:
   // Waits for the link, asks, waits for the answer; `within` bounds all of it. Returns the JSON document. Errors:
   // unreachable when the link does not come up or is lost, timeout when the coordinator does not answer, and whatever
   // the coordinator answers; all name the endpoint.
-  result<std::string> ask(net::outbound& link, std::string what, std::chrono::milliseconds within);
+  result<std::string> ask(net::outbound& link, question q, std::chrono::milliseconds within);
 
 private:
   error failed(errc code, const std::string& why) const { return {code, endpoint_ + ": " + why}; }
@@ -38,6 +45,6 @@ private:
 };
 
 // Dials the endpoint and asks; bounded by limits::operator_reply_max.
-result<std::string> ask_coordinator(const std::string& endpoint, std::string what);
+result<std::string> ask_coordinator(const std::string& endpoint, question q);
 
 }  // namespace fxfarm::cli

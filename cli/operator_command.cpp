@@ -1,7 +1,6 @@
 #include "cli/operator_command.hpp"
 
 #include "cli/console.hpp"
-#include "cli/operator_client.hpp"
 #include "runtime/config.hpp"
 
 #include <iostream>
@@ -25,7 +24,11 @@ result<std::string> endpoint_of(const client_config& config, const config_inputs
 
 }  // namespace
 
-exit_code run_operator(const command& self, const arguments& args, result<std::string> (*render)(const std::string&)) {
+exit_code run_operator(const command& self, const arguments& args, renderer render) {
+  return run_operator(self, args, {std::string(self.name)}, render);
+}
+
+exit_code run_operator(const command& self, const arguments& args, question q, renderer render) {
   const auto in = config_inputs::of_process(args);
   auto parsed = parse_client(in);
   if (!parsed) return fail(self.name, parsed.failure());
@@ -33,7 +36,7 @@ exit_code run_operator(const command& self, const arguments& args, result<std::s
 
   auto endpoint = endpoint_of(parsed->config, in);
   if (!endpoint) return fail(self.name, endpoint.failure());
-  auto document = ask_coordinator(*endpoint, std::string(self.name));
+  auto document = ask_coordinator(*endpoint, std::move(q));
   if (!document) return fail(self.name, document.failure());
   // Even what is printed as it is must be a document, not half of one.
   auto text = render(*document);

@@ -8,7 +8,7 @@
 
 namespace fxfarm::cli {
 
-result<std::string> ask_coordinator(const std::string& endpoint, std::string what) {
+result<std::string> ask_coordinator(const std::string& endpoint, question q) {
   operator_client client(endpoint);
   net::dialer_options options;
   options.self.role = "operator";
@@ -20,7 +20,7 @@ result<std::string> ask_coordinator(const std::string& endpoint, std::string wha
       net::dialer::start(std::move(options), [&](net::inbound_batch batch) { client.receive(std::move(batch)); });
   if (!link) return link.failure();
   (*link)->connect(endpoint);
-  return client.ask(**link, std::move(what), limits::operator_reply_max);
+  return client.ask(**link, std::move(q), limits::operator_reply_max);
 }
 
 }  // namespace fxfarm::cli

@@ -157,6 +157,13 @@ result<std::string> render_reset(const std::string& document) {
   return "statistics are reset (resets so far: " + cell(*d, "resets") + ")\n";
 }
 
+result<std::string> render_forgotten(const std::string& document) {
+  auto d = parse_object(document);
+  if (!d) return d.failure();
+  return "stages forgotten: " + cell(*d, "stages") + ", of which failed: " + cell(*d, "failures") +
+         "; in flight and left alone: " + cell(*d, "in_flight") + "\n";
+}
+
 result<std::string> render_graphs(const std::string& document) {
   auto d = parse_object(document);
   if (!d) return d.failure();

@@ -12,6 +12,7 @@ namespace fxfarm::cli {
 result<std::string> render_status(const std::string& document);
 result<std::string> render_stats(const std::string& document);
 result<std::string> render_reset(const std::string& document);
+result<std::string> render_forgotten(const std::string& document);
 result<std::string> render_graphs(const std::string& document);
 
 // Columns padded to their widest cell, two spaces between; the first row is the head.

@@ -391,7 +391,7 @@ struct cancel_job {
 
 // --- operator <-> coordinator ----------------------------------------------------------------------------------------
 
-// A question of the command line. `what` is "status", "stats", "reset-stats" or "graphs".
+// A question of the command line. `what` is "status", "stats", "reset-stats", "graphs" or "forget".
 struct ask {
   static constexpr std::string_view tag = "ask";
   std::uint64_t request = 0;

@@ -702,6 +702,35 @@ TEST_F(coordinator_core_test, a_status_of_more_workers_than_fit_is_cut) {
   EXPECT_LT(status.dump().size(), limits::report_bytes_max + 4 * limits::KiB);
 }
 
+TEST_F(coordinator_core_test, a_failure_is_forgotten_by_the_beginning_of_a_key) {
+  worker("w");
+  client("a");
+  lookup_misses("a");
+  submit("a");
+  auto forget = [&](const std::string& key) { return ask("forget", {{"key", key}}); };
+  EXPECT_EQ(forget(graph.substr(0, 8)), (json{{"stages", 0}, {"failures", 0}, {"in_flight", 1}}));
+  const auto job = out.take<net::job>("w").at(0);
+  tell(said("w", net::job_failed{job.id, key_of(), "compile_failed", "why"}));
+  EXPECT_EQ(forget(key_of().substr(0, 8)), (json{{"stages", 1}, {"failures", 1}, {"in_flight", 0}}));
+  EXPECT_EQ(removed, std::vector<std::string>{key_of()});
+  lookup_misses("a");
+  EXPECT_EQ(out.count<net::need_graph>("a"), 2u) << "it is tried again";
+}
+
+TEST_F(coordinator_core_test, what_is_to_be_forgotten_must_be_named) {
+  auto refused = [&](std::map<std::string, std::string> arguments) {
+    tell(came("operator", "operator"));
+    tell(said("operator", net::ask{7, "forget", std::move(arguments)}));
+    return out.take<net::answer>("operator").at(0).reason;
+  };
+  EXPECT_EQ(refused({}), "key: want at least 8 hex digits");
+  EXPECT_EQ(refused({{"key", "0123456"}}), "key: want at least 8 hex digits");
+  EXPECT_EQ(refused({{"key", "0123456*"}}), "key: want at least 8 hex digits");
+  EXPECT_EQ(refused({{"key", "01234567"}}), "no graph or stage that was asked for begins with 01234567");
+  EXPECT_EQ(refused({{"key", hex64('e')}}), "") << "the store may have it since before this coordinator";
+  EXPECT_EQ(removed, std::vector<std::string>{hex64('e')});
+}
+
 // --- jobs of a coordinator that is gone ------------------------------------------------------------------------------
 
 namespace {

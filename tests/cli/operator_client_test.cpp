@@ -51,7 +51,7 @@ TEST(operator_client, asks_once_the_link_is_up_and_returns_the_document) {
   operator_client client(endpoint);
   scripted_link link(client, {answered({1, "{}", "none", ""})});
   client.receive({up()});
-  EXPECT_EQ(outcome(client.ask(link, "status", ample)), "{}");
+  EXPECT_EQ(outcome(client.ask(link, {"status"}, ample)), "{}");
   EXPECT_EQ(link.sent_to, std::vector<std::string>{endpoint});
   ASSERT_EQ(link.asked.size(), 1u);
   EXPECT_EQ(link.asked[0].what, "status");
@@ -73,7 +73,7 @@ TEST(operator_client, names_the_endpoint_in_whatever_goes_wrong) {
     operator_client client(endpoint);
     scripted_link link(client, r.reply);
     client.receive(r.before);
-    EXPECT_EQ(outcome(client.ask(link, "status", ample)), r.outcome);
+    EXPECT_EQ(outcome(client.ask(link, {"status"}, ample)), r.outcome);
   }
 }
 
@@ -81,13 +81,13 @@ TEST(operator_client, a_link_that_came_back_is_up) {
   operator_client client(endpoint);
   scripted_link link(client, {answered({1, "{}", "none", ""})});
   client.receive({down("no route"), up()});
-  EXPECT_EQ(outcome(client.ask(link, "status", ample)), "{}");
+  EXPECT_EQ(outcome(client.ask(link, {"status"}, ample)), "{}");
 }
 
 TEST(operator_client, gives_up_on_a_link_that_never_comes_up) {
   operator_client client(endpoint);
   scripted_link link(client, {});
-  EXPECT_EQ(outcome(client.ask(link, "status", 1ms)),
+  EXPECT_EQ(outcome(client.ask(link, {"status"}, 1ms)),
             "unreachable: ipc:///run/farm.sock: no coordinator answers there");
   EXPECT_TRUE(link.asked.empty());
 }
@@ -96,7 +96,7 @@ TEST(operator_client, passes_over_answers_to_questions_it_did_not_ask_and_gives_
   operator_client client(endpoint);
   scripted_link link(client, {answered({2, "{}", "none", ""}), {endpoint, net::message(net::job_alive{}), nullptr}});
   client.receive({up()});
-  EXPECT_EQ(outcome(client.ask(link, "graphs", 1ms)), "timeout: ipc:///run/farm.sock: no answer to \"graphs\"");
+  EXPECT_EQ(outcome(client.ask(link, {"graphs"}, 1ms)), "timeout: ipc:///run/farm.sock: no answer to \"graphs\"");
 }
 
 }  // namespace

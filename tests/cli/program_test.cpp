@@ -62,6 +62,10 @@ TEST(program, usage_errors_exit_with_2_and_say_what_is_wrong_on_standard_error) 
       {"status --jsn", "unknown flag --jsn; did you mean --json?"},
       {"worker --slots none", "slots: \"none\" is not allowed, want a number from 1 to 1024 (flag --slots)"},
       {"coordinator --config /nonexistent/c.toml", "config: /nonexistent/c.toml does not exist"},
+      {"cache", "want: cache rm KEY"},
+      {"cache ls", "want: cache rm KEY"},
+      {"cache rm --json", "want: cache rm KEY"},
+      {"cache rm 0123 extra", "unexpected argument \"extra\""},
       {"version extra", "unexpected argument \"extra\""},
       {"completion fish", "want the name of a shell: bash"},
   };

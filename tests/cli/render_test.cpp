@@ -64,6 +64,11 @@ TEST(render, graphs_one_line_for_each_stage) {
   EXPECT_EQ(text(render_graphs(R"({"graphs": []})")), "no graphs\n");
 }
 
+TEST(render, what_was_forgotten) {
+  EXPECT_EQ(text(render_forgotten(R"({"stages": 2, "failures": 1, "in_flight": 0})")),
+            "stages forgotten: 2, of which failed: 1; in flight and left alone: 0\n");
+}
+
 TEST(render, control_characters_of_a_peer_do_not_reach_the_terminal) {
   auto shown = text(render_graphs(R"({"graphs": [{"graph_key": "\u001b[2J", "name": "a\nb", "stages": []}]})"));
   EXPECT_EQ(shown.find('\x1b'), std::string::npos);
@@ -71,7 +76,7 @@ TEST(render, control_characters_of_a_peer_do_not_reach_the_terminal) {
 }
 
 TEST(render, odd_documents_are_shown_or_refused_but_never_believed) {
-  for (auto render : {render_status, render_stats, render_reset, render_graphs}) {
+  for (auto render : {render_status, render_stats, render_reset, render_graphs, render_forgotten}) {
     for (auto document : {"", "[]", "null", "{", "\"text\"", "{} {}"}) {
       EXPECT_EQ(text(render(document)), "protocol: the answer is no JSON object") << document;
     }

@@ -157,6 +157,7 @@ def test_a_graph_that_kills_every_engine_is_quarantined_and_others_are_unharmed(
     assert stage.error.startswith("quarantined: given up after 3 attempts, the last: engine_crashed: ")
     assert "killed by signal 9" in stage.error
     assert control.jobs_begun() == 3
+    key = deadly.status.key
     endpoint = farm.own_socket()
     assert farm.counts(endpoint, *JOBS, "engine_restarts") == (3, 2, 0, 1, 3)
     (told,) = [s for g in farm.ask("graphs", endpoint)["graphs"] for s in g["stages"]]
@@ -172,6 +173,13 @@ def test_a_graph_that_kills_every_engine_is_quarantined_and_others_are_unharmed(
     client.leave()
     assert client.model(3.0).until_state("failed").error == stage.error
     assert farm.counts(endpoint, *JOBS) == (4, 2, 1, 1)
+
+    # Until somebody says so.
+    done = farm.command("cache", "rm", key[:12], "--endpoint", endpoint)
+    assert done.stdout == "stages forgotten: 1, of which failed: 1; in flight and left alone: 0\n", done.stderr
+    control.on("fail", graphs[3.0])
+    client.leave()
+    assert client.model(3.0).until_state("failed").error == "compile_failed: the test wants it so"
 
 
 def test_a_failed_compile_is_told_with_its_reason_and_not_repeated(farm: Farm, client: Client) -> None:
