@@ -40,8 +40,16 @@ def wait_gone(pid: int, deadline_s: float = DEADLINE_S) -> bool:
         os.close(handle)
 
 
-def exit_status(child: int) -> int | None:
-    """The exit status of a child that was forked; None, and the child is killed, when it hangs."""
+def forked(check: Callable[[], bool]) -> int | None:
+    """0 when `check` is true in a child that is forked; None, and the child is killed, when it hangs."""
+    child = os.fork()
+    if child == 0:
+        status = 2
+        try:
+            status = 0 if check() else 1
+        finally:
+            # Else it would go on with the tests after this one.
+            os._exit(status)
     ended = wait_gone(child)
     if not ended:
         os.kill(child, signal.SIGKILL)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import signal
 import threading
 import time
@@ -15,7 +14,8 @@ from typing import Any
 import pytest
 import torch
 from farm_double import Client, Loaded, client, compiled, doubled_farm, prepared, seen_by_the_loader
-from programs import exit_status, until
+from marks import forks
+from programs import forked, until
 
 import fxfarm
 from fxfarm import _core, _torch, runtime
@@ -94,6 +94,19 @@ def test_a_torch_that_fxfarm_does_not_know_leaves_eager(monkeypatch: pytest.Monk
     monkeypatch.setattr(compat, "SUPPORTED", ((1, 0), (1, 13)))
     assert compiled(doubled)(X).tolist() == [2, 2, 2]
     assert "fxfarm supports torch 1.0 to 1.13, this is " + torch.__version__ in fxfarm.graphs()[0].error
+
+
+def test_a_torch_whose_inductor_is_not_known_is_not_installed_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import compile_fx
+
+    from fxfarm._torch import compat
+
+    original = compile_fx.fx_codegen_and_compile
+    monkeypatch.setattr(torch, "__version__", "2.12.1+cpu")
+    compat.check_version()
+    with pytest.raises(RuntimeError, match=r"install\(\) supports torch 2\.13, this is 2\.12\.1"):
+        fxfarm.install()
+    assert compile_fx.fx_codegen_and_compile is original
 
 
 def test_a_bad_variable_leaves_eager(
@@ -312,17 +325,18 @@ def test_a_model_outlives_a_shutdown() -> None:
     assert fxfarm.graphs() == []
 
 
+@forks
 def test_a_fork_is_harmless_and_the_child_can_compile() -> None:
     fn = compiled(doubled)
     fn(X)
     started = client()
-    child = os.fork()
-    if child == 0:
+
+    def compiles() -> bool:
         ok = started.abandoned and runtime.current() is None and fn(X).tolist() == [2, 2, 2]
         torch._dynamo.reset()
-        ok = ok and compiled(doubled)(X).tolist() == [2, 2, 2] and client() is not started
-        os._exit(0 if ok else 1)
-    assert exit_status(child) == 0
+        return ok and compiled(doubled)(X).tolist() == [2, 2, 2] and client() is not started
+
+    assert forked(compiles) == 0
     assert not started.abandoned
 
 

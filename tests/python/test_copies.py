@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from marks import forks
 from model_farm import STAGE_S, farmed, same, stats_of, switched
 from torch.utils.data import DataLoader, Dataset
 
@@ -78,6 +79,7 @@ class Rows(Dataset[torch.Tensor]):
         return found
 
 
+@forks
 def test_workers_of_a_data_loader_are_forked_while_a_compile_is_pending_and_after() -> None:
     def fn(x: torch.Tensor) -> torch.Tensor:
         return (x * 0.3).sin() + 5

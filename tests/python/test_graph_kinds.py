@@ -44,8 +44,8 @@ def test_control_flow_is_compiled_with_the_graph() -> None:
     def counted(x: torch.Tensor) -> Any:
         return while_loop(lambda i, x: i < 3, lambda i, x: (i + 1, x * 2), (torch.tensor(0), x))
 
-    def attend(q: torch.Tensor) -> Any:
-        return flex_attention(q, q, q, score_mod=lambda s, b, h, i, j: s + (i - j) * 0.1)
+    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Any:
+        return flex_attention(q, k, v, score_mod=lambda s, b, h, i, j: s + (i - j) * 0.1)
 
     cases: dict[str, Any] = {
         "cond": (lambda x: torch.cond(x.sum() > 0, lambda x: x * weight, lambda x: x - weight, (x,)), one(3)),
@@ -56,7 +56,7 @@ def test_control_flow_is_compiled_with_the_graph() -> None:
             lambda xs: associative_scan(lambda a, b: a + b, xs, 0, combine_mode="generic"),
             one(5, 3),
         ),
-        "flex_attention": (attend, one(1, 2, 32, 16)),
+        "flex_attention": (attend, lambda: tuple(seeded(1, 2, 32, 16) for _ in "qkv")),
     }
     with torch.no_grad():
         agree(cases)
@@ -134,23 +134,37 @@ def test_modes_of_inference_have_graphs_of_their_own() -> None:
 
 
 def test_autocast_and_gradients_that_come_and_go_are_graphs_of_their_own() -> None:
-    layer = torch.nn.Linear(4, 4)
-    compiled, x = farmed(layer), torch.ones(2, 4)
+    def product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return x @ weight
+
+    # An argument: of a module's parameter Dynamo (torch 2.11) does not see whether it still needs a gradient.
+    compiled, x, weight = farmed(product), torch.ones(2, 4), seeded(4, 4).requires_grad_()
     for expected in (1, 3):
-        same(compiled(x), layer(x))
-        assert compiled(x).requires_grad
+        same(compiled(x, weight), product(x, weight))
+        assert compiled(x, weight).requires_grad
         if expected == 3:
             with torch.autocast("cpu", torch.bfloat16):
-                assert compiled(x).dtype == torch.bfloat16
-            layer.requires_grad_(False)
-            assert not compiled(x).requires_grad
-            layer.requires_grad_(True)
+                assert compiled(x, weight).dtype == torch.bfloat16
+            weight.requires_grad_(False)
+            assert not compiled(x, weight).requires_grad
+            weight.requires_grad_(True)
         switched(expected)
-    assert compiled(x).requires_grad
-    assert compiled(x).dtype == torch.float32
-    layer.requires_grad_(False)
-    same(compiled(x), layer(x))
-    assert not compiled(x).requires_grad
+    assert compiled(x, weight).requires_grad
+    assert compiled(x, weight).dtype == torch.float32
+    weight.requires_grad_(False)
+    same(compiled(x, weight), product(x, weight))
+    assert not compiled(x, weight).requires_grad
+
+
+def test_a_module_that_is_frozen_and_trained_again_answers_as_in_eager() -> None:
+    layer = torch.nn.Linear(4, 4)
+    compiled, x = farmed(layer), torch.ones(2, 4)
+    for frozen in (False, True, False, True):
+        layer.requires_grad_(not frozen)
+        for _ in range(2):
+            same(compiled(x), layer(x))
+            assert compiled(x).requires_grad is not frozen
+            switched()
 
 
 def test_updates_of_inputs_reach_them() -> None:

@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import marks
 import pytest
 import torch
 from torch._inductor import compile_fx, metrics
 
 import fxfarm
 from fxfarm import _torch
+
+pytestmark = marks.seam
 
 STAGE_S = 600
 """Longest wait for a stage; a compile takes seconds on a machine that does nothing else."""

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 from farm_double import Loaded
-from programs import exit_status
+from marks import forks
+from programs import forked
 from torch.utils.checkpoint import checkpoint
 
 from fxfarm import _core, buffers
@@ -229,29 +230,32 @@ def without_torchs_threads() -> None:
     torch.set_num_threads(1)
 
 
+@forks
 def test_a_fork_while_another_thread_publishes_does_not_hang_the_childs_calls(step: Step) -> None:
-    publishing, forked = threading.Event(), threading.Event()
+    publishing, go_on = threading.Event(), threading.Event()
 
     def publish(call: Any, guard: Any) -> bool:
         publishing.set()
-        assert forked.wait(10)
+        assert go_on.wait(10)
         return step.slot.publish(1, call, guard=guard)
 
     loader = threading.Thread(target=lambda: step.arrive(publish=publish))
     loader.start()
     assert publishing.wait(10)
-    child = os.fork()
-    if child == 0:
+
+    def trains() -> bool:
         without_torchs_threads()
         step().sum().backward()
-        os._exit(0 if (step.slot.stage, step.slot.runs) == (0, [1]) else 1)
-    assert exit_status(child) == 0
-    forked.set()
+        return (step.slot.stage, step.slot.runs) == (0, [1])
+
+    assert forked(trains) == 0
+    go_on.set()
     loader.join()
     step()
     assert step.slot.runs == [0, 1]
 
 
+@forks
 def test_a_stage_that_waited_at_a_fork_is_published_in_the_parent_alone(step: Step) -> None:
     first = step()
     told: list[int] = []
@@ -261,13 +265,14 @@ def test_a_stage_that_waited_at_a_fork_is_published_in_the_parent_alone(step: St
         return step.slot.publish(1, call, guard=guard)
 
     step.arrive(publish=publish)
-    child = os.fork()
-    if child == 0:
+
+    def trains() -> bool:
         without_torchs_threads()
         first.sum().backward()
         step()
-        os._exit(0 if (told, step.slot.stage) == ([], 0) else 1)
-    assert exit_status(child) == 0
+        return (told, step.slot.stage) == ([], 0)
+
+    assert forked(trains) == 0
     first.sum().backward()
     assert (told, step.slot.stage) == ([os.getpid()], 1)
 

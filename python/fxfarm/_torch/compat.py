@@ -21,10 +21,15 @@ def check_version() -> None:
         raise RuntimeError(f"fxfarm supports torch {low} to {high}, this is {torch.__version__}")
 
 
+def has_seam() -> bool:
+    """Whether this torch is the one that fxfarm can be installed in."""
+    return _version() == SEAM
+
+
 def check_seam() -> None:
     """Raises RuntimeError unless this torch has Inductor's compile where `scheme` looks for it."""
     check_version()
-    if _version() != SEAM:
+    if not has_seam():
         wanted = ".".join(map(str, SEAM))
         raise RuntimeError(f"fxfarm.install() supports torch {wanted}, this is {torch.__version__}")
 

@@ -85,7 +85,11 @@ def unprivileged(farm: Farm) -> dict[str, object]:
     """How to run the program as a user who may not write everywhere."""
     for directory in (farm.directory, farm.directory / "run"):
         directory.chmod(0o755)
-    shutil.copy(PROGRAM, farm.directory / "fxfarm")
+    # A wheel keeps the libraries that the program needs beside the package.
+    packages = PROGRAM.parents[2]
+    for folder in (PROGRAM.parent, packages / "fxfarm.libs"):
+        if folder.is_dir():
+            shutil.copytree(folder, farm.directory / folder.relative_to(packages))
     return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
@@ -106,7 +110,7 @@ def test_a_cache_directory_that_may_not_be_used_is_named(
     )
     done = subprocess.run(
         [
-            str(farm.directory / "fxfarm"),
+            str(farm.directory / PROGRAM.relative_to(PROGRAM.parents[2])),
             role,
             "--cache-dir",
             str(cache / "deep"),

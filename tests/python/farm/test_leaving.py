@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from farm_client import PATIENCE_S, Client, ModelProcess, model_process
 from harness import DEADLINE_S, Farm, until, wait_gone
+from marks import forks
 
 
 def files(farm: Farm) -> list[Path]:
@@ -145,13 +146,16 @@ def test_ctrl_c_ends_a_process(farm: Farm, state: Callable[[ModelProcess, Farm],
         state(process, farm)
         process.interrupt()
         status, errors = process.end()
-    assert status == -signal.SIGINT
+    # Python forgets what it ends for when code made of text runs at the end. The package tabulate has some,
+    # and Dynamo imports it then, if it is there.
+    assert status in (-signal.SIGINT, 1)
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert process.threads_left == []
     # For the engine that waits, if one does.
     farm.control.open_gate()
 
 
+@forks
 def test_forks_harm_nothing_and_a_child_compiles_for_itself(farm: Farm) -> None:
     assert farm.control is not None
     farm.control.on("wait")
