@@ -217,10 +217,34 @@ void farm::coordinator::answered(const net::peer_id& id, const std::string& stag
 
 void farm::greet(coordinator& c, std::size_t worker) {
   c.come(name_of(worker), "worker");
-  net::worker_offer offer;
-  offer.runs_on = machine();
-  offer.slots = 1;
-  c.tell(name_of(worker), offer);
+  offer(c, worker);
+}
+
+unsigned farm::taken_by_others(const coordinator& c, const worker& w) const {
+  const auto of_others = [&](const job& j) { return j.coordinator != c.number; };
+  return static_cast<unsigned>((w.running && of_others(*w.running)) +
+                               std::count_if(w.waiting.begin(), w.waiting.end(), of_others));
+}
+
+void farm::offer(coordinator& c, std::size_t worker) {
+  auto& w = workers_[worker];
+  net::worker_offer m;
+  m.runs_on = machine();
+  m.slots = 1;
+  m.taken = w.told[c.number] = taken_by_others(c, w);
+  c.tell(name_of(worker), m);
+}
+
+// A while later, since a coordinator may be at work just now.
+void farm::offer_changes(std::size_t worker) {
+  for (auto& c : coordinators_) {
+    auto& w = workers_[worker];
+    if (!c.up || w.told[c.number] == taken_by_others(c, w)) continue;
+    c.later([this, &c, worker] {
+      const auto& now = workers_[worker];
+      if (now.up && now.told.at(c.number) != taken_by_others(c, now)) offer(c, worker);
+    });
+  }
 }
 
 // What every coordinator may count on waits, and more is refused, as actors/worker.cpp has it.
@@ -229,7 +253,8 @@ void farm::take_job(std::size_t worker, job j) {
   if (!w.up) return;
   if (w.waiting.size() < coordinators_.size()) {
     w.waiting.push_back(std::move(j));
-    return run_next(worker);
+    run_next(worker);
+    return offer_changes(worker);
   }
   auto& c = coordinators_[j.coordinator];
   c.later([&c, worker, j] { c.tell(name_of(worker), net::job_failed{j.id, j.stage_key, "busy", "full"}); });
@@ -266,6 +291,7 @@ void farm::end_job(std::size_t worker, const std::string& id) {
   ++made_[done.stage_key];
   c.tell(name_of(worker), net::job_done{done.id, done.stage_key, {}}, bytes_);
   run_next(worker);
+  offer_changes(worker);
 }
 
 void farm::renew() {

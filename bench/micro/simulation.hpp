@@ -60,6 +60,7 @@ private:
     std::optional<job> running;
     double since = 0;
     std::deque<job> waiting;
+    std::map<unsigned, unsigned> told;  // coordinator -> how many jobs of others it knows of
   };
   // A coordinator, with what stands for its network and its disk.
   struct coordinator final : actors::coordinator_port {
@@ -100,6 +101,9 @@ private:
 
   static net::peer_id name_of(std::size_t worker) { return "w" + std::to_string(worker); }
   void greet(coordinator& c, std::size_t worker);
+  unsigned taken_by_others(const coordinator& c, const worker& w) const;
+  void offer(coordinator& c, std::size_t worker);
+  void offer_changes(std::size_t worker);
   void take_job(std::size_t worker, job j);
   void run_next(std::size_t worker);
   void end_job(std::size_t worker, const std::string& id);
