@@ -3,7 +3,8 @@
 #include "net/resolver.hpp"
 
 #include <condition_variable>
-#include <future>
+#include <latch>
+#include <memory>
 #include <mutex>
 
 #include <gtest/gtest.h>
@@ -62,19 +63,22 @@ TEST(resolver, tells_changes_only) {
 
 TEST(resolver, ends_while_a_lookup_hangs_and_tells_nothing_more) {
   told said;
-  std::promise<void> asked, answered, returned;
-  auto lookup = [&](const std::string&) -> result<list> {
-    asked.set_value();
-    answered.get_future().wait();
-    returned.set_value_at_thread_exit();
-    return list{"tcp://a:7070"};
-  };
+  // Kept by whoever uses them last: the thread goes on after the resolver.
+  auto asked = std::make_shared<std::latch>(1), answered = std::make_shared<std::latch>(1);
+  auto ended = std::make_shared<std::latch>(1);
   {
-    resolver r({{"dns+tcp://farm:7070"}, said.callback(), lookup, 1ms});
-    asked.get_future().wait();
+    const std::shared_ptr<void> of_the_thread(nullptr, [ended](void*) { ended->count_down(); });
+    auto lookup = [=](const std::string&) -> result<list> {
+      static_cast<void>(of_the_thread);
+      asked->count_down();
+      answered->wait();
+      return list{"tcp://a:7070"};
+    };
+    resolver r({{"dns+tcp://farm:7070"}, said.callback(), std::move(lookup), 1ms});
+    asked->wait();
   }
-  answered.set_value();
-  returned.get_future().wait();
+  answered->count_down();
+  ended->wait();
   EXPECT_TRUE(said.wait_for(0).empty());
 }
 

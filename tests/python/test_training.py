@@ -205,7 +205,8 @@ def test_a_gradient_of_a_gradient_keeps_its_graph_eager() -> None:
         assert fxfarm.wait(timeout=STAGE_S)
     same(gradients(models[1]), gradients(models[0]))
     (graph,) = fxfarm.graphs()
-    assert (graph.stage, graph.stages[0].state) == ("eager", "failed")
+    assert graph.stage == "eager"
+    assert graph.stages[0].state in ("failed", "rolled_back"), "it may have come before the second backward"
     assert graph.stages[0].error.startswith("refused: its backward is differentiated (create_graph=True)")
 
 
