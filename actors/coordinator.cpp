@@ -49,6 +49,10 @@ void coordinator_state::send(const net::peer_id& to, net::message what, blob att
   options_.link->send(to, std::move(what), std::move(attachment));
 }
 
+std::optional<stored> coordinator_state::find_in_memory(const std::string& stage_key) {
+  return options_.find_in_memory(stage_key);
+}
+
 void coordinator_state::read_store(const std::string& stage_key) {
   self_->request(options_.artifacts, store_timeout, store_read{stage_key})
       .then(

@@ -115,6 +115,9 @@ void coordinator_core::ask_for_stage(const net::peer_id& from, job_request reque
     port_.remove_stored(request.stage_key);
     return admit(from, request, now);
   }
+  if (!refused) {
+    if (const auto found = port_.find_in_memory(request.stage_key)) return serve_stored(from, request, *found);
+  }
   auto& reader = peers_.at(from);
   auto it = reads_.find(request.stage_key);
   if (it != reads_.end() && it->second.contains(from)) return;  // asked again while the store is at it

@@ -37,6 +37,8 @@ class coordinator_port {
 public:
   virtual ~coordinator_port() = default;
   virtual void send(const net::peer_id& to, net::message what, blob attachment) = 0;
+  // What the store has where looking takes no time; the rest of it is asked by read_store.
+  virtual std::optional<stored> find_in_memory(const std::string& stage_key) = 0;
   virtual void read_store(const std::string& stage_key) = 0;
   virtual void write_store(const std::string& stage_key, stored what) = 0;
   virtual void remove_stored(const std::string& stage_key) = 0;
@@ -135,6 +137,7 @@ private:
   void tell_failure(const net::peer_id& to, const std::string& graph_key, const std::string& stage_key,
                     const error& why);
   std::uint64_t busy_retry_ms(const net::peer_id& to) const;
+  void serve_stored(const net::peer_id& to, const job_request& request, const stored& artifact);
   void serve(const net::peer_id& to, const job_request& request, const stored& artifact, const std::string& source,
              double queue_seconds);
 

@@ -38,14 +38,7 @@ void coordinator_core::store_read(const std::string& stage_key, result<std::opti
       port_.remove_stored(stage_key);
     }
     if (here && !lookup.refused) {
-      const auto& artifact = **found;
-      auto& entry = book_.touch(request.graph_key, request.name, request.stage.name, stage_key);
-      entry.state = "ready";
-      entry.error.clear();
-      entry.source = artifact.tier;
-      entry.compile_seconds = total(artifact.phases);
-      probe_.stage_served(artifact.tier);
-      serve(peer, request, artifact, artifact.tier, 0);
+      serve_stored(peer, request, **found);
     } else {
       admit(peer, request, now);
     }
@@ -112,6 +105,16 @@ void coordinator_core::tell_failure(const net::peer_id& to, const std::string& g
   if (why.code == errc::busy) m.retry_ms = busy_retry_ms(to);
   probe_.stage_refused(m.code);
   port_.send(to, std::move(m), nullptr);
+}
+
+void coordinator_core::serve_stored(const net::peer_id& to, const job_request& request, const stored& artifact) {
+  auto& entry = book_.touch(request.graph_key, request.name, request.stage.name, request.stage_key);
+  entry.state = "ready";
+  entry.error.clear();
+  entry.source = artifact.tier;
+  entry.compile_seconds = total(artifact.phases);
+  probe_.stage_served(artifact.tier);
+  serve(to, request, artifact, artifact.tier, 0);
 }
 
 void coordinator_core::serve(const net::peer_id& to, const job_request& request, const stored& artifact,

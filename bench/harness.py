@@ -359,6 +359,11 @@ class Report:
         median = statistics.median(values)
         self._note(f"{what}: {_shown(median)}, at most {_shown(most)}", median <= most)
 
+    def reach(self, what: str, values: Sequence[float], least: float) -> None:
+        """A target: the median of the rounds is to be no less than `least`."""
+        median = statistics.median(values)
+        self._note(f"{what}: {_shown(median)}, at least {_shown(least)}", median >= least)
+
     def demand(self, what: str, met: bool) -> None:
         """A target that is met or not."""
         self._note(what, met)

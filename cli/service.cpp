@@ -124,7 +124,7 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
   half->router_ = std::move(*router);
   metrics.watch_link([r = half->router_] { return read_counters(r->counters()); });
 
-  half->store_ = host.actors().spawn(actors::store_behavior, std::move(*kept), half->shared_);
+  half->store_ = host.actors().spawn(actors::store_behavior, *kept, half->shared_);
   auto [on_end, ended] = ending();
   half->ended_ = std::move(ended);
   actors::coordinator_options options;
@@ -139,6 +139,7 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
   options.settings.metrics = host.metrics_address();
   options.link = half->router_;
   options.artifacts = half->store_;
+  options.find_in_memory = [at = *kept](const std::string& stage_key) { return at->get_at_once(stage_key); };
   options.probe = &metrics.coordinator();
   options.statistics = {[&metrics] { return metrics.snapshot(); }, [&metrics] { metrics.reset(); }};
   options.idle_timeout = o.idle_timeout;

@@ -15,6 +15,7 @@ public:
   memory_store(std::size_t bytes_max, std::shared_ptr<const store_reporter> reporter);
 
   std::string_view name() const override { return "memory"; }
+  bool at_once() const override { return true; }
   result<std::optional<stored>> get(const std::string& key) override;
   // Errors: `too_large` for an artifact that would not fit into an empty tier.
   result<void> put(const std::string& key, const stored& what) override;

@@ -58,6 +58,17 @@ result<std::optional<stored>> store::get(const std::string& key) {
   return std::optional<stored>{};
 }
 
+std::optional<stored> store::get_at_once(const std::string& key) {
+  auto& tier = *tiers_.front();
+  if (!tier.at_once()) return std::nullopt;
+  auto found = tier.get(key);
+  if (!found || !*found) return std::nullopt;
+  reporter_->queried(tier.name());
+  reporter_->hit(tier.name());
+  (*found)->tier = tier.name();
+  return std::move(*found);
+}
+
 result<void> store::put(const std::string& key, const stored& what) {
   if (!is_digest(key)) return not_a_key(key);
   if (!what.data) return {errc::bad_input, "nothing to store under " + key};

@@ -49,6 +49,8 @@ class store_tier {
 public:
   virtual ~store_tier() = default;
   virtual std::string_view name() const = 0;
+  // Whether `get` does no more than look into memory, so that it holds up nobody.
+  virtual bool at_once() const { return false; }
   // Nothing when the key is not there; `corrupt` when it was and had to be removed.
   virtual result<std::optional<stored>> get(const std::string& key) = 0;
   virtual result<void> put(const std::string& key, const stored& what) = 0;
@@ -73,6 +75,8 @@ public:
   // Asks the tiers in order; what a slower one has is put into the faster ones. Errors: `bad_input` for a key that is
   // no digest. A tier that fails counts as one that does not have it.
   result<std::optional<stored>> get(const std::string& key);
+  // What the fastest tier has, when asking it holds up nobody; a miss is not counted, since `get` comes after it.
+  std::optional<stored> get_at_once(const std::string& key);
   // Slowest tier first, so that what is announced is durable. Success when at least one tier took it; otherwise the
   // error of the first tier that refused. `bad_input` for a key that is no digest, or without data.
   result<void> put(const std::string& key, const stored& what);

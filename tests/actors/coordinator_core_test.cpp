@@ -17,6 +17,10 @@ protected:
   void send(const net::peer_id& to, net::message what, blob attachment) override {
     out.send(to, std::move(what), std::move(attachment));
   }
+  std::optional<stored> find_in_memory(const std::string& key) override {
+    const auto found = memory.find(key);
+    return found == memory.end() ? std::nullopt : std::optional(found->second);
+  }
   void read_store(const std::string& key) override { reads.push_back(key); }
   void write_store(const std::string& key, stored what) override { writes.emplace_back(key, std::move(what)); }
   void remove_stored(const std::string& key) override { removed.push_back(key); }
@@ -101,6 +105,7 @@ protected:
   const std::string graph = hex64('a');
   time_point now{1000s};
   outbox out;
+  std::map<std::string, stored> memory;
   std::vector<std::string> reads, removed;
   std::vector<std::pair<std::string, stored>> writes;
   int resets = 0;
@@ -172,6 +177,31 @@ TEST_F(coordinator_core_test, a_hit_is_served_to_everyone_who_asked_once) {
   EXPECT_EQ(ready[0].source, "disk");
   EXPECT_EQ(out.count<net::stage_ready>("b"), 1u);
   EXPECT_FALSE(core.busy());
+}
+
+TEST_F(coordinator_core_test, an_artifact_in_memory_is_served_at_once_and_shown) {
+  memory[key_of()] = {some_bytes("artifact"), {{"lower", 1.5}}, "w", "memory"};
+  client("a");
+  tell(said("a", ask_for()));
+  EXPECT_TRUE(reads.empty());
+  EXPECT_FALSE(core.busy());
+  ASSERT_EQ(out.sent.size(), 1u);
+  EXPECT_EQ(text_of(*out.sent[0].attachment), "artifact");
+  EXPECT_EQ(out.take<net::stage_ready>("a").at(0).source, "memory");
+  const auto entry = ask("graphs")["graphs"][0]["stages"][0];
+  EXPECT_EQ(entry["state"], "ready");
+  EXPECT_EQ(entry["compile_seconds"], 1.5);
+}
+
+TEST_F(coordinator_core_test, an_artifact_in_memory_that_a_client_refused_is_not_served_to_it) {
+  memory[key_of()] = {some_bytes(), {}, "w", "memory"};
+  client("a");
+  auto again = ask_for();
+  again.refused = {key_of()};
+  tell(said("a", again));
+  EXPECT_EQ(out.count<net::stage_ready>(), 0u);
+  EXPECT_EQ(removed, std::vector<std::string>{key_of()});
+  EXPECT_EQ(out.count<net::need_graph>("a"), 1u);
 }
 
 TEST_F(coordinator_core_test, a_store_that_fails_is_a_miss) {

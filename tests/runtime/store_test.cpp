@@ -68,6 +68,29 @@ TEST(store, gives_back_what_was_put_with_its_attributes_and_tier) {
   EXPECT_EQ((*found)->tier, "memory");
 }
 
+TEST(store, at_once_there_is_what_memory_has_and_only_a_hit_counts) {
+  scratch_directory dir;
+  ASSERT_TRUE((*store::open({dir.path(), 1 << 20, 1 << 20}))->put(key_of(1), artifact("code")));
+  told t;
+  auto s = store::open({dir.path(), 1 << 20, 1 << 20}, t.reporter());
+  EXPECT_FALSE((*s)->get_at_once(key_of(1))) << "it is on disk";
+  EXPECT_TRUE(t.queried.empty());
+  ASSERT_TRUE(*(*s)->get(key_of(1)));
+  const auto found = (*s)->get_at_once(key_of(1));
+  ASSERT_TRUE(found);
+  EXPECT_EQ(text_of(*found->data), "code");
+  EXPECT_EQ(found->tier, "memory");
+  EXPECT_EQ(t.queried, (std::map<std::string, int>{{"memory", 2}, {"disk", 1}}));
+  EXPECT_EQ(t.hit, (std::map<std::string, int>{{"memory", 1}, {"disk", 1}}));
+}
+
+TEST(store, without_a_memory_tier_nothing_is_there_at_once) {
+  scratch_directory dir;
+  auto s = store::open({dir.path(), 1 << 20, 0});
+  ASSERT_TRUE((*s)->put(key_of(1), artifact("code")));
+  EXPECT_FALSE((*s)->get_at_once(key_of(1)));
+}
+
 TEST(store, a_new_process_finds_it_on_disk_and_then_in_memory) {
   scratch_directory dir;
   ASSERT_TRUE((*store::open({dir.path(), 1 << 20, 1 << 20}))->put(key_of(1), artifact("code")));

@@ -1,0 +1,243 @@
+// Raw DEALER sockets: a client library would spend on each answer what this machine's cores must have for the other
+// end. They send requests that were encoded before the clock ran, and look at an answer's frames only as far as it
+// takes to know whose they are and that they are all there; the first answer of each connection is decoded and
+// compared.
+#include "link_bench.hpp"
+#include "net/codec.hpp"
+#include "runtime/digest.hpp"
+#include "runtime/limits.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <stdexcept>
+
+#include <msgpack.hpp>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <zmq.hpp>
+
+namespace fxfarm::bench {
+namespace {
+
+using clock = std::chrono::steady_clock;
+constexpr std::chrono::milliseconds answer_max{20'000};
+
+double seconds_since(clock::time_point then) {
+  return std::chrono::duration<double>(clock::now() - then).count();
+}
+
+double cpu_seconds() {
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
+  return seconds(used.ru_utime) + seconds(used.ru_stime);
+}
+
+byte_view view_of(const zmq::message_t& frame) {
+  return {static_cast<const std::byte*>(frame.data()), frame.size()};
+}
+
+// A message's tag, which every encoder of ours writes first; empty when it does not.
+std::string_view tag_in(byte_view frame) {
+  constexpr std::string_view before = "\xa4type";
+  const auto text = text_of(frame);
+  if (text.size() < before.size() + 2 || text.substr(1, before.size()) != before) return {};
+  const auto size = static_cast<unsigned char>(text[before.size() + 1]) & 0x1FU;
+  return text.substr(before.size() + 2, size);
+}
+
+// How many bytes of payload a chunk has, without a copy of them.
+std::size_t payload_of(byte_view frame) {
+  const auto text = text_of(frame);
+  const auto refer = [](msgpack::type::object_type, std::size_t, void*) { return true; };
+  const auto root = msgpack::unpack(text.data(), text.size(), refer);
+  const auto& body = root.get().via.map.ptr[1].val.via.map;
+  return body.ptr[2].val.via.bin.size;
+}
+
+// One connection with what it waits for.
+class asker {
+public:
+  asker(zmq::context_t& context, const load_shape& shape, const std::vector<bytes>& requests, std::size_t number)
+      : shape_(shape),
+        requests_(requests),
+        next_(number % requests.size()),
+        socket_(context, zmq::socket_type::dealer) {
+    socket_.set(zmq::sockopt::linger, 0);
+    socket_.set(zmq::sockopt::rcvtimeo, static_cast<int>(answer_max.count()));
+    socket_.connect(shape.endpoint);
+    if (shape.farm) greet("bench-" + std::to_string(::getpid()) + "-" + std::to_string(number));
+  }
+
+  void* handle() { return socket_.handle(); }
+  std::uint64_t answers() const { return answers_; }
+  std::uint64_t answer_bytes() const { return answer_bytes_; }
+  std::size_t open() const { return open_; }
+
+  void request() {
+    const auto& frame = requests_[next_];
+    next_ = (next_ + 1) % requests_.size();
+    socket_.send(zmq::buffer(frame.data(), frame.size()));
+    ++open_;
+  }
+
+  // The first answer, and that it is what was asked for.
+  void check_first() {
+    const auto number = next_;
+    request();
+    bytes content;
+    while (open_ > 0) {
+      const auto frame = receive();
+      if (shape_.farm && tag_in(view_of(frame)) == "chunk") {
+        const auto came = net::decode(view_of(frame));
+        const auto& data = std::get<net::chunk>(came->content).data;
+        content.insert(content.end(), data.begin(), data.end());
+      }
+      take(frame);
+    }
+    if (shape_.farm && content != artifact_of(number, shape_.artifact_bytes)) {
+      throw std::runtime_error("another artifact came than was asked for");
+    }
+  }
+
+  // Whether something was there; takes all of it.
+  bool receive_all() {
+    zmq::message_t frame;
+    bool any = false;
+    while (socket_.recv(frame, zmq::recv_flags::dontwait)) {
+      any = true;
+      take(frame);
+    }
+    return any;
+  }
+
+private:
+  zmq::message_t receive() {
+    zmq::message_t frame;
+    if (!socket_.recv(frame)) throw std::runtime_error("no answer");
+    return frame;
+  }
+
+  void send(const net::message& what) {
+    const auto frame = net::encode(what);
+    socket_.send(zmq::buffer(frame.data(), frame.size()));
+  }
+
+  void greet(const std::string& id) {
+    net::hello who;
+    who.role = "client";
+    who.id = id;
+    who.host = "bench";
+    send(who);
+    if (tag_in(view_of(receive())) != "welcome") throw std::runtime_error("the coordinator did not welcome us");
+  }
+
+  void take(const zmq::message_t& frame) {
+    if (shape_.farm) return take_from_farm(frame);
+    received_ += frame.size();
+    if (received_ == shape_.answer_bytes) end(received_);
+  }
+
+  void take_from_farm(const zmq::message_t& frame) {
+    const auto tag = tag_in(view_of(frame));
+    if (tag == "heartbeat") return;
+    if (tag == "stage_ready") {
+      answer_frames_ += frame.size();
+      if (shape_.artifact_bytes > limits::chunk_bytes) stream_ = net::decode(view_of(frame))->attachment->stream;
+      granted_ = limits::credit_bytes_window;
+    } else if (tag == "chunk") {
+      answer_frames_ += frame.size();
+      // A small one is whole: its frame is longer than it by the names of its fields.
+      received_ += shape_.artifact_bytes > limits::chunk_bytes ? payload_of(view_of(frame)) : shape_.artifact_bytes;
+      if (received_ == shape_.artifact_bytes) return end(answer_frames_);
+      give_credit();
+    } else {
+      throw std::runtime_error("not an artifact: " + std::string(text_of(view_of(frame))));
+    }
+  }
+
+  // As net/stream.cpp does.
+  void give_credit() {
+    const auto wanted = std::min(received_ + limits::credit_bytes_window, shape_.artifact_bytes);
+    if (wanted <= granted_ || granted_ - received_ > limits::credit_bytes_window / 2) return;
+    send(net::credit{stream_, wanted - granted_});
+    granted_ = wanted;
+  }
+
+  void end(std::size_t frames_bytes) {
+    answer_bytes_ = frames_bytes;
+    received_ = 0;
+    answer_frames_ = 0;
+    ++answers_;
+    --open_;
+  }
+
+  const load_shape& shape_;
+  const std::vector<bytes>& requests_;
+  std::size_t next_;
+  zmq::socket_t socket_;
+  std::size_t open_ = 0;
+  std::uint64_t answers_ = 0;
+  std::uint64_t answer_bytes_ = 0;
+  // Of the answer that comes.
+  std::size_t received_ = 0;
+  std::size_t answer_frames_ = 0;
+  std::uint64_t stream_ = 0;
+  std::size_t granted_ = 0;
+};
+
+std::vector<bytes> requests_for(const load_shape& shape) {
+  std::vector<bytes> out;
+  if (!shape.farm) return {bytes(shape.request_bytes)};
+  for (std::size_t n = 0; n < shape.graphs; ++n) out.push_back(net::encode(lookup_of(n)));
+  return out;
+}
+
+void wait_for(std::vector<zmq::pollitem_t>& items) {
+  if (zmq::poll(items.data(), items.size(), answer_max) == 0) throw std::runtime_error("no answer");
+}
+
+}  // namespace
+
+load_result ask(const load_shape& shape) {
+  const auto requests = requests_for(shape);
+  zmq::context_t context(1);
+  std::vector<std::unique_ptr<asker>> askers;
+  std::vector<zmq::pollitem_t> items;
+  for (std::size_t n = 0; n < shape.connections; ++n) {
+    askers.push_back(std::make_unique<asker>(context, shape, requests, n));
+    items.push_back({askers.back()->handle(), 0, ZMQ_POLLIN, 0});
+    askers.back()->check_first();
+  }
+  const auto count = [&] {
+    std::uint64_t sum = 0;
+    for (const auto& one : askers) sum += one->answers();
+    return sum;
+  };
+  load_result out;
+  const auto before = count();
+  const auto cpu_before = cpu_seconds();
+  const auto each = std::max<std::size_t>(1, shape.outstanding / shape.connections);
+  const bool alone = each * shape.connections == 1;
+  const auto begin = clock::now();
+  auto asked = begin;
+  while (seconds_since(begin) < shape.seconds) {
+    for (auto& one : askers) {
+      if (alone) asked = clock::now();
+      while (one->open() < each) one->request();
+    }
+    wait_for(items);
+    for (auto& one : askers) one->receive_all();
+    if (alone && askers.front()->open() == 0) out.waits_us.push_back(seconds_since(asked) * 1e6);
+  }
+  out.seconds = seconds_since(begin);
+  out.answers = count() - before;
+  out.cpu_seconds = cpu_seconds() - cpu_before;
+  out.answer_bytes = askers.front()->answer_bytes();
+  out.request_bytes = requests.front().size();
+  return out;
+}
+
+}  // namespace fxfarm::bench
