@@ -11,6 +11,7 @@ from fxfarm import _core, status
 from fxfarm.status import GraphStatus
 
 if TYPE_CHECKING:
+    from fxfarm._torch.collectives import Group
     from fxfarm.outstanding import OutstandingForwards
 
 
@@ -35,6 +36,8 @@ class Graph:
     forwards: OutstandingForwards | None = None
     """Of a graph that is trained."""
     client_id: int | None = None
+    groups: Sequence[Group] = ()
+    """The process groups of its collectives."""
     key: str = ""
     error: str = ""
     judged: bool = False

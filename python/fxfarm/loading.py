@@ -100,7 +100,9 @@ class Loader:
             task.done("cancelled", "the model is gone")
             return
         try:
-            loaded = _torch.load_artifact(task.artifact, self._options.artifact_dir)
+            loaded = _torch.load_artifact(
+                task.artifact, self._options.artifact_dir, [group.name for group in graph.groups]
+            )
         except _torch.CorruptArtifact as e:
             task.done("corrupt", str(e))
         except Exception as e:

@@ -153,6 +153,7 @@ class Runtime:
         graph.key, graph.name = serialized.key, serialized.name or graph.name
         # Only where a call's end is the end of its work and no backward belongs to it.
         graph.judged = self.options.roll_back and serialized.device == "cpu" and graph.forwards is None
+        graph.groups = graph.snapshot.groups
         target = _torch.target_platform(serialized.device, self.options.isa)
         client = self._connected()
         with self._submitting:

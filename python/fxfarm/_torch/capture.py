@@ -16,6 +16,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor  # torch 2.11-2.13
 
 from . import ambient
+from .collectives import Group, Groups
 from .compat import graph_name, symbol_hints
 from .errors import Unserializable
 
@@ -100,7 +101,7 @@ class GraphSnapshot:
     """A captured graph; `problem` says why it cannot be sent, when that was already seen here.
 
     `inner` is there for a graph from below AOTAutograd, and `log_levels` with it: what its client wants to be
-    told of the compile, by logger.
+    told of the compile, by logger. `groups` are the process groups of its collectives.
     """
 
     module: ModuleFacts | None
@@ -114,6 +115,7 @@ class GraphSnapshot:
     problem: str | None = None
     inner: InnerFacts | None = None
     log_levels: Mapping[str, int] | None = None
+    groups: tuple[Group, ...] = ()
 
 
 class SymbolicInput:
@@ -145,7 +147,10 @@ def read_with(
         symbols, guards = reader.symbols()
     except Unserializable as error:
         return GraphSnapshot(None, (), {}, (), state, name, count, "cpu", str(error))
-    return GraphSnapshot(module, inputs, symbols, guards, state, name, count, reader.device())
+    return GraphSnapshot(
+        *(module, inputs, symbols, guards, state, name, count, reader.device()),
+        groups=reader.groups.found(),
+    )
 
 
 def _check_differentiation() -> None:
@@ -165,6 +170,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.inputs: list[Any] = []
+        self.groups = Groups()
         self._shape_env: Any = None
         self._storages: dict[int, int] = {}
         self._used: dict[Any, None] = {}
@@ -181,7 +187,7 @@ class Reader:
                 self.inputs.append(self.input(node, node.meta.get("example_value")))
             if node.op in ("get_attr", "call_module"):
                 attributes[node.target] = self._attribute(gm, node, depth)
-            nodes.append(NodeFacts(node, node.op, node.target, node.args, node.kwargs))
+            nodes.append(NodeFacts(node, node.op, node.target, *self.groups.renamed(node)))
         return ModuleFacts(tuple(nodes), attributes)
 
     def _attribute(self, gm: torch.fx.GraphModule, node: Any, depth: int) -> Any:

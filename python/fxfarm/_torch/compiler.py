@@ -17,7 +17,7 @@ import torch
 
 from fxfarm import disk
 
-from . import ambient, packer, platform, wrapper
+from . import ambient, collectives, packer, platform, wrapper
 from .compat import check_version, compiled_for
 from .errors import CompileError, describe
 from .inner_compiler import compile_inner
@@ -180,6 +180,7 @@ def _compiling(
 
     with (
         ambient.applied(graph.ambient),
+        collectives.stand_ins(graph.groups),
         inductor_config.patch(_inductor_settings(target, options)),
         functorch_config.patch(_AUTOGRAD_SETTINGS),
         compiled_for(platform.MARCH[target["isa"]]) if target["isa"] else contextlib.nullcontext(),

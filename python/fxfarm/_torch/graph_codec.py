@@ -21,7 +21,7 @@ from .capture import Constant, GraphSnapshot, ModuleFacts, SymbolicInput, Tensor
 from .errors import Unserializable
 
 KEY_EPOCH = f"fxfarm-{pack.FORMAT}"
-FORMAT = 3
+FORMAT = 4
 _OPS = {"call_function": "f", "call_method": "m", "get_attr": "a", "call_module": "M", "output": "o"}
 
 
@@ -77,6 +77,7 @@ class _Encoder:
             "constants": self._constants,
             "operators": sorted(self._origins.values()),
             "ambient": ambient.reduce_config(self._snap.ambient),
+            "groups": [len(g.ranks) for g in self._snap.groups],
             "inner": None if self._snap.inner is None else dataclasses.asdict(self._snap.inner),
         }
 

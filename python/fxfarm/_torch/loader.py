@@ -16,7 +16,7 @@ import torch
 
 from fxfarm import disk, pace
 
-from . import assumptions, double_backward, kernels, platform, slim
+from . import assumptions, collectives, double_backward, kernels, platform, slim
 from .errors import CorruptArtifact, LoadError, describe
 from .graph_codec import tensor_from
 from .pack import Artifact, unpack
@@ -38,8 +38,9 @@ class LoadedStage:
     double_backward: double_backward.Notice
 
 
-def load_artifact(data: bytes | memoryview, directory: Path) -> LoadedStage:
+def load_artifact(data: bytes | memoryview, directory: Path, groups: Sequence[str] = ()) -> LoadedStage:
     """Loads verified bytes, keeping their shared objects in `directory`; raises CorruptArtifact or LoadError.
+    `groups` are the names of the graph's process groups in this process.
 
     The bytes are unpickled and executed: the caller has checked the farm's signature.
     """
@@ -54,7 +55,7 @@ def load_artifact(data: bytes | memoryview, directory: Path) -> LoadedStage:
             pace.step()
             functions[file["name"]] = kernels.load(directory, file["data"], file["digest"])
         with slim.bound(functions):
-            call, notice = _restore(artifact)
+            call, notice = _restore(artifact, groups)
         guard, inner = assumptions.guard_of(manifest), manifest["inner"]
         if inner is not None and guard is not None:
             guard = _of_list(guard)
@@ -84,9 +85,12 @@ def _check_platform(made_for: dict[str, Any]) -> None:
         raise LoadError(f"made for ISA {made_for['isa']}, this CPU has {mine['isa']}")
 
 
-def _restore(artifact: Artifact) -> tuple[Callable[[list[Any]], Any], double_backward.Notice]:
+def _restore(
+    artifact: Artifact, groups: Sequence[str]
+) -> tuple[Callable[[list[Any]], Any], double_backward.Notice]:
     pace.step()
-    entry, codes = pickle.loads(artifact.entry), iter(artifact.codes)
+    entry = pickle.loads(artifact.entry)
+    codes = (collectives.with_names(_code(carried), groups) for carried in artifact.codes)
     pace.step()
     inner, notice = artifact.manifest["inner"], double_backward.Notice()
     if inner is not None:
@@ -135,7 +139,7 @@ def _settings() -> Any:
 class _Wrapper:
     """Stands for BundledOutputCodeLoadable (torch 2.11-2.13), whose post_compile imports the compiler."""
 
-    def __init__(self, result: Any, code: dict[str, Any]) -> None:
+    def __init__(self, result: Any, code: types.CodeType) -> None:
         self._result = result
         self._code = code
 
@@ -156,9 +160,8 @@ class _Wrapper:
         constants = CompiledFxGraphConstants()
         module = types.ModuleType("fxfarm_artifact")
         module.__dict__.update(constants.unwrap(result))
-        code = _code(self._code)
         pace.step()
-        exec(code, module.__dict__)
+        exec(self._code, module.__dict__)
         pace.step()
         result.current_callable = module.__dict__["call"]
         result.recursively_apply_fns = module.__dict__.get("recursively_apply_fns")
@@ -186,7 +189,7 @@ def _code(carried: dict[str, Any]) -> types.CodeType:
 class _BackwardWrapper(_Wrapper):
     """Stands for GenericCompiledBackward."""
 
-    def __init__(self, compiled: Any, code: dict[str, Any]) -> None:
+    def __init__(self, compiled: Any, code: types.CodeType) -> None:
         super().__init__(compiled.result, code)
         self.backward_state_indices = compiled.backward_state_indices
         self.num_symints_saved_for_bw_ = compiled.num_symints_saved_for_bw_

@@ -37,7 +37,8 @@ class RebuiltGraph:
     """What a compile takes. Constants of the graph are its last inputs, so that an artifact carries them
     once. `static` inputs stay where they are in memory: parameters, buffers, what was marked so. `inner` is
     there for a graph from below AOTAutograd, with `log_levels`: see capture.InnerFacts. So many of the shape
-    environment's guards are `guards_known` when the graph is called; the others the compile has made.
+    environment's guards are `guards_known` when the graph is called; the others the compile has made. `groups`
+    are the sizes of the process groups that its collectives name.
     """
 
     module: torch.fx.GraphModule
@@ -52,6 +53,7 @@ class RebuiltGraph:
     items: list[ItemInput]
     fixed: frozenset[str]
     guards_known: int
+    groups: list[int]
 
     def pinned(self) -> list[tuple[int, int | float]]:
         """Inputs of one element whose value compiled code relies on: places and values. It has fixed those,
@@ -98,7 +100,7 @@ def rebuild(payload: bytes, fixed: Collection[str] = ()) -> RebuiltGraph:
     positions = [i for i, value in enumerate(inputs) if isinstance(value, torch.SymInt)]
     return RebuiltGraph(
         *(module, mode, inputs + lifted, static, data["constants"], positions, data["ambient"]),
-        *(inner, levels, items, frozenset(fixed), len(mode.shape_env.guards)),
+        *(inner, levels, items, frozenset(fixed), len(mode.shape_env.guards), data["groups"]),
     )
 
 
