@@ -106,6 +106,12 @@ void client_state::forward(const to_farm& m) {
 
 void client_state::deliver(const net::inbound& in) {
   const auto& what = std::get<net::message>(in.event);
+  if (const auto* m = std::get_if<net::switch_proposed>(&what)) {
+    return settings_.told({m->group, m->stage_key, m->round, "propose", m->call, {}});
+  }
+  if (const auto* m = std::get_if<net::switch_decided>(&what)) {
+    return settings_.told({m->group, m->stage_key, m->round, m->verdict, 0, m->reason});
+  }
   const std::string* key = nullptr;
   bool first_only = false;
   if (const auto* m = std::get_if<net::stage_ready>(&what)) key = &m->graph_key;

@@ -41,7 +41,8 @@ struct client_settings {
   std::shared_ptr<net::connector> links;
   std::shared_ptr<board> log;
   std::function<void(load_task)> load;
-  std::function<void()> failed = [] {};  // see client::start
+  std::function<void()> failed = [] {};                                   // see client::start
+  std::function<void(switch_notice)> told = [](const switch_notice&) {};  // likewise
 };
 
 class client_state {

@@ -9,7 +9,9 @@ namespace {
 // Which role may send what; everything else is dropped and counted.
 bool allowed(const std::string& role, const net::message& what) {
   const bool from_client = std::holds_alternative<net::lookup>(what) || std::holds_alternative<net::submit>(what) ||
-                           std::holds_alternative<net::release>(what) || std::holds_alternative<net::switched>(what);
+                           std::holds_alternative<net::release>(what) || std::holds_alternative<net::switched>(what) ||
+                           std::holds_alternative<net::stage_armed>(what) ||
+                           std::holds_alternative<net::switch_vote>(what);
   const bool from_worker = std::holds_alternative<net::worker_offer>(what) ||
                            std::holds_alternative<net::job_held>(what) ||
                            std::holds_alternative<net::job_alive>(what) ||
@@ -28,7 +30,8 @@ coordinator_core::coordinator_core(coordinator_settings settings, coordinator_po
       statistics_(std::move(statistics)),
       started_(now),
       jobs_(settings_.id, settings_.jobs),
-      scheduler_(settings_.id) {}
+      scheduler_(settings_.id),
+      switches_(settings_.id) {}
 
 void coordinator_core::handle(const net::inbound& in, time_point now) {
   if (const auto* up = std::get_if<net::peer_up>(&in.event)) {
@@ -53,6 +56,8 @@ void coordinator_core::handle_message(const net::peer_id& from, const net::messa
   if (const auto* m = std::get_if<net::submit>(&what)) return on(from, *m, attachment, now);
   if (const auto* m = std::get_if<net::release>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::switched>(&what)) return on(from, *m);
+  if (const auto* m = std::get_if<net::stage_armed>(&what)) return on(from, *m, now);
+  if (const auto* m = std::get_if<net::switch_vote>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::worker_offer>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::job_held>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::job_alive>(&what)) return on(from, *m, now);
@@ -73,6 +78,8 @@ void coordinator_core::peer_left(const net::peer_id& id, const error& why, time_
     for (const auto& graph_key : gone.graphs_asked) graph_asked_.at(graph_key).asked.erase(id);
     forget_dropped(jobs_.unsubscribe_all(id));
     for (const auto& graph_key : gone.graphs_asked) expect_no_graph(id, graph_key, now);
+    switches_.leave(id, now);
+    tell_switches();
   } else if (role == "worker") {
     scheduler_.remove_worker(id);
     starting_.erase(id);
@@ -347,6 +354,8 @@ void coordinator_core::forget_graph_unless_used(const std::string& graph_key) {
 // --- time ------------------------------------------------------------------------------------------------------------
 
 void coordinator_core::tick(time_point now) {
+  switches_.tick(now);
+  tell_switches();
   ask_again(now);
   settle(jobs_.expire(now), now);
   scheduler_.trust_again();

@@ -9,6 +9,7 @@
 #include "runtime/job_table.hpp"
 #include "runtime/scheduler.hpp"
 #include "runtime/store.hpp"
+#include "runtime/switch_table.hpp"
 
 #include <chrono>
 #include <map>
@@ -63,7 +64,7 @@ public:
   void publish_gauges() const;
 
   // Something is in flight that has a deadline.
-  bool busy() const { return !jobs_.empty() || !reads_.empty(); }
+  bool busy() const { return !jobs_.empty() || !reads_.empty() || switches_.voting(); }
   // Nobody is connected who might want something, and nothing is in flight.
   bool idle() const { return !busy() && clients_ == 0; }
 
@@ -106,6 +107,8 @@ private:
   void on(const net::peer_id& from, const net::submit& m, const blob& graph, time_point now);
   void on(const net::peer_id& from, const net::release& m, time_point now);
   void on(const net::peer_id& from, const net::switched& m);
+  void on(const net::peer_id& from, const net::stage_armed& m, time_point now);
+  void on(const net::peer_id& from, const net::switch_vote& m, time_point now);
   void on(const net::peer_id& from, const net::worker_offer& m, time_point now);
   void on(const net::peer_id& from, const net::job_held& m, time_point now);
   void on(const net::peer_id& from, const net::job_alive& m, time_point now);
@@ -113,6 +116,7 @@ private:
   void on(const net::peer_id& from, const net::job_failed& m, time_point now);
   void on(const net::peer_id& from, const net::ask& m, time_point now);
 
+  void tell_switches();
   void ask_for_stage(const net::peer_id& from, job_request request, bool refused, time_point now);
   void admit(const net::peer_id& from, const job_request& request, time_point now);
   // Asks a subscriber that has not been asked yet, if there is one.
@@ -154,6 +158,7 @@ private:
   bool draining_ = false;
   job_table jobs_;
   scheduler scheduler_;
+  switch_table switches_;
   graph_book book_;
   duration_book durations_;
   std::unordered_map<std::string, std::map<net::peer_id, waiting_lookup>> reads_;  // by stage key

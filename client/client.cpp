@@ -83,7 +83,7 @@ struct client::impl {
 client::client(std::unique_ptr<impl> i) : impl_(std::move(i)) {}
 
 result<std::unique_ptr<client>> client::start(client_options options, std::function<void(load_task)> load,
-                                              std::function<void()> failed) {
+                                              std::function<void()> failed, std::function<void(switch_notice)> told) {
   if (auto usable = check(options); !usable) return usable.failure();
   auto i = std::make_unique<impl>(std::move(options));
   net::dialer_options dialing;
@@ -106,6 +106,7 @@ result<std::unique_ptr<client>> client::start(client_options options, std::funct
   settings.log = i->log;
   settings.load = std::move(load);
   settings.failed = std::move(failed);
+  settings.told = std::move(told);
   i->self = i->system.spawn(actors::client_behavior, std::move(settings));
   i->inbox->bind(i->self);
   net::resolver_options resolving;
@@ -150,6 +151,19 @@ void client::release(std::uint64_t graph) {
 
 void client::roll_back(std::uint64_t graph, std::size_t stage, error why) {
   caf::anon_send(impl_->self, actors::roll_back_graph{graph, {stage, std::move(why)}});
+}
+
+void client::arm(std::uint64_t graph, switch_report r) {
+  auto status = impl_->log->find(graph);
+  if (!status) return;
+  net::stage_armed m{status->graph_key, std::move(r.job), std::move(r.group), r.rank, r.world, std::move(r.stage_key),
+                     r.stage,           r.calls,          r.calls_per_second};
+  caf::anon_send(impl_->self, actors::to_farm{graph, std::make_shared<const net::message>(std::move(m)), nullptr});
+}
+
+void client::vote(std::uint64_t graph, switch_answer a) {
+  net::switch_vote m{std::move(a.group), std::move(a.round), a.yes, a.calls, a.calls_per_second};
+  caf::anon_send(impl_->self, actors::to_farm{graph, std::make_shared<const net::message>(std::move(m)), nullptr});
 }
 
 client::wait_result client::wait(const std::string& stage, std::chrono::milliseconds timeout) {

@@ -31,9 +31,11 @@ class client {
 public:
   // `load` is called on an actor thread when an artifact is there; it must hand the task to a thread of its own.
   // `failed` is called on an actor thread when a stage has failed for good; graphs() tells which. It must not block.
+  // `told` is called on an actor thread with what the coordinator says of switches; it must not block.
   // Errors: bad_input for options that cannot be used. An unreachable farm is no error; it shows in graphs().
   static result<std::unique_ptr<client>> start(
-      client_options options, std::function<void(load_task)> load, std::function<void()> failed = [] {});
+      client_options options, std::function<void(load_task)> load, std::function<void()> failed = [] {},
+      std::function<void(switch_notice)> told = [](const switch_notice&) {});
   // Stops within a bounded time; tasks not yet answered may be answered later, to no effect.
   ~client();
   client(const client&) = delete;
@@ -46,6 +48,11 @@ public:
   // Calls went back from the loaded stage (index into graph_request::stages) to what they ran before, and `why`: shown
   // in graphs() and told the farm. No effect when that stage is not the best loaded.
   void roll_back(std::uint64_t graph, std::size_t stage, error why);
+
+  // A rank of a job waits with a loaded stage of that graph, and answers a proposal. To no effect while the graph's
+  // farm cannot be reached: a rank says again from time to time that it waits.
+  void arm(std::uint64_t graph, switch_report report);
+  void vote(std::uint64_t graph, switch_answer answer);
 
   // Waits until every graph submitted so far has reached the stage of that name (empty: the last of its plan) or failed
   // for good. False when `timeout` passes first, or when a graph failed to reach it. Waits at most `timeout`; call it

@@ -53,6 +53,8 @@ public:
   void load_took(double seconds);                                  // in the client
   void load_failed(std::string_view code);                         // in the client; errc by name
   void rolled_back(std::string_view stage);                        // in the client, which found it slower
+  void switch_agreed();                                            // by the ranks of a job, for one graph
+  void switch_aborted();                                           // likewise; it is proposed again
   void artifact_made(double bytes);
   void jobs_now(std::string_view state, double count);     // "queued", "running"
   void workers_now(std::string_view state, double count);  // "starting", "idle", "busy", "draining", "unavailable"

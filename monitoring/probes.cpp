@@ -14,6 +14,14 @@ struct coordinator_probe::impl {
   counters adopted{
       book,
       {"fxfarm_jobs_adopted_total", "Jobs taken over from workers whose coordinator had gone.", {}, "jobs_adopted"}};
+  counters switches_agreed{
+      book,
+      {"fxfarm_switches_agreed_total", "Calls that the ranks of a job agreed to switch at.", {}, "switches_agreed"}};
+  counters switches_aborted{book,
+                            {"fxfarm_switches_aborted_total",
+                             "Proposals to the ranks of a job that came to nothing and were made again.",
+                             {},
+                             "switches_aborted"}};
   counters joined{book, {"fxfarm_lookups_joined_total", "Stages whose job was already in flight.", {}, "joined"}};
   counters served{book,
                   {"fxfarm_stages_served_total", "Artifacts sent to clients.", {"source"}, "stages_served", 0},
@@ -83,6 +91,12 @@ void coordinator_probe::lookup_received() {
 }
 void coordinator_probe::adopted() {
   impl_->adopted.at({}).Increment();
+}
+void coordinator_probe::switch_agreed() {
+  impl_->switches_agreed.at({}).Increment();
+}
+void coordinator_probe::switch_aborted() {
+  impl_->switches_aborted.at({}).Increment();
 }
 void coordinator_probe::joined() {
   impl_->joined.at({}).Increment();

@@ -267,6 +267,91 @@ struct switched {
   }
 };
 
+// A rank of a job has loaded a stage of a graph with collectives and waits for the others. Sent again while it waits.
+struct stage_armed {
+  static constexpr std::string_view tag = "stage_armed";
+  std::string graph_key;
+  std::string job;     // for people
+  std::string group;   // a digest: the job, the graph, and which of equal graphs it is
+  unsigned rank = 0;   // in the group
+  unsigned world = 0;  // ranks of the group
+  std::string stage_key;
+  unsigned stage = 0;       // its place in the plan, from 0
+  std::uint64_t calls = 0;  // of the graph, so far
+  double calls_per_second = 0;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f("graph_key", s.graph_key);
+    f("job", s.job);
+    f("group", s.group);
+    f("rank", s.rank);
+    f("world", s.world);
+    f("stage_key", s.stage_key);
+    f("stage", s.stage);
+    f("calls", s.calls);
+    f("calls_per_second", s.calls_per_second);
+  }
+};
+
+// All ranks of the group wait: are they to run the stage from that call on?
+struct switch_proposed {
+  static constexpr std::string_view tag = "switch_proposed";
+  std::string graph_key;
+  std::string group;
+  std::string stage_key;
+  std::string round;       // unique for each proposal
+  std::uint64_t call = 0;  // counted from 0
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f("graph_key", s.graph_key);
+    f("group", s.group);
+    f("stage_key", s.stage_key);
+    f("round", s.round);
+    f("call", s.call);
+  }
+};
+
+struct switch_vote {
+  static constexpr std::string_view tag = "switch_vote";
+  std::string group;
+  std::string round;
+  bool yes = false;         // that call has not begun, and will wait for the verdict
+  std::uint64_t calls = 0;  // as in stage_armed
+  double calls_per_second = 0;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f("group", s.group);
+    f("round", s.round);
+    f("yes", s.yes);
+    f("calls", s.calls);
+    f("calls_per_second", s.calls_per_second);
+  }
+};
+
+// The end of a round, or of a stage that others have overtaken: `verdict` is "commit", "abort" or "pass".
+struct switch_decided {
+  static constexpr std::string_view tag = "switch_decided";
+  std::string graph_key;
+  std::string group;
+  std::string stage_key;
+  std::string round;  // empty: it is about the stage
+  std::string verdict;
+  std::string reason;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f("graph_key", s.graph_key);
+    f("group", s.group);
+    f("stage_key", s.stage_key);
+    f("round", s.round);
+    f("verdict", s.verdict);
+    f("reason", s.reason);
+  }
+};
+
 // --- worker <-> coordinator ------------------------------------------------------------------------------------------
 
 // What the worker can do. Sent after the handshake and when anything of it changes.
@@ -425,6 +510,7 @@ struct answer {
 
 using message = std::variant<hello, welcome, heartbeat, goodbye, rejected, chunk, credit, stream_abort,  // link
                              lookup, need_graph, submit, stage_progress, stage_ready, stage_failed, release, switched,
-                             worker_offer, job, job_held, job_alive, job_done, job_failed, cancel_job, ask, answer>;
+                             stage_armed, switch_proposed, switch_vote, switch_decided, worker_offer, job, job_held,
+                             job_alive, job_done, job_failed, cancel_job, ask, answer>;
 
 }  // namespace fxfarm::net

@@ -61,6 +61,57 @@ struct graph_status {
   std::vector<stage_status> stages;
 };
 
+// A rank of a job has loaded a stage and waits for the others; see net::stage_armed.
+struct switch_report {
+  std::string job;
+  std::string group;
+  unsigned rank = 0;
+  unsigned world = 0;
+  std::string stage_key;
+  unsigned stage = 0;
+  std::uint64_t calls = 0;
+  double calls_per_second = 0;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f("job", s.job);
+    f("group", s.group);
+    f("rank", s.rank);
+    f("world", s.world);
+    f("stage_key", s.stage_key);
+    f("stage", s.stage);
+    f("calls", s.calls);
+    f("calls_per_second", s.calls_per_second);
+  }
+};
+
+// A proposal, or what became of one; see net::switch_proposed and net::switch_decided.
+struct switch_notice {
+  std::string group;
+  std::string stage_key;
+  std::string round;
+  std::string verdict;     // "propose", "commit", "abort" or "pass"
+  std::uint64_t call = 0;  // of a proposal
+  std::string reason;
+};
+
+struct switch_answer {
+  std::string group;
+  std::string round;
+  bool yes = false;
+  std::uint64_t calls = 0;
+  double calls_per_second = 0;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f("group", s.group);
+    f("round", s.round);
+    f("yes", s.yes);
+    f("calls", s.calls);
+    f("calls_per_second", s.calls_per_second);
+  }
+};
+
 enum class wait_result { reached, failed, timed_out };
 
 }  // namespace fxfarm

@@ -75,6 +75,16 @@ inline constexpr std::size_t durations_kept_max = 100'000;   // of graphs' stage
 inline constexpr std::size_t graphs_remembered_max = 1'000;  // finished graphs that `fxfarm graphs` can show
 inline constexpr std::size_t stages_remembered_max = 64;     // of one such graph
 
+// Agreement of a job's ranks on when to switch.
+inline constexpr unsigned switch_ranks_max = 100'000;      // of one group
+inline constexpr std::size_t switch_groups_max = 100'000;  // that wait for each other
+inline constexpr auto switch_margin = 2s;                  // from the proposal to the call; doubles when missed
+inline constexpr unsigned switch_doublings_max = 4;        // of the margin
+inline constexpr std::uint64_t switch_calls_min = 3;       // that lie between, however slow calls are
+inline constexpr auto switch_vote_max = 1s;                // in which all have to answer a proposal
+inline constexpr unsigned switch_tries_max = 5;            // proposals in a row; more when a rank says it still waits
+inline constexpr std::uint64_t switch_calls_max = 1ULL << 52;  // a count that a peer may name
+
 // Engines.
 inline constexpr std::size_t engine_frame_bytes_max = 1024 * MiB;
 inline constexpr std::size_t engine_frames_queued_max = 64;  // frames that wait for an engine to read them

@@ -68,6 +68,17 @@ py::dict to_dict(const graph_status& g) {
   return d;
 }
 
+py::dict to_dict(const switch_notice& n) {
+  py::dict d;
+  d["group"] = n.group;
+  d["stage_key"] = n.stage_key;
+  d["round"] = n.round;
+  d["verdict"] = n.verdict;
+  d["call"] = n.call;
+  d["reason"] = n.reason;
+  return d;
+}
+
 // An artifact's bytes, offered to Python without a copy.
 struct artifact_bytes {
   blob data;
@@ -86,7 +97,8 @@ public:
     auto started = without_gil([&] {
       return client::start(
           std::move(options), [queue = queue_](load_task task) { queue->push(std::move(task)); },
-          [queue = queue_] { queue->wake(); });
+          [queue = queue_] { queue->wake(); },
+          [notices = notices_](switch_notice notice) { notices->push(std::move(notice)); });
     });
     if (!started) raise(started.failure());
     client_ = std::move(started).value();
@@ -118,6 +130,19 @@ public:
 
   void roll_back(std::uint64_t graph, std::size_t stage, const std::string& code, std::string why) {
     if (auto c = client_) without_gil([&] { c->roll_back(graph, stage, {errc_from_string(code), std::move(why)}); });
+  }
+
+  void arm(std::uint64_t graph, const py::dict& report) {
+    auto given = from_dict<switch_report>(report, "report");
+    if (auto c = client_) without_gil([&] { c->arm(graph, std::move(given)); });
+  }
+  void vote(std::uint64_t graph, const py::dict& answer) {
+    auto given = from_dict<switch_answer>(answer, "answer");
+    if (auto c = client_) without_gil([&] { c->vote(graph, std::move(given)); });
+  }
+  py::object next_notice(std::int64_t timeout_ms) {
+    auto found = without_gil([&] { return notices_->pop(std::chrono::milliseconds(timeout_ms)); });
+    return found ? py::object(to_dict(*found)) : py::none();
   }
 
   std::string wait_slice(const std::string& stage, std::int64_t timeout_ms) {
@@ -163,6 +188,7 @@ public:
     if (!c) return;
     without_gil([&] {
       queue_->close();
+      notices_->close();
       c.reset();
     });
   }
@@ -174,8 +200,10 @@ public:
     // NOLINTBEGIN(clang-analyzer-cplusplus.NewDeleteLeaks): never to be destroyed
     static_cast<void>(new std::shared_ptr<client>(std::exchange(client_, nullptr)));
     static_cast<void>(new std::shared_ptr<load_queue>(std::exchange(queue_, std::make_shared<load_queue>())));
+    static_cast<void>(new std::shared_ptr<notice_queue>(std::exchange(notices_, std::make_shared<notice_queue>())));
     // NOLINTEND(clang-analyzer-cplusplus.NewDeleteLeaks)
     queue_->close();
+    notices_->close();
   }
 
 private:
@@ -184,6 +212,7 @@ private:
     return client_;
   }
 
+  std::shared_ptr<notice_queue> notices_ = std::make_shared<notice_queue>();
   std::shared_ptr<load_queue> queue_ = std::make_shared<load_queue>();
   std::shared_ptr<client> client_;
 };
@@ -221,6 +250,9 @@ void add_client_types(py::module_& module) {
            py::arg("target"))
       .def("release", &bound_client::release, py::arg("graph"))
       .def("roll_back", &bound_client::roll_back, py::arg("graph"), py::arg("stage"), py::arg("code"), py::arg("why"))
+      .def("arm", &bound_client::arm, py::arg("graph"), py::arg("report"))
+      .def("vote", &bound_client::vote, py::arg("graph"), py::arg("answer"))
+      .def("next_notice", &bound_client::next_notice, py::arg("timeout_ms"))
       .def("wait_slice", &bound_client::wait_slice, py::arg("stage"), py::arg("timeout_ms"))
       .def("next_task", &bound_client::next_task, py::arg("timeout_ms"))
       .def("graphs", &bound_client::graphs)

@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 namespace fxfarm::python {
@@ -27,6 +28,44 @@ public:
 
 private:
   load_task task_;
+};
+
+// What coordinators say of switches, for one thread of Python's. A round waits for its answers, so there are at most a
+// few for each graph.
+class notice_queue {
+public:
+  // Any thread.
+  void push(switch_notice notice) {
+    {
+      std::lock_guard lock(mutex_);
+      notices_.push_back(std::move(notice));
+    }
+    ready_.notify_one();
+  }
+
+  // Nothing when none came in time, or when the queue is closed.
+  std::optional<switch_notice> pop(std::chrono::milliseconds timeout) {
+    std::unique_lock lock(mutex_);
+    ready_.wait_for(lock, timeout, [this] { return closed_ || !notices_.empty(); });
+    if (closed_ || notices_.empty()) return std::nullopt;
+    auto first = std::move(notices_.front());
+    notices_.pop_front();
+    return first;
+  }
+
+  void close() {
+    {
+      std::lock_guard lock(mutex_);
+      closed_ = true;
+    }
+    ready_.notify_all();
+  }
+
+private:
+  std::mutex mutex_;
+  std::condition_variable ready_;
+  std::deque<switch_notice> notices_;
+  bool closed_ = false;
 };
 
 class load_queue {

@@ -56,10 +56,18 @@ struct slot_object {
   stage_entry* before;  // what `current` has replaced, while it may be rolled back; null: it may not
   PyObject* measured;   // called once it can be compared with `before`; null: has been called
   std::atomic<std::uint64_t> guard_misses;
+  std::uint64_t due_at;  // the number of the call before which `due` is called
+  PyObject* due;         // null: nothing is
   bool sealed;
   std::array<stage_entry, stages_max> stages;
 
   std::size_t index_of(const stage_entry* e) const { return static_cast<std::size_t>(e - stages.data()); }
+  // How many calls have begun.
+  std::uint64_t calls() const {
+    std::uint64_t sum = 0;
+    for (const stage_entry& stage : stages) sum += stage.runs.load(std::memory_order_relaxed);
+    return sum;
+  }
 };
 
 // Runs of slots that are gone, so that totals survive a model that is dropped.
@@ -151,11 +159,33 @@ PyObject* slot_vectorcall(PyObject* callable, PyObject* const* args, std::size_t
   return run_stage(self, *stage, target.get(), args, flagged_count, keywords);
 }
 
+void forget_due(slot_object* self) {
+  self->vectorcall = slot_vectorcall;
+  Py_CLEAR(self->due);
+}
+
+// In the place of slot_vectorcall while something is due, so that other calls need not look.
+PyObject* slot_vectorcall_until_due(PyObject* callable, PyObject* const* args, std::size_t flagged_count,
+                                    PyObject* keywords) {
+  slot_object* self = as_slot(callable);
+  if (self->due != nullptr && self->calls() >= self->due_at) {
+    owned due{Py_NewRef(self->due)};
+    forget_due(self);
+    owned answer{PyObject_CallNoArgs(due.get())};
+    if (!answer) {
+      if (!PyErr_ExceptionMatches(PyExc_Exception)) return nullptr;
+      PyErr_WriteUnraisable(due.get());
+    }
+  }
+  return slot_vectorcall(callable, args, flagged_count, keywords);
+}
+
 int slot_traverse(PyObject* o, visitproc visit, void* arg) {
   slot_object* self = as_slot(o);
   Py_VISIT(Py_TYPE(o));
   Py_VISIT(self->dict);
   Py_VISIT(self->measured);
+  Py_VISIT(self->due);
   for (stage_entry& stage : self->stages) {
     Py_VISIT(stage.target);
     Py_VISIT(stage.guard);
@@ -169,6 +199,7 @@ int slot_clear(PyObject* o) {
   slot_object* self = as_slot(o);
   Py_CLEAR(self->dict);
   Py_CLEAR(self->measured);
+  forget_due(self);
   self->before = nullptr;
   self->current.store(&self->stages[0], std::memory_order_release);
   Py_XSETREF(self->stages[0].target, Py_NewRef(Py_None));
@@ -287,6 +318,24 @@ PyObject* slot_roll_back(PyObject* o, PyObject* index) {
   Py_RETURN_TRUE;
 }
 
+PyObject* slot_at_call(PyObject* o, PyObject* args) {
+  slot_object* self = as_slot(o);
+  unsigned long long number = 0;
+  PyObject* due = nullptr;
+  if (PyArg_ParseTuple(args, "KO:at_call", &number, &due) == 0) return nullptr;
+  if (PyCallable_Check(due) == 0) return PyErr_Format(PyExc_TypeError, "due must be callable");
+  if (self->calls() > number) Py_RETURN_FALSE;
+  self->due_at = number;
+  Py_XSETREF(self->due, Py_NewRef(due));
+  self->vectorcall = slot_vectorcall_until_due;
+  Py_RETURN_TRUE;
+}
+
+PyObject* slot_forget_call(PyObject* o, PyObject*) {
+  forget_due(as_slot(o));
+  Py_RETURN_NONE;
+}
+
 PyObject* slot_retreat(PyObject* o, PyObject*) {
   slot_object* self = as_slot(o);
   stage_entry& eager = self->stages[0];
@@ -356,6 +405,10 @@ PyObject* slot_call_seconds(PyObject* o, PyObject* index) {
   return list.release();
 }
 
+PyObject* slot_calls(PyObject* o, void*) {
+  return PyLong_FromUnsignedLongLong(as_slot(o)->calls());
+}
+
 PyObject* slot_guard_misses(PyObject* o, void*) {
   return PyLong_FromUnsignedLongLong(as_slot(o)->guard_misses.load(std::memory_order_relaxed));
 }
@@ -391,6 +444,10 @@ PyMethodDef slot_methods[] = {
      "False, without effect, when it is not the current one or nothing was kept."},
     {"call_seconds", slot_call_seconds, METH_O,
      "call_seconds(index) -> list[float]\n\nHow long the latest timed calls of a stage took, in no order."},
+    {"at_call", slot_at_call, METH_VARARGS,
+     "at_call(number, due) -> bool\n\nHas due() called before the call with that number, from 0, in its thread and in "
+     "place of what was due before. False, without effect, when that call has begun."},
+    {"forget_call", slot_forget_call, METH_NOARGS, "forget_call()\n\nNothing is due any longer."},
     {"retreat", slot_retreat, METH_NOARGS,
      "retreat() -> bool\n\nMakes calls run eager for good, and frees every other stage. False, without effect, when "
      "eager's callable has been freed."},
@@ -408,6 +465,7 @@ PyMethodDef module_functions[] = {{"retired_runs", retired_runs, METH_NOARGS,
 PyGetSetDef slot_attributes[] = {
     {"stage", slot_stage, nullptr, "Index of the stage that calls run; 0 is eager.", nullptr},
     {"runs", slot_runs, nullptr, "Runs of each stage, up to the current one.", nullptr},
+    {"calls", slot_calls, nullptr, "How many calls have begun.", nullptr},
     {"guard_misses", slot_guard_misses, nullptr, "Calls that ran eager since their arguments did not fit.", nullptr},
     {"__name__", slot_name, nullptr, nullptr, nullptr},
     {"__qualname__", slot_name, nullptr, nullptr, nullptr},

@@ -82,12 +82,14 @@ def graphs() -> list[GraphStatus]:
 def stats() -> dict[str, int]:
     """Counters since the start or the last reset: bg_started and bg_finished (stages asked for and loaded),
     eager_runs and compiled_runs (calls), fast_runs and optimized_runs (the same calls in progressive mode of
-    `install`: before and from its first tuned stage on), and the client's own."""
+    `install`: before and from its first tuned stage on), switches_agreed, switches_aborted, switches_waited
+    (of graphs whose ranks switch together: calls agreed on, proposals that came to nothing, and calls that
+    had to wait for the verdict), and the client's own."""
     farm = _runtime()
     if farm is None:
-        from fxfarm.counters import NAMES
+        from fxfarm.counters import AGREEMENTS, NAMES
 
-        return dict.fromkeys(NAMES, 0)
+        return dict.fromkeys(NAMES + AGREEMENTS, 0)
     return farm.stats()
 
 

@@ -28,6 +28,14 @@ class _GraphStatus(TypedDict):
     settled: bool
     stages: list[_StageStatus]
 
+class _SwitchNotice(TypedDict):
+    group: str
+    stage_key: str
+    round: str
+    verdict: Literal["propose", "commit", "abort", "pass"]
+    call: int
+    reason: str
+
 @final
 class Slot:
     """Calls the best stage published so far; `eager` until then. Any thread."""
@@ -60,6 +68,11 @@ class Slot:
     def call_seconds(self, index: int) -> list[float]:
         """How long the latest timed calls of a stage took, at most 64 and in no order. The first calls are
         left out, and later one in 16 is timed."""
+    def at_call(self, number: int, due: Callable[[], object]) -> bool:
+        """Has `due` called before the call with that number, counted from 0, in that call's thread and in
+        place of what was due before. False, without effect, when that call has begun."""
+    def forget_call(self) -> None:
+        """Nothing is due any longer."""
     def retreat(self) -> bool:
         """Makes calls run eager for good, and frees every other stage. False, without effect, when eager's
         callable has been freed."""
@@ -69,6 +82,9 @@ class Slot:
     def stage(self) -> int: ...
     @property
     def runs(self) -> list[int]: ...
+    @property
+    def calls(self) -> int:
+        """How many calls have begun."""
     @property
     def guard_misses(self) -> int: ...
 
@@ -110,6 +126,11 @@ class Client:
     def release(self, graph: int) -> None: ...
     def roll_back(self, graph: int, stage: int, code: str, why: str) -> None:
         """Says that calls left a loaded stage (index into the graph's stages) again, with an error code."""
+    def arm(self, graph: int, report: dict[str, Any]) -> None:
+        """Says that this rank has loaded a stage and waits for the others."""
+    def vote(self, graph: int, answer: dict[str, Any]) -> None: ...
+    def next_notice(self, timeout_ms: int) -> _SwitchNotice | None:
+        """What a coordinator says of a switch; None when nothing came in time or the client was stopped."""
     def wait_slice(self, stage: str, timeout_ms: int) -> Literal["reached", "failed", "timed_out"]: ...
     def next_task(self, timeout_ms: int) -> LoadTask | None:
         """None when nothing came in time, a stage has failed for good, or the client was stopped."""

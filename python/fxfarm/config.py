@@ -153,6 +153,11 @@ class Config:
         default=True,
     )
     isa: str = _option(_cpu_level, "highest CPU level of compiled kernels; none: this CPU's", default="")
+    job: str = _option(
+        _text,
+        "what people call the job whose rank this process is; none: as torchrun or Slurm say",
+        default="",
+    )
     log: str = _option(_level, "lowest level that is logged", default="warning")
     space: str = _option(_filled_text, "namespace of this client's graphs", default="default")
     salt: str = _option(_text, "must equal the farm's", default="")

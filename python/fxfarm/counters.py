@@ -9,6 +9,9 @@ from fxfarm import _core
 NAMES = ("bg_started", "bg_finished", "eager_runs", "compiled_runs", "fast_runs", "optimized_runs")
 """What `fxfarm.stats()` has of this side."""
 
+AGREEMENTS = ("switches_agreed", "switches_aborted", "switches_waited")
+"""And of switches that the ranks of a job make together."""
+
 
 class Runs:
     """Runs of slots, those that are gone included. Not for several threads at a time."""

@@ -13,6 +13,7 @@ from fxfarm.status import GraphStatus
 if TYPE_CHECKING:
     from fxfarm._torch.collectives import Group
     from fxfarm.outstanding import OutstandingForwards
+    from fxfarm.ranks import Place
 
 
 def describe(e: BaseException) -> str:
@@ -38,6 +39,8 @@ class Graph:
     client_id: int | None = None
     groups: Sequence[Group] = ()
     """The process groups of its collectives."""
+    place: Place | None = None
+    """Among the ranks that have to switch together; None: this one switches for itself."""
     key: str = ""
     error: str = ""
     judged: bool = False
@@ -75,7 +78,9 @@ class Graph:
         if slot is not None:
             slot.seal()
 
-    def status(self, told: Any) -> GraphStatus:
+    def status(self, told: Any, waits_for_ranks: bool = False) -> GraphStatus:
         """With what the client tells of the graph; None: nothing yet."""
         names = [s["name"] for s in self.stages]
-        return status.of_graph(self.name, self.key, self.error, names, self.living_slot(), told)
+        return status.of_graph(
+            self.name, self.key, self.error, names, self.living_slot(), told, waits_for_ranks
+        )

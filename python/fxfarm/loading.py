@@ -6,11 +6,14 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from fxfarm import _core, config, disk, pace, trial
 from fxfarm.graph import Graph, describe
+
+if TYPE_CHECKING:
+    from fxfarm.ranks import Agreement, Place
 
 log = logging.getLogger("fxfarm")
 
@@ -41,6 +44,8 @@ class Loader:
         self._later = later
         self._stopping = stopping
         self._tidy_at = 0.0
+        # Once a graph has to switch together with other ranks.
+        self._agreement: Agreement | None = None
         # Guards which failures have been told.
         self._telling = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="fxfarm-loader", daemon=True)
@@ -50,6 +55,17 @@ class Loader:
         """Waits for the end of the thread, after the client's; not from within it."""
         if self._thread is not threading.current_thread():
             self._thread.join(seconds)
+        if self._agreement is not None:
+            self._agreement.join(seconds)
+
+    def agreed(self) -> Mapping[str, int]:
+        """Counts of switches that ranks make together."""
+        return self._agreement.counts if self._agreement is not None else {}
+
+    def waits_for_ranks(self, graph: Graph) -> bool:
+        """Whether a stage of the graph is loaded and waits for other ranks."""
+        agreement = self._agreement
+        return agreement is not None and graph.client_id is not None and agreement.waits(graph.client_id)
 
     def told(self) -> list[Any]:
         """The client's word on its graphs; none once it has stopped. Any thread."""
@@ -134,6 +150,9 @@ class Loader:
                 task.done("load_failed", describe(e))
                 return False
 
+        if graph.place is not None:
+            self._arm(graph, graph.place, task, loaded)
+            return
         guard = buffers.guarded(loaded.mutated, loaded.guard) if loaded.mutated else loaded.guard
         if graph.forwards is None:
             publish(loaded.call, guard)
@@ -142,6 +161,34 @@ class Loader:
         refuse = functools.partial(task.done, "refused")
         retreat = functools.partial(self._retreat, graph)
         graph.forwards.publish(outstanding.Arrival(loaded, guard, last, publish, refuse, retreat))
+
+    def _arm(self, graph: Graph, place: Place, task: _core.LoadTask, loaded: Any) -> None:
+        """Has the stage switched in at a call that all ranks agree on."""
+        from fxfarm.ranks import Agreement, Armed
+
+        refused = together(graph, loaded)
+        if refused is not None or graph.client_id is None:
+            task.done("refused", refused or "the model is gone")
+            return
+
+        def switch() -> None:
+            try:
+                self._switch(graph, task, loaded.call, loaded.boxed, None)
+            except Exception as e:
+                task.done("load_failed", describe(e))
+
+        if self._agreement is None:
+            self._agreement = Agreement(self._client)
+        forwards = graph.forwards
+        if forwards is not None:
+            forwards.watch_differentiation(loaded, functools.partial(self._retreat, graph))
+        self._agreement.arm(
+            Armed(
+                *(place, graph.client_id, task.stage, task.stage_key, graph.living_slot, switch),
+                refuse=functools.partial(task.done, "refused"),
+                may=lambda: forwards is None or forwards.stays is None,
+            )
+        )
 
     def _switch(self, graph: Graph, task: _core.LoadTask, call: Any, boxed: bool, guard: Any) -> bool:
         slot = graph.living_slot()
@@ -193,3 +240,18 @@ class Loader:
             disk.prune(self._options.artifact_dir, self._options.artifact_bytes)
         except OSError as e:
             log.warning("artifacts cannot be tidied up: %s", e)
+
+
+def together(graph: Graph, loaded: Any) -> str | None:
+    """Why ranks cannot be told to switch to the stage together; None: they can.
+
+    What is asked here has one answer for all ranks, or an answer that is not to change between the vote and
+    the call.
+    """
+    if loaded.guard is not None:
+        return "it has collectives and assumes something of its sizes, which may hold on some ranks only"
+    if graph.forwards is None:
+        return None
+    if loaded.mutated:
+        return "it has collectives, is trained and updates its inputs in place"
+    return graph.forwards.stays

@@ -79,6 +79,7 @@ class OutstandingForwards:
         self._switched = False
         self._retreat: Callable[[str], None] | None = None
         self._is_differentiated = False
+        self._is_hooked = False
         _all.add(self)
 
     def bind(self, slot: Callable[..., Any]) -> None:
@@ -92,6 +93,7 @@ class OutstandingForwards:
 
     def __call__(self, *args: Any) -> Any:
         forward = Forward(buffers.storages(args), training.has_saved_tensor_hooks())
+        self._is_hooked = self._is_hooked or forward.hooked
         with self._lock:
             # First counted, then looked: a switch sees this call, or this call sees the switch.
             self._open.add(forward)
@@ -108,6 +110,21 @@ class OutstandingForwards:
         with self._lock:
             self._waiting.append(arrival)
         self._settle()
+
+    @property
+    def stays(self) -> str | None:
+        """Why ranks cannot be told to leave eager together; None: they can."""
+        if self._is_differentiated:
+            return double_backward.REASON
+        if self._is_hooked:
+            return "it has collectives and may run again within its backward, under torch.utils.checkpoint"
+        return None
+
+    def watch_differentiation(self, stage: Any, retreat: Callable[[str], None]) -> None:
+        """Goes back to eager once a backward is differentiated, for a stage that others switch in."""
+        with self._lock:
+            stage.double_backward.tell = self._differentiated
+            self._retreat = retreat
 
     def after_fork(self) -> None:
         """In the child of a fork: goes on without the thread that may have held the lock."""

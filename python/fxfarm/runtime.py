@@ -27,6 +27,7 @@ from fxfarm.status import GraphStatus
 
 if TYPE_CHECKING:
     from fxfarm.outstanding import OutstandingForwards
+    from fxfarm.ranks import Place, Places
 
 log = logging.getLogger("fxfarm")
 
@@ -58,6 +59,8 @@ class Runtime:
         self._client: _core.Client | None = None
         self._prepare_thread: threading.Thread | None = None
         self._loader: Loader | None = None
+        # Once a graph has collectives.
+        self._places: Places | None = None
         # Work that goes on ends at its next step.
         self._stopping = threading.Event()
         self._bg_started = 0
@@ -151,15 +154,25 @@ class Runtime:
             return
         serialized = _torch.serialize(graph.snapshot)
         graph.key, graph.name = serialized.key, serialized.name or graph.name
-        # Only where a call's end is the end of its work and no backward belongs to it.
-        graph.judged = self.options.roll_back and serialized.device == "cpu" and graph.forwards is None
         graph.groups = graph.snapshot.groups
+        if graph.groups:
+            graph.place = self._place(graph)
+        # Only where a call's end is the end of its work, and no backward and no other rank depends on it.
+        alone = graph.forwards is None and graph.place is None
+        graph.judged = self.options.roll_back and serialized.device == "cpu" and alone
         target = _torch.target_platform(serialized.device, self.options.isa)
         client = self._connected()
         with self._submitting:
             graph.client_id = client.submit(graph.key, graph.name, serialized.payload, graph.stages, target)
             self._by_client[graph.client_id] = graph
         self._bg_started += len(graph.stages)
+
+    def _place(self, graph: Graph) -> Place | None:
+        from fxfarm.ranks import Places
+
+        if self._places is None:
+            self._places = Places(self.options.job)
+        return self._places.find(graph.key, graph.groups)
 
     def _release(self, serial: int) -> None:
         with self._changed:
@@ -233,7 +246,10 @@ class Runtime:
         told = {g["id"]: g for g in self._loader.told()} if self._loader is not None else {}
         with self._changed:
             graphs = [*self._graphs.values(), *self._refused]
-        return [g.status(told.get(g.client_id)) for g in graphs]
+        loader = self._loader
+        return [
+            g.status(told.get(g.client_id), loader is not None and loader.waits_for_ranks(g)) for g in graphs
+        ]
 
     def stats(self) -> dict[str, int]:
         """See fxfarm.stats."""
@@ -253,7 +269,9 @@ class Runtime:
             found = [(g.kept or g.living_slot(), g.first_optimized) for g in self._graphs.values()]
             runs = self._runs.total((slot, first) for slot, first in found if slot is not None)
         switches = self._loader.switches if self._loader is not None else 0
-        return {"bg_started": self._bg_started, "bg_finished": switches, **runs}
+        agreed = self._loader.agreed() if self._loader is not None else {}
+        totals = {"bg_started": self._bg_started, "bg_finished": switches, **runs}
+        return {**totals, **{name: agreed.get(name, 0) for name in counters.AGREEMENTS}}
 
     # The end.
 

@@ -19,7 +19,8 @@ class StageStatus:
     name: str
     key: str
     state: str
-    """waiting, queued, running, fetched, loaded, failed, superseded or rolled_back."""
+    """waiting, queued, running, fetched, armed (loaded; the job's other ranks are not yet that far), loaded,
+    failed, superseded or rolled_back."""
     source: str
     """The store or worker that it came from; empty until known."""
     error: str
@@ -58,9 +59,17 @@ class GraphStatus:
 
 
 def of_graph(
-    name: str, key: str, error: str, stages: Sequence[str], slot: _core.Slot | None, told: Any
+    name: str,
+    key: str,
+    error: str,
+    stages: Sequence[str],
+    slot: _core.Slot | None,
+    told: Any,
+    waits_for_ranks: bool,
 ) -> GraphStatus:
-    """Puts together what the slot knows of a graph and what the client tells of it (None: nothing yet)."""
+    """Puts together what the slot knows of a graph and what the client tells of it (None: nothing yet).
+    `waits_for_ranks`: the stage that the client has fetched is loaded here and armed.
+    """
     names = ["eager", *stages]
     runs = slot.runs if slot is not None else []
     timed = [slot.call_seconds(i) for i in range(len(runs))] if slot is not None else []
@@ -70,7 +79,7 @@ def of_graph(
         stage=names[slot.stage] if slot is not None else "eager",
         farm=told["farm"] if told is not None else "",
         settled=bool(error) or (told is not None and told["settled"]),
-        stages=tuple(_stage(s) for s in told["stages"]) if told is not None else (),
+        stages=tuple(_stage(s, waits_for_ranks) for s in told["stages"]) if told is not None else (),
         runs=dict(zip(names, runs, strict=False)),
         seconds_per_call={n: trial.quartiles(s)[1] for n, s in zip(names, timed, strict=False) if s},
         guard_misses=slot.guard_misses if slot is not None else 0,
@@ -78,5 +87,7 @@ def of_graph(
     )
 
 
-def _stage(told: Mapping[str, Any]) -> StageStatus:
+def _stage(told: Mapping[str, Any], armed: bool) -> StageStatus:
+    if armed and told["state"] == "fetched":
+        told = {**told, "state": "armed"}
     return StageStatus(**{("key" if field == "stage_key" else field): value for field, value in told.items()})

@@ -119,6 +119,43 @@ inline std::vector<golden> golden_messages() {
         "\254load_seconds\313\077\300\000\000\000\000\000\000"  // load_seconds: 0.125
         "\245error\244none"  // error: 'none'
         ""sv},
+    {stage_armed{"g1", "job", "r1", 1, 4, "s1", 2, 70000, 2.5},
+        "\202\244type\253stage_armed\244body\211"  // stage_armed, 9 fields
+        "\251graph_key\242g1"  // graph_key: 'g1'
+        "\243job\243job"  // job: 'job'
+        "\245group\242r1"  // group: 'r1'
+        "\244rank\001"  // rank: 1
+        "\245world\004"  // world: 4
+        "\251stage_key\242s1"  // stage_key: 's1'
+        "\245stage\002"  // stage: 2
+        "\245calls\316\000\001\021p"  // calls: 70000
+        "\260calls_per_second\313@\004\000\000\000\000\000\000"  // calls_per_second: 2.5
+        ""sv},
+    {switch_proposed{"g1", "r1", "s1", "c1-7", 70010},
+        "\202\244type\257switch_proposed\244body\205"  // switch_proposed, 5 fields
+        "\251graph_key\242g1"  // graph_key: 'g1'
+        "\245group\242r1"  // group: 'r1'
+        "\251stage_key\242s1"  // stage_key: 's1'
+        "\245round\244c1-7"  // round: 'c1-7'
+        "\244call\316\000\001\021z"  // call: 70010
+        ""sv},
+    {switch_vote{"r1", "c1-7", true, 70001, 2.5},
+        "\202\244type\253switch_vote\244body\205"  // switch_vote, 5 fields
+        "\245group\242r1"  // group: 'r1'
+        "\245round\244c1-7"  // round: 'c1-7'
+        "\243yes\303"  // yes: True
+        "\245calls\316\000\001\021q"  // calls: 70001
+        "\260calls_per_second\313@\004\000\000\000\000\000\000"  // calls_per_second: 2.5
+        ""sv},
+    {switch_decided{"g1", "r1", "s1", "c1-7", "abort", "why"},
+        "\202\244type\256switch_decided\244body\206"  // switch_decided, 6 fields
+        "\251graph_key\242g1"  // graph_key: 'g1'
+        "\245group\242r1"  // group: 'r1'
+        "\251stage_key\242s1"  // stage_key: 's1'
+        "\245round\244c1-7"  // round: 'c1-7'
+        "\247verdict\245abort"  // verdict: 'abort'
+        "\246reason\243why"  // reason: 'why'
+        ""sv},
     {worker_offer{"w", platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 4, 1, {"j1"}, true, "io"},
         "\202\244type\254worker_offer\244body\207"  // worker_offer, 7 fields
         "\244name\241w"  // name: 'w'

@@ -151,12 +151,12 @@ def doubled_farm(monkeypatch: pytest.MonkeyPatch, artifacts: Path) -> Iterator[N
     def serialize(snapshot: Any) -> Any:
         return types.SimpleNamespace(key="k" * 64, payload=b"graph", name="model", node_count=1, device="cpu")
 
-    def load_artifact(data: Any, directory: Any) -> Any:
+    def load_artifact(data: Any, directory: Any, groups: Any) -> Any:
         if isinstance(data, Exception):
             raise data
         return data
 
-    snapshot = types.SimpleNamespace(problem=None)
+    snapshot = types.SimpleNamespace(problem=None, groups=())
     monkeypatch.setattr(_torch, "snapshot", lambda gm, inputs: snapshot, raising=False)
     monkeypatch.setattr(_torch, "serialize", serialize, raising=False)
     monkeypatch.setattr(_torch, "target_platform", lambda device, isa: {"torch": "2.13"}, raising=False)

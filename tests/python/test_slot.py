@@ -336,3 +336,69 @@ def test_refuses_to_tell_of_a_stage_outside_the_bounds(index: int) -> None:
         _core.Slot(labelled("eager")).call_seconds(index)
     with pytest.raises(TypeError):
         _core.Slot(labelled("eager")).roll_back("1")  # type: ignore[arg-type]
+
+
+def test_what_is_due_is_called_before_that_call_and_may_publish() -> None:
+    slot = _core.Slot(labelled("eager"))
+    slot()
+    assert slot.at_call(3, lambda: slot.publish(1, labelled("default")))
+    assert [slot()[0] for _ in range(4)] == ["eager", "eager", "default", "default"]
+    assert (slot.calls, slot.runs) == (5, [3, 2])
+
+
+@pytest.mark.parametrize(("number", "taken"), [(0, False), (1, False), (2, True), (3, True)])
+def test_nothing_is_due_before_a_call_that_has_begun(number: int, taken: bool) -> None:
+    seen: list[int] = []
+    slot = _core.Slot(labelled("eager"))
+    slot(), slot()
+    assert slot.at_call(number, lambda: seen.append(slot.calls)) is taken
+    slot(), slot(), slot()
+    assert seen == ([number] if taken else [])
+
+
+def test_what_is_due_can_be_replaced_and_forgotten() -> None:
+    seen: list[str] = []
+    slot = _core.Slot(labelled("eager"))
+    assert slot.at_call(1, lambda: seen.append("first"))
+    assert slot.at_call(1, lambda: seen.append("second"))
+    slot(), slot()
+    assert seen == ["second"]
+    assert slot.at_call(2, lambda: seen.append("third"))
+    slot.forget_call()
+    slot()
+    assert seen == ["second"]
+
+
+def test_a_call_goes_on_though_what_is_due_has_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def due() -> None:
+        raise ValueError("no")
+
+    told: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda raised: told.append(raised.exc_type))
+    slot = _core.Slot(labelled("eager"))
+    assert slot.at_call(0, due)
+    assert [slot()[0], slot()[0]] == ["eager", "eager"]
+    assert told == [ValueError]
+
+
+def test_what_is_due_interrupts_the_call_as_ctrl_c_does() -> None:
+    def due() -> None:
+        raise KeyboardInterrupt
+
+    slot = _core.Slot(labelled("eager"))
+    assert slot.at_call(0, due)
+    with pytest.raises(KeyboardInterrupt):
+        slot()
+    assert slot.calls == 0
+    assert slot()[0] == "eager"
+
+
+def test_frees_what_was_due() -> None:
+    def due() -> None: ...
+
+    alive = weakref.ref(due)
+    slot = _core.Slot(labelled("eager"))
+    slot.at_call(5, due)
+    del due, slot
+    gc.collect()
+    assert alive() is None

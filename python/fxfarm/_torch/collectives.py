@@ -141,6 +141,11 @@ def rank() -> int:
     return torch.distributed.get_rank()
 
 
+def world() -> int:
+    """The number of ranks in the job."""
+    return torch.distributed.get_world_size()
+
+
 def incarnation() -> str:
     """A text that all ranks of this start of the job have, and no other job. Waits for the job's store.
 

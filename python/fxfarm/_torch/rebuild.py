@@ -37,8 +37,8 @@ class RebuiltGraph:
     """What a compile takes. Constants of the graph are its last inputs, so that an artifact carries them
     once. `static` inputs stay where they are in memory: parameters, buffers, what was marked so. `inner` is
     there for a graph from below AOTAutograd, with `log_levels`: see capture.InnerFacts. So many of the shape
-    environment's guards are `guards_known` when the graph is called; the others the compile has made. `groups`
-    are the sizes of the process groups that its collectives name.
+    environment's guards are `guards_known` when the graph is called; the others the compile has made. Its
+    collectives are of process groups of the sizes `groups`.
     """
 
     module: torch.fx.GraphModule
