@@ -29,6 +29,7 @@ protected:
     s.links = links;
     s.log = log;
     s.load = [this](load_task t) { loads.push_back(std::move(t)); };
+    s.told = [this](switch_notice n) { notices.push_back(std::move(n)); };
     client = system.spawn(client_behavior, std::move(s));
     run();
     if (!endpoints.empty()) tell(client, farm_found{std::move(endpoints), {}});
@@ -61,6 +62,7 @@ protected:
   std::shared_ptr<outbox> links = std::make_shared<outbox>();
   std::shared_ptr<board> log = std::make_shared<board>();
   std::vector<load_task> loads;
+  std::vector<switch_notice> notices;
   int starts = 0;
   bool starts_end = true;  // at once; otherwise a test ends them
   std::vector<std::function<void(result<void>)>> starting;
@@ -267,6 +269,19 @@ TEST_F(client_test, what_no_farm_may_say_is_counted) {
   up("tcp://a");
   deliver(client, said("tcp://a", net::job{}));
   EXPECT_EQ(log->stats()["messages_refused"], 1u);
+}
+
+TEST_F(client_test, what_is_said_of_switches_is_passed_on) {
+  start({});
+  submit(1);
+  up(local);
+  deliver(client, said(local, net::switch_proposed{hex64('a'), "group", "stage", "round", 7}));
+  deliver(client, said(local, net::switch_decided{hex64('a'), "group", "stage", "round", "abort", "why"}));
+  ASSERT_EQ(notices.size(), 2u);
+  EXPECT_EQ(notices[0].verdict, "propose");
+  EXPECT_EQ(notices[0].call, 7u);
+  EXPECT_EQ(notices[1].verdict, "abort");
+  EXPECT_EQ(notices[1].reason, "why");
 }
 
 TEST_F(client_test, ends_while_a_load_is_pending) {

@@ -74,6 +74,16 @@ protected:
     return json::parse(answers.at(0).document, nullptr, false);
   }
 
+  net::stage_armed armed(unsigned rank) {
+    net::stage_armed m;
+    m.graph_key = graph;
+    m.group = hex64('b');
+    m.rank = rank;
+    m.world = 2;
+    m.stage_key = key_of();
+    return m;
+  }
+
   static coordinator_settings settings() {
     coordinator_settings s;
     s.id = "farm";
@@ -483,6 +493,46 @@ TEST_F(coordinator_core_test, a_worker_that_starts_is_waited_for) {
   EXPECT_EQ(out.count<net::job>("w"), 1u);
 }
 
+TEST_F(coordinator_core_test, ranks_that_have_armed_a_stage_vote_and_are_told_the_verdict) {
+  client("a");
+  client("b");
+  tell(said("a", armed(0)));
+  EXPECT_FALSE(core.busy());
+  tell(said("b", armed(1)));
+  const auto first = out.take<net::switch_proposed>("a");
+  const auto second = out.take<net::switch_proposed>("b");
+  ASSERT_EQ(first.size(), 1u);
+  ASSERT_EQ(second.size(), 1u);
+  EXPECT_EQ(first[0].call, second[0].call);
+  EXPECT_EQ(first[0].graph_key, graph);
+  EXPECT_TRUE(core.busy()) << "the votes have a deadline";
+  tell(said("a", net::switch_vote{first[0].group, first[0].round, true, 0, 0}));
+  tell(said("b", net::switch_vote{first[0].group, first[0].round, true, 0, 0}));
+  for (const auto* peer : {"a", "b"}) {
+    const auto told = out.take<net::switch_decided>(peer);
+    ASSERT_EQ(told.size(), 1u);
+    EXPECT_EQ(told[0].verdict, "commit");
+    EXPECT_EQ(told[0].round, first[0].round);
+  }
+  EXPECT_FALSE(core.busy());
+  EXPECT_EQ(metrics.snapshot()["switches_agreed"], 1);
+}
+
+TEST_F(coordinator_core_test, a_round_ends_when_a_vote_does_not_come_or_its_rank_goes) {
+  client("a");
+  client("b");
+  tell(said("a", armed(0)));
+  tell(said("b", armed(1)));
+  pass(limits::switch_vote_max);
+  EXPECT_EQ(out.take<net::switch_decided>("a").at(0).verdict, "abort");
+  EXPECT_FALSE(core.busy());
+  tell(said("a", armed(0)));
+  tell(said("b", armed(1)));
+  tell(went("b"));
+  EXPECT_EQ(out.take<net::switch_decided>("a").at(0).verdict, "abort");
+  EXPECT_EQ(metrics.snapshot()["switches_aborted"], 2);
+}
+
 TEST_F(coordinator_core_test, a_role_may_only_send_its_own_messages) {
   worker("w");
   client("a");
@@ -491,9 +541,10 @@ TEST_F(coordinator_core_test, a_role_may_only_send_its_own_messages) {
   out.sent.clear();
   const net::message messages[] = {ask_for(),       net::submit{graph},  net::release{},
                                    net::switched{}, net::worker_offer{}, net::job_alive{{"x"}},
-                                   net::job_done{}, net::job_failed{},   net::ask{1, "status", {}}};
+                                   net::job_done{}, net::job_failed{},   net::ask{1, "status", {}},
+                                   armed(0),        net::switch_vote{}};
   const std::map<std::string, std::set<std::size_t>> theirs{
-      {"a", {0, 1, 2, 3}}, {"w", {4, 5, 6, 7}}, {"o", {8}}, {"x", {}}, {"never came", {}}};
+      {"a", {0, 1, 2, 3, 9, 10}}, {"w", {4, 5, 6, 7}}, {"o", {8}}, {"x", {}}, {"never came", {}}};
   for (const auto& [peer, own] : theirs) {
     for (std::size_t i = 0; i < std::size(messages); ++i) {
       if (own.contains(i)) continue;

@@ -59,6 +59,8 @@ const char* const families[] = {
     "fxfarm_store_evictions_total counter",
     "fxfarm_store_hits_total counter",
     "fxfarm_store_queries_total counter",
+    "fxfarm_switches_aborted_total counter",
+    "fxfarm_switches_agreed_total counter",
     "fxfarm_worker_artifact_bytes histogram",
     "fxfarm_worker_engine_restarts_total counter",
     "fxfarm_worker_engine_warm_seconds histogram",
@@ -78,6 +80,8 @@ void use_everything(metrics& m) {
   c.lookup_received();
   c.adopted();
   c.joined();
+  c.switch_agreed();
+  c.switch_aborted();
   c.stage_served("memory");
   c.job_queued();
   c.job_started();
@@ -163,6 +167,8 @@ TEST(exposer, every_verb_shows_in_the_statistics) {
   for (const char* name : {"lookups",
                            "jobs_adopted",
                            "joined",
+                           "switches_agreed",
+                           "switches_aborted",
                            "stages_served_memory",
                            "jobs_queued",
                            "jobs_started",

@@ -56,7 +56,10 @@ def hear_no_verdict() -> None:
 
 
 def has_as_many(wanted: dict[str, int], calls: int) -> bool:
-    found = {**fxfarm.stats(), "calls": calls} if wanted else {}
+    if not wanted:
+        return False
+    armed = sum(s.state == "armed" for g in fxfarm.graphs() for s in g.stages)
+    found = {**fxfarm.stats(), "calls": calls, "armed": armed}
     return any(found[name] >= count for name, count in wanted.items())
 
 

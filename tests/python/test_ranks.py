@@ -81,8 +81,9 @@ def test_no_rank_switches_when_none_has_heard_the_verdict(model_farm: str, tmp_p
 
 def test_a_rank_that_has_left_the_farm_keeps_the_others_eager(model_farm: str, tmp_path: Path) -> None:
     leaves = {"late": 10**9, "leaves": 50, "until": {"calls": 100}}
-    told = train(tmp_path, model_farm, [{"until": {"calls": 2000}}, leaves])
+    told = train(tmp_path, model_farm, [{"until": {"armed": 1}}, leaves])
     assert [rank["first"] for rank in told] == [None, None]
+    assert told[0]["states"] == ["armed"]
 
 
 @pytest.mark.parametrize(
