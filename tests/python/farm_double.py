@@ -75,6 +75,7 @@ class Client:
                 "graph_key": graph_key,
                 "name": name,
                 "stage": "eager",
+                "farm": "",
                 "settled": False,
                 "stages": [{"name": s["name"], **blank, **times} for s in stages],
             }
