@@ -150,14 +150,16 @@ def doubled_farm(monkeypatch: pytest.MonkeyPatch, artifacts: Path) -> Iterator[N
     """Has the backend meet this file's client, and artifacts that are what they load to."""
 
     def serialize(snapshot: Any) -> Any:
-        return types.SimpleNamespace(key="k" * 64, payload=b"graph", name="model", node_count=1, device="cpu")
+        return types.SimpleNamespace(
+            key="k" * 64, payload=b"graph", name="model", node_count=1, device="cpu", groups=()
+        )
 
     def load_artifact(data: Any, directory: Any, groups: Any) -> Any:
         if isinstance(data, Exception):
             raise data
         return data
 
-    snapshot = types.SimpleNamespace(problem=None, groups=())
+    snapshot = types.SimpleNamespace(problem=None)
     monkeypatch.setattr(_torch, "snapshot", lambda gm, inputs: snapshot, raising=False)
     monkeypatch.setattr(_torch, "serialize", serialize, raising=False)
     monkeypatch.setattr(_torch, "target_platform", lambda device, isa: {"torch": "2.13"}, raising=False)
