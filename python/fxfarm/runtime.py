@@ -154,7 +154,7 @@ class Runtime:
             return
         serialized = _torch.serialize(graph.snapshot)
         graph.key, graph.name = serialized.key, serialized.name or graph.name
-        graph.groups = graph.snapshot.groups
+        graph.groups = serialized.groups
         if graph.groups:
             graph.place = self._place(graph)
         # Only where a call's end is the end of its work, and no backward and no other rank depends on it.

@@ -150,7 +150,9 @@ def doubled_farm(monkeypatch: pytest.MonkeyPatch, artifacts: Path) -> Iterator[N
     """Has the backend meet this file's client, and artifacts that are what they load to."""
 
     def serialize(snapshot: Any) -> Any:
-        return types.SimpleNamespace(key="k" * 64, payload=b"graph", name="model", node_count=1, device="cpu")
+        return types.SimpleNamespace(
+            key="k" * 64, payload=b"graph", name="model", node_count=1, device="cpu", groups=()
+        )
 
     def load_artifact(data: Any, directory: Any, groups: Any) -> Any:
         if isinstance(data, Exception):

@@ -81,10 +81,15 @@ def _group_position(target: Any) -> int | None:
     return names.index("group_name") if "group_name" in names else None
 
 
-def _ranks(name: str) -> tuple[int, ...]:
-    # torch 2.11-2.13, distributed_c10d._resolve_process_group: as the collectives find their groups.
+def _c10d() -> Any:
     import torch.distributed.distributed_c10d as c10d
 
+    return c10d
+
+
+def _ranks(name: str) -> tuple[int, ...]:
+    # torch 2.11-2.13, distributed_c10d._resolve_process_group: as the collectives find their groups.
+    c10d = _c10d()
     try:
         return tuple(c10d.get_process_group_ranks(c10d._resolve_process_group(name)))
     except (RuntimeError, KeyError, ValueError) as error:
@@ -101,10 +106,9 @@ def stand_ins(sizes: Sequence[int]) -> Iterator[None]:
     if not sizes:
         yield
         return
-    import torch.distributed.distributed_c10d as c10d
-    from torch._C._distributed_c10d import FakeProcessGroup
+    from torch._C._distributed_c10d import FakeProcessGroup, HashStore
 
-    store: Any = torch.distributed.HashStore()
+    c10d, store = _c10d(), HashStore()
     registered = []
     try:
         for i, size in enumerate(sizes):
@@ -158,7 +162,5 @@ def decide(key: str, mine: str) -> str:
     """What the first rank that asked about `key` has said: `mine`, or that of another. Waits for the job's
     store; raises what it raises when the job has lost it.
     """
-    from torch.distributed.distributed_c10d import _get_default_store
-
-    said: bytes = _get_default_store().compare_set(key, "", mine)
+    said: bytes = _c10d()._get_default_store().compare_set(key, "", mine)
     return said.decode()

@@ -18,6 +18,7 @@ from fxfarm import pace
 
 from . import ambient, expressions, libraries, pack, values
 from .capture import Constant, GraphSnapshot, ModuleFacts, SymbolicInput, TensorFacts
+from .collectives import Group
 from .errors import Unserializable
 
 KEY_EPOCH = f"fxfarm-{pack.FORMAT}"
@@ -34,6 +35,7 @@ class SerializedGraph:
     name: str
     node_count: int
     device: str
+    groups: tuple[Group, ...] = ()
 
 
 def serialize(snap: GraphSnapshot) -> SerializedGraph:
@@ -43,7 +45,7 @@ def serialize(snap: GraphSnapshot) -> SerializedGraph:
     canonical = msgpack.packb(_Encoder(snap).graph())
     labels = {"name": snap.name, "log_levels": snap.log_levels}
     payload = msgpack.packb({"format": FORMAT, "graph": canonical, **labels})
-    return SerializedGraph(key_of(canonical), payload, snap.name, snap.node_count, snap.device)
+    return SerializedGraph(key_of(canonical), payload, snap.name, snap.node_count, snap.device, snap.groups)
 
 
 def key_of(canonical: bytes) -> str:
