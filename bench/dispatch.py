@@ -3,10 +3,11 @@ echo, Ray's actor calls and Dask's tasks.
 
     python bench/dispatch.py [--rounds 3] [--seconds 1.5] [--no-others] [--json FILE]
 
-The coordinator is a process of its own with artifacts of 256 bytes in memory. The plain peer is a ROUTER that
-answers a message as long as the lookup with one as long as the two that bring an artifact. Both get the same
-load, of bench/micro/link_load.cpp: raw DEALER sockets in one thread, which do not decode what they get, so that
-little of the machine goes to asking; "load_us" and "peer_us" are both ends' processor time for one round trip.
+The coordinator is a process of its own with artifacts of 256 bytes in memory. The plain peer is a ROUTER
+that answers a message as long as the lookup with one as long as the two that bring an artifact. Both get the
+same load, of bench/micro/link_load.cpp: raw DEALER sockets in one thread, which do not decode what they get,
+so that little of the machine goes to asking; "load_us" and "peer_us" are both ends' processor time for one
+round trip.
 Ray and Dask are installed into build/bench/venv, and are left out where they cannot be had.
 """
 
