@@ -27,6 +27,7 @@ def test_without_a_graph_there_is_nothing_to_wait_for_or_tell() -> None:
     assert fxfarm.wait(timeout=0)
     assert fxfarm.graphs() == []
     counted = "bg_started bg_finished eager_runs compiled_runs fast_runs optimized_runs"
+    counted += " switches_agreed switches_aborted switches_waited"
     assert fxfarm.stats() == dict.fromkeys(counted.split(), 0)
     fxfarm.reset_stats()
     fxfarm.shutdown()

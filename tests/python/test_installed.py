@@ -98,8 +98,8 @@ def test_progressive_goes_on_to_what_was_tuned(monkeypatch: pytest.MonkeyPatch) 
     asked = []
     load = _torch.load_artifact
 
-    def spied(data: Any, directory: Path) -> Any:
-        stage = load(data, directory)
+    def spied(data: Any, directory: Path, groups: Any) -> Any:
+        stage = load(data, directory, groups)
         asked.append(stage.manifest["stage"]["options"])
         return stage
 

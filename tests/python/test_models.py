@@ -197,8 +197,8 @@ def test_a_stage_that_is_slower_is_left_again_and_the_farm_is_told(
 
     load = _torch.load_artifact
 
-    def hindered(data: Any, directory: Path) -> Any:
-        stage = load(data, directory)
+    def hindered(data: Any, directory: Path, groups: Any) -> Any:
+        stage = load(data, directory, groups)
 
         def call(args: list[Any]) -> Any:
             time.sleep(HINDERED_S)
