@@ -3,7 +3,9 @@
 #include "redis_double.hpp"
 
 #include <atomic>
+#include <condition_variable>
 #include <future>
+#include <mutex>
 
 #include <gtest/gtest.h>
 
@@ -71,17 +73,23 @@ private:
 class gate {
 public:
   void pass() {
-    ++waiting_;
+    {
+      std::lock_guard lock(mutex_);
+      waits_ = true;
+    }
+    came_.notify_all();
     opened_.wait();
   }
   void open() { promise_.set_value(); }
   bool somebody_waits() {
-    for (int i = 0; i < 20'000 && waiting_ == 0; ++i) std::this_thread::sleep_for(1ms);
-    return waiting_ > 0;
+    std::unique_lock lock(mutex_);
+    return came_.wait_for(lock, 20s, [this] { return waits_; });
   }
 
 private:
-  std::atomic<int> waiting_ = 0;
+  std::mutex mutex_;
+  std::condition_variable came_;
+  bool waits_ = false;
   std::promise<void> promise_;
   std::shared_future<void> opened_{promise_.get_future()};
 };

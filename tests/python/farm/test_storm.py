@@ -168,18 +168,23 @@ def check_nothing_is_left(storm: Storm) -> None:
         assert used <= descriptors(role.runs.process.pid) + REDIS_CONNECTIONS
 
 
+def calm_down(storm: Storm) -> None:
+    """Every client gets all that it asked for and leaves, and nothing of it is left."""
+    while not storm.all_settled():
+        storm.listen()
+    for client in storm.of_kind("client"):
+        assert isinstance(client.runs, Asking)
+        assert client.runs.leave() == 0
+    check_nothing_is_left(storm)
+
+
 def test_no_graph_is_lost_in_two_hundred_deaths(place: Path) -> None:
     with storm_in(place) as storm:
         while sum(storm.faults.values()) < FAULTS:
             for _ in range(LINES_PER_FAULT):
                 storm.listen()
             storm.strike()
-        while not storm.all_settled():
-            storm.listen()
-        for client in storm.of_kind("client"):
-            assert isinstance(client.runs, Asking)
-            assert client.runs.leave() == 0
-        check_nothing_is_left(storm)
+        calm_down(storm)
         assert len(storm.arrived) > 500, "so many compiles, at least"
         assert min(storm.faults.values()) > FAULTS // 10, "all kinds were among them"
 
@@ -190,9 +195,4 @@ def test_no_graph_is_lost_when_all_of_the_farm_is_restarted_at_once(place: Path)
             for _ in range(AT_ONCE * CLIENTS):
                 storm.listen()
             storm.strike_all()
-        while not storm.all_settled():
-            storm.listen()
-        for client in storm.of_kind("client"):
-            assert isinstance(client.runs, Asking)
-            assert client.runs.leave() == 0
-        check_nothing_is_left(storm)
+        calm_down(storm)
