@@ -195,11 +195,31 @@ def by_inductor(model: str, kind: str) -> harness.Row:
     """What Inductor itself makes of the model; `error` is empty when it compiles it."""
     run, module, inputs = prepared(model, kind)
     eager, exact = references(run, module, inputs)
+    compiled, refused = inductor_compiled(module)
     try:
-        got = run(harness.compiled(module, "inductor"), module, inputs)
+        got = run(compiled, module, inputs)
     except Exception as e:  # whatever Inductor cannot do is the answer
         return {"error": short(f"{type(e).__name__}: {e}"), "differs": []}
-    return {"error": "", "differs": differences(got, eager, exact)}
+    return {"error": short("; ".join(refused)), "differs": differences(got, eager, exact)}
+
+
+def inductor_compiled(module: Any) -> tuple[Callable[..., Any], list[str]]:
+    """`module` compiled by Inductor, and a list that gets the reason for each graph that it refuses: with
+    some errors Dynamo then runs the graph eagerly and says nothing.
+    """
+    import torch
+
+    inductor = torch._dynamo.lookup_backend("inductor")
+    refused: list[str] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        try:
+            return inductor(graph, inputs)
+        except Exception as e:
+            refused.append(f"{type(e).__name__}: {e}")
+            raise
+
+    return harness.compiled(module, backend), refused
 
 
 # The parent's side.

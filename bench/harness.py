@@ -267,7 +267,7 @@ def compiler_modules() -> list[str]:
     return sorted(filter(_COMPILER.match, sys.modules))
 
 
-def compiled(module: Any, backend: str) -> Callable[..., Any]:
+def compiled(module: Any, backend: str | Callable[..., Any]) -> Callable[..., Any]:
     """`torch.compile` with a type that its callers can be checked with."""
     import torch
 

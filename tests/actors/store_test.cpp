@@ -80,11 +80,11 @@ TEST_F(store_actor_test, a_miss_of_all_tiers_is_a_miss) {
 TEST_F(store_actor_test, answers_from_its_own_tiers_while_the_shared_one_does_not_answer) {
   std::promise<void> opened;
   std::promise<void> asked;
-  server.before = [&](const redis_command&) {  // once: then Redis is left alone
+  server.answer([&](const redis_command&) {  // once: then Redis is left alone
     asked.set_value();
     opened.get_future().wait();
     return result<void>(errc::timeout, "slow");
-  };
+  });
   auto waiting = std::async(std::launch::async, [this] { return read(); });
   ASSERT_EQ(asked.get_future().wait_for(patience), std::future_status::ready);
   ASSERT_TRUE(own->put(key, *artifact("made meanwhile")));

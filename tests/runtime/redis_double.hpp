@@ -15,14 +15,27 @@ struct redis_double {
   std::map<std::string, std::string> values;
   std::map<std::string, std::string> ttl_ms;
   std::vector<std::string> commands;  // names, in order
-  std::function<result<void>(const redis_command&)> before = [](const redis_command&) { return result<void>(); };
+  // Comes before each command, without the lock; its failure is the command's.
+  using interceptor = std::function<result<void>(const redis_command&)>;
+  interceptor before;
 
+  void answer(interceptor how) {
+    std::lock_guard lock(mutex);
+    before = std::move(how);
+  }
   std::unique_ptr<redis_port> port();
   redis_store store(std::uint64_t value_bytes_max = std::uint64_t{1} << 30) {
     return {port(), {"farm", std::chrono::minutes(5), value_bytes_max}};
   }
   std::unique_ptr<redis_store> owned_store(std::uint64_t value_bytes_max) {
     return std::make_unique<redis_store>(port(), redis_store_options{"farm", std::chrono::minutes(5), value_bytes_max});
+  }
+
+  result<void> intercept(const redis_command& c) {
+    std::unique_lock lock(mutex);
+    const auto how = before;
+    lock.unlock();
+    return how ? how(c) : result<void>();
   }
 
   redis_reply carry_out(const redis_command& c) {
@@ -53,7 +66,7 @@ inline std::unique_ptr<redis_port> redis_double::port() {
                                          time_point) override {
       std::vector<redis_reply> replies;
       for (const auto& c : commands) {
-        if (auto let = server->before(c); !let) return let.failure();
+        if (auto let = server->intercept(c); !let) return let.failure();
         std::lock_guard lock(server->mutex);
         replies.push_back(server->carry_out(c));
       }

@@ -62,13 +62,13 @@ TEST(redis_store, writes_the_head_last) {
   redis_double server;
   auto s = server.store();
   int sets = 0;
-  server.before = [&](const redis_command& c) {
+  server.answer([&](const redis_command& c) {
     if (c[0] == "SET") ++sets;
     return sets > 5 ? result<void>(errc::unreachable, "gone") : result<void>();
-  };
+  });
   EXPECT_EQ(s.put(key, artifact(four_chunks_and_a_half)).failure().code, errc::unreachable);
   EXPECT_EQ(server.values.size(), 5u);
-  server.before = [](const redis_command&) { return result<void>(); };
+  server.answer(nullptr);
   EXPECT_FALSE(*s.get(key, never)) << "half of it is not there";
 }
 
@@ -81,13 +81,13 @@ TEST(redis_store, a_reader_never_sees_two_artifacts_mixed) {
   ASSERT_TRUE(s.put(key, first));
   // The other coordinator's writes fall between those of this one's.
   int sets = 0;
-  server.before = [&](const redis_command& c) {
+  server.answer([&](const redis_command& c) {
     if (c[0] == "SET" && ++sets == 3) {
       auto found = other.get(key, never);
       EXPECT_TRUE(found && *found && *(*found)->data == *first.data);
     }
     return result<void>();
-  };
+  });
   ASSERT_TRUE(s.put(key, second));
   auto found = s.get(key, never);
   ASSERT_TRUE(found && *found);
@@ -192,7 +192,7 @@ TEST(redis_store, tells_what_went_wrong) {
   redis_double server;
   auto s = server.store();
   ASSERT_TRUE(s.put(key, artifact(10)));
-  server.before = [](const redis_command&) { return result<void>(errc::timeout, "slow"); };
+  server.answer([](const redis_command&) { return result<void>(errc::timeout, "slow"); });
   EXPECT_EQ(s.get(key, never).failure().code, errc::timeout);
   EXPECT_EQ(s.put(key, artifact(10)).failure().code, errc::timeout);
   EXPECT_EQ(s.remove(key).failure().code, errc::timeout);

@@ -105,7 +105,7 @@ protected:
     o.breaker = {2, 1ms, 2ms};
     tier = std::make_unique<shared_tier>(server.owned_store(500), server.owned_store(500), o, t.reporter(), t.events());
   }
-  void answer(std::function<result<void>(const redis_command&)> how) { server.before = std::move(how); }
+  void answer(std::function<result<void>(const redis_command&)> how) { server.answer(std::move(how)); }
   std::optional<stored> get(int i) {
     auto promise = std::make_shared<std::promise<std::optional<stored>>>();
     auto future = promise->get_future();
