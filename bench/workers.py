@@ -1,0 +1,164 @@
+"""How the time of many compiles falls with the number of workers.
+
+    python bench/workers.py [--workers 1,2,4,8,16] [--graphs 64] [--clients 8] [--inductor] [--json FILE]
+
+One coordinator and 1 to 16 workers, each with one slot, one core and one compiler at a time. Client processes
+ask for `--graphs` different graphs of the same cost at the same moment; "seconds" is from that moment to the
+last compiled stage in the last client, tracing and loading included. A round before it, not counted, has
+each engine compile a graph. "efficiency" is the time with one worker by the time with n, by n. It is held
+to the target as far as there are cores for the workers and one more for all the rest. --inductor adds
+Inductor's own pool of compilers in one process, with as many compilers as there are workers; that process
+lowers the graphs by itself, one after the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import harness
+
+TARGET = 0.85
+READY_S_MAX = 600.0
+WIDTH = 64
+
+
+def graph(number: int) -> tuple[Callable[..., Any], Any]:
+    """A function and its input. No two numbers have a kernel in common, and all cost the same to compile."""
+    import torch
+
+    class Part(torch.nn.Module):
+        """A layer as of a transformer, without its products of matrices, which are not compiled."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = torch.nn.functional.gelu(x * (number + 2)) + x
+            x = torch.softmax(x, -1) - x.mean(0, keepdim=True)
+            return torch.nn.functional.layer_norm(x, (WIDTH,))
+
+    return Part(), torch.ones(WIDTH, WIDTH)
+
+
+def compile_all(numbers: Sequence[int], backend: str) -> None:
+    """Compiles and calls them once; returns when each has its compiled stage."""
+    import torch
+
+    # Each graph is a class of its own with the same code, which Dynamo takes for versions of one function.
+    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 10_000
+    torch._dynamo.config.automatic_dynamic_shapes = False
+    with torch.no_grad():
+        for number in numbers:
+            function, given = graph(number)
+            harness.compiled(function, backend)(given)
+    if backend == "fxfarm":
+        import fxfarm
+
+        if not fxfarm.wait(timeout=READY_S_MAX):
+            raise RuntimeError(f"not all compiled: {fxfarm.graphs()}")
+
+
+def client(warm: Sequence[int], numbers: Sequence[int], backend: str, go: str) -> float:
+    """CLOCK_MONOTONIC at which everything was compiled; starts when the file `go` is there."""
+    compile_all(warm, backend)
+    harness.answer_now(0.0)
+    if not harness.wait_until(Path(go).exists, READY_S_MAX):
+        raise RuntimeError("was not told to go")
+    compile_all(numbers, backend)
+    ended = time.monotonic()
+    harness.answer_now(ended)
+    return ended
+
+
+def timed(
+    place: harness.Place, clients: int, warm: Sequence[int], numbers: Sequence[int], **options: Any
+) -> float:
+    """Seconds that `clients` processes took together for the graphs `numbers`."""
+    go = Path(place.fresh("go")) / "go"
+    children = [
+        place.start(
+            client, warm=list(warm[i::clients]), numbers=list(numbers[i::clients]), go=str(go), **options
+        )
+        for i in range(clients)
+    ]
+    for child in children:
+        if not child.wait_answered(READY_S_MAX):
+            raise RuntimeError("a client is not ready in time")
+    begin = time.monotonic()
+    go.touch()
+    return float(max(child.result() for child in children)) - begin
+
+
+def by_farm(workers: int, clients: int, graphs: int) -> float:
+    """Seconds with so many workers."""
+    warm = max(workers, clients)
+    with harness.Place() as place, contextlib.ExitStack() as farm:
+        socket = f"ipc://{place.root}/farm.sock"
+        farm.enter_context(harness.farm_process(place, "coordinator", "--listen", socket, "--metrics", "off"))
+        for number in range(workers):
+            alone = ["--slots", "1", "--engine-cores", "1", "--compile-threads", "1", "--nice", "0"]
+            own = ["--name", f"w{number}", "--engine-cache-dir", place.fresh("engine")]
+            words = ["--coordinators", socket, "--metrics", "off", "--python", sys.executable]
+            farm.enter_context(harness.farm_process(place, "worker", *words, *alone, *own))
+        if not harness.wait_until(lambda: idle(socket) == workers, READY_S_MAX):
+            raise RuntimeError("not all workers are ready in time")
+        return timed(
+            place,
+            clients,
+            range(graphs, graphs + warm),
+            range(graphs),
+            backend="fxfarm",
+            variables={"FXFARM_ENDPOINTS": socket, "FXFARM_LOCAL": "false"},
+        )
+
+
+def idle(socket: str) -> int:
+    """How many workers wait for a job."""
+    command = [harness.fxfarm_program(), "status", "--endpoint", socket, "--json"]
+    told = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    return sum(worker["state"] == "idle" for worker in told["workers"])
+
+
+def by_inductor(compilers: int, graphs: int) -> float:
+    """Seconds of one process with a pool of compilers."""
+    with harness.Place() as place:
+        pool = {"TORCHINDUCTOR_COMPILE_THREADS": str(compilers)}
+        warm = [graphs]
+        return timed(place, 1, warm, range(graphs), backend="inductor", variables=pool)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measures and prints; 1 when the farm grows less than the target."""
+    parser = harness.parser(__doc__)
+    parser.add_argument("--workers", default="1,2,4,8,16")
+    parser.add_argument("--graphs", type=int, default=64)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--inductor", action="store_true", help="Inductor's own pool, too")
+    options = parser.parse_args(argv)
+    counts = [int(count) for count in options.workers.split(",")]
+    ways: dict[str, Callable[[int], float]] = {
+        "fxfarm": lambda count: by_farm(count, options.clients, options.graphs)
+    }
+    if options.inductor:
+        ways["inductor"] = lambda count: by_inductor(count, options.graphs)
+    report = harness.Report("workers")
+    for way, measure in ways.items():
+        least = counts[0]
+        first = measure(least)
+        for count in counts:
+            seconds = first if count == least else measure(count)
+            efficiency = first * least / (seconds * count)
+            print(f"workers: {way} with {count}: {seconds:.1f} s", file=sys.stderr, flush=True)
+            report.add(way=way, workers=count, graphs=options.graphs, seconds=seconds, efficiency=efficiency)
+            if way == "fxfarm" and least < count < (os.cpu_count() or 1):
+                report.reach(f"{count} workers: part of linear", [efficiency], TARGET)
+    return report.finish(options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
