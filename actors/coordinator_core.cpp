@@ -216,7 +216,7 @@ void coordinator_core::on(const net::peer_id& from, const net::submit& m, const 
     }
     return;
   }
-  probe_.graph_received(graph->size());
+  probe_.graph_received(static_cast<double>(graph->size()));
   graph_bytes_ += graph->size();
   graphs_.emplace(m.graph_key, graph);
   queue_jobs(jobs_.graph_arrived(m.graph_key, now));

@@ -23,6 +23,10 @@ struct redis_double {
     std::lock_guard lock(mutex);
     before = std::move(how);
   }
+  std::size_t size() {
+    std::lock_guard lock(mutex);
+    return values.size();
+  }
   std::unique_ptr<redis_port> port();
   redis_store store(std::uint64_t value_bytes_max = std::uint64_t{1} << 30) {
     return {port(), {"farm", std::chrono::minutes(5), value_bytes_max}};
