@@ -68,7 +68,6 @@ result<replies> redis_client::run(const std::string& key, const std::vector<redi
   bool asking = false;
   for (unsigned i = 0; node && i <= limits::redis_redirections_max; ++i) {
     auto got = run_at(*node, commands, asking, until);
-    asking = false;
     if (!got) {
       forget(*node);
       return got.failure().with_context(to_string(*node));

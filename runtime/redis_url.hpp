@@ -25,6 +25,7 @@ struct redis_address {
   std::uint16_t port = 0;
 
   bool is_socket() const { return host.starts_with('/'); }
+  // NOLINTNEXTLINE(modernize-use-nullptr): the check takes the comparison's own zero for a pointer
   auto operator<=>(const redis_address&) const = default;
 };
 

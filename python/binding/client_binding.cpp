@@ -201,9 +201,9 @@ public:
     static_cast<void>(new std::shared_ptr<client>(std::exchange(client_, nullptr)));
     static_cast<void>(new std::shared_ptr<load_queue>(std::exchange(queue_, std::make_shared<load_queue>())));
     static_cast<void>(new std::shared_ptr<notice_queue>(std::exchange(notices_, std::make_shared<notice_queue>())));
-    // NOLINTEND(clang-analyzer-cplusplus.NewDeleteLeaks)
     queue_->close();
     notices_->close();
+    // NOLINTEND(clang-analyzer-cplusplus.NewDeleteLeaks)
   }
 
 private:

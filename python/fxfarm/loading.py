@@ -109,14 +109,16 @@ class Loader:
                     task.done("load_failed", describe(e))
 
     def _load(self, task: _core.LoadTask) -> None:
-        from fxfarm import _torch
+        with pace.paced_imports():
+            from fxfarm import _torch
 
+            load_artifact = _torch.load_artifact
         graph = self._find(task.graph)
         if graph is None or graph.living_slot() is None:
             task.done("cancelled", "the model is gone")
             return
         try:
-            loaded = _torch.load_artifact(
+            loaded = load_artifact(
                 task.artifact, self._options.artifact_dir, [group.name for group in graph.groups]
             )
         except _torch.CorruptArtifact as e:

@@ -148,11 +148,13 @@ class Runtime:
                 self._changed.notify_all()
 
     def _submit(self, graph: Graph) -> None:
-        from fxfarm import _torch
+        with pace.paced_imports():
+            from fxfarm import _torch
 
+            serialize, target_platform = _torch.serialize, _torch.target_platform
         if graph.living_slot() is None:
             return
-        serialized = _torch.serialize(graph.snapshot)
+        serialized = serialize(graph.snapshot)
         graph.key, graph.name = serialized.key, serialized.name or graph.name
         graph.groups = serialized.groups
         if graph.groups:
@@ -160,7 +162,8 @@ class Runtime:
         # Only where a call's end is the end of its work, and no backward and no other rank depends on it.
         alone = graph.forwards is None and graph.place is None
         graph.judged = self.options.roll_back and serialized.device == "cpu" and alone
-        target = _torch.target_platform(serialized.device, self.options.isa)
+        pace.step()
+        target = target_platform(serialized.device, self.options.isa)
         client = self._connected()
         with self._submitting:
             graph.client_id = client.submit(graph.key, graph.name, serialized.payload, graph.stages, target)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import msgpack
@@ -42,7 +44,7 @@ def serialize(snap: GraphSnapshot) -> SerializedGraph:
     """Raises Unserializable with the reason when the graph cannot leave this process."""
     if snap.module is None or snap.problem is not None:
         raise Unserializable(snap.problem or "unknown")
-    canonical = msgpack.packb(_Encoder(snap).graph())
+    canonical = _Encoder(snap).graph()
     labels = {"name": snap.name, "log_levels": snap.log_levels}
     payload = msgpack.packb({"format": FORMAT, "graph": canonical, **labels})
     return SerializedGraph(key_of(canonical), payload, snap.name, snap.node_count, snap.device, snap.groups)
@@ -56,6 +58,22 @@ def key_of(canonical: bytes) -> str:
     return h.hexdigest()
 
 
+# The bytes of the whole are made from those of its parts, so that the lists of one node are gone when the
+# next is encoded: containers that live on by the thousand have Python's collector search all of the process,
+# for a fraction of a second and with the interpreter lock.
+
+
+def map_of(parts: dict[str, bytes]) -> bytes:
+    """The bytes of a map from those of its values."""
+    head = msgpack.Packer().pack_map_header(len(parts))
+    return b"".join((head, *itertools.chain.from_iterable((msgpack.packb(k), v) for k, v in parts.items())))
+
+
+def list_of(parts: Sequence[bytes]) -> bytes:
+    """The bytes of a list from those of its members."""
+    return b"".join((msgpack.Packer().pack_array_header(len(parts)), *parts))
+
+
 class _Encoder:
     def __init__(self, snap: GraphSnapshot) -> None:
         self._snap = snap
@@ -64,24 +82,30 @@ class _Encoder:
         self._constant_ids: dict[int, int] = {}
         self._origins: dict[str, list[str]] = {}
 
-    def graph(self) -> dict[str, Any]:
+    def graph(self) -> bytes:
+        """The graph as msgpack."""
         assert self._snap.module is not None
         guards = {msgpack.packb(self._expr(g)): None for g in self._snap.guards}
         inputs = []
         for facts in self._snap.inputs:
             pace.step()
-            inputs.append(self._input(facts))
-        return {
-            "inputs": inputs,
-            "symbols": [self._symbol(f) for f in self._snap.symbols.values()],
-            "guards": sorted(guards),
+            inputs.append(msgpack.packb(self._input(facts)))
+        first = {
+            "inputs": list_of(inputs),
+            "symbols": msgpack.packb([self._symbol(f) for f in self._snap.symbols.values()]),
+            "guards": msgpack.packb(sorted(guards)),
             "module": self._module(self._snap.module),
+        }
+        pace.step()
+        # The module brings the constants and the operators.
+        rest = {
             "constants": self._constants,
             "operators": sorted(self._origins.values()),
             "ambient": ambient.reduce_config(self._snap.ambient),
             "groups": [len(g.ranks) for g in self._snap.groups],
             "inner": None if self._snap.inner is None else dataclasses.asdict(self._snap.inner),
         }
+        return map_of({**first, **{name: msgpack.packb(value) for name, value in rest.items()}})
 
     def _expr(self, expr: Any) -> Any:
         return expressions.encode(expr, self._symbols)
@@ -108,9 +132,9 @@ class _Encoder:
             "item": None if facts.item is None else self._expr(facts.item),
         }
 
-    def _module(self, module: ModuleFacts, depth: int = 0) -> dict[str, Any]:
+    def _module(self, module: ModuleFacts, depth: int = 0) -> bytes:
         numbers: dict[Any, int] = {}
-        nodes: list[Any] = []
+        nodes: list[bytes] = []
 
         def special(value: Any) -> Any:
             if isinstance(value, torch.fx.Node):
@@ -127,7 +151,7 @@ class _Encoder:
             pace.step()
             if facts.op == "placeholder":
                 placeholders += 1
-                nodes.append(["p"])
+                nodes.append(msgpack.packb(["p"]))
             else:
                 try:
                     target = self._target(module, facts.op, facts.target, depth)
@@ -137,26 +161,31 @@ class _Encoder:
                     raise Unserializable(
                         f"node {facts.node.name} ({facts.op} {facts.target}): {error}"
                     ) from None
-                nodes.append([_OPS[facts.op], target, args, kwargs])
+                nodes.append(
+                    list_of(
+                        [msgpack.packb(_OPS[facts.op]), target, msgpack.packb(args), msgpack.packb(kwargs)]
+                    )
+                )
             numbers[facts.node] = len(nodes) - 1
-        return {"nodes": nodes, "placeholders": placeholders}
+        return map_of({"nodes": list_of(nodes), "placeholders": msgpack.packb(placeholders)})
 
-    def _target(self, module: ModuleFacts, op: str, target: Any, depth: int) -> Any:
+    def _target(self, module: ModuleFacts, op: str, target: Any, depth: int) -> bytes:
+        if op == "get_attr" or op == "call_module":
+            return list_of(self._attribute(module.attributes[target], depth))
         if op == "call_function":
             self._note_origin(target)
-            return values.encode_target(target)
-        if op == "call_method":
-            return target
-        if op == "output":
-            return None
-        found = module.attributes[target]
+            target = values.encode_target(target)
+        packed: bytes = msgpack.packb(None if op == "output" else target)
+        return packed
+
+    def _attribute(self, found: Any, depth: int) -> list[bytes]:
         if isinstance(found, ModuleFacts):
-            return ["module", self._module(found, depth + 1)]
+            return [msgpack.packb("module"), self._module(found, depth + 1)]
         if isinstance(found, Constant):
             if depth:
                 raise Unserializable("a constant tensor inside a nested graph")
-            return ["constant", self._constant(found)]
-        return ["value", values.encode(found, lambda _: None)]
+            return [msgpack.packb("constant"), msgpack.packb(self._constant(found))]
+        return [msgpack.packb("value"), msgpack.packb(values.encode(found, lambda _: None))]
 
     def _note_origin(self, value: Any) -> None:
         origin = libraries.origin(value)

@@ -44,9 +44,11 @@ def load_artifact(data: bytes | memoryview, directory: Path, groups: Sequence[st
 
     The bytes are unpickled and executed: the caller has checked the farm's signature.
     """
+    pace.step()
     artifact = unpack(data)
     manifest = artifact.manifest
     try:
+        pace.step()
         _check_platform(manifest["platform"])
         _import_needs(manifest["needs"])
         disk.make_private(directory)

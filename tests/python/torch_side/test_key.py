@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 import torch
 from farm import graphs_of, key_of, run_client
 
 from fxfarm import _torch
+from fxfarm._torch.graph_codec import list_of, map_of
 
 
 def test_two_processes_give_one_model_the_same_key(tmp_path: Path) -> None:
@@ -318,3 +321,34 @@ def test_a_precision_that_was_set_and_unset_gives_the_key_of_one_that_never_was(
     with _set(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "high"):
         assert key_of(_f, X) != plain
     assert key_of(_f, X) == plain
+
+
+@pytest.mark.parametrize("length", [0, 1, 15, 16, 70_000])
+def test_bytes_of_parts_make_those_of_the_whole(length: int) -> None:
+    values = [[i, {"x": None}] for i in range(length)]
+    assert list_of([msgpack.packb(v) for v in values]) == msgpack.packb(values)
+    named = {str(i): value for i, value in enumerate(values)}
+    assert map_of({k: msgpack.packb(v) for k, v in named.items()}) == msgpack.packb(named)
+
+
+def test_what_is_sent_of_a_graph_leaves_nothing_for_the_collector_to_look_at() -> None:
+    def long(x: torch.Tensor) -> torch.Tensor:
+        for _ in range(2500):
+            x = x.sin() + 1
+        return x
+
+    snapshots = []
+
+    def backend(gm: torch.fx.GraphModule, inputs: list[Any]) -> Any:
+        snapshots.append(_torch.snapshot(gm, inputs))
+        return gm.forward
+
+    torch.compile(long, backend=backend)(torch.ones(2))
+    # Fills what Python keeps of freed tuples, which counts as living.
+    _torch.serialize(snapshots[0])
+    gc.collect(0)
+    before = sum(generation["collections"] for generation in gc.get_stats())
+    serialized = _torch.serialize(snapshots[0])
+    collections = sum(generation["collections"] for generation in gc.get_stats()) - before
+    assert serialized.node_count > 5000
+    assert collections <= 1
