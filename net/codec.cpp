@@ -314,7 +314,7 @@ bytes encode(const message& content, const attachment_info* attachment) {
   bytes out;
   out.reserve(usual_bytes);
   writer to(out);
-  to.map(attachment == nullptr ? 2 : 3);
+  to.map(2);
   std::visit(
       [&](const auto& body) {
         to.text("type");
@@ -323,11 +323,16 @@ bytes encode(const message& content, const attachment_info* attachment) {
         to.value(body);
       },
       content);
-  if (attachment != nullptr) {
-    to.text("attachment");
-    to.value(*attachment);
-  }
-  return out;
+  return attachment == nullptr ? out : announce(std::move(out), *attachment);
+}
+
+bytes announce(bytes encoded, const attachment_info& attachment) {
+  constexpr std::byte map_of_three{0x83};
+  encoded.front() = map_of_three;
+  writer to(encoded);
+  to.text("attachment");
+  to.value(attachment);
+  return encoded;
 }
 
 bytes encode_chunk(std::uint64_t stream, std::uint64_t offset, byte_view data) {

@@ -35,6 +35,9 @@ struct envelope {
 // it is, and it is the caller's to keep within what decode accepts.
 bytes encode(const message& content, const attachment_info* attachment = nullptr);
 
+// What encode(content, &attachment) gives, from what encode(content) gave.
+bytes announce(bytes encoded, const attachment_info& attachment);
+
 // The same bytes as encode(chunk{stream, offset, data}), without an owned copy of the data first.
 bytes encode_chunk(std::uint64_t stream, std::uint64_t offset, byte_view data);
 

@@ -45,9 +45,10 @@ session::session(side own, const link_options& options, link_counters& counters,
 result<void> session::push(const message& what, blob attachment, std::string digest) {
   if (!attachment) return enqueue(what);
   if (sender_.waiting() >= options_.messages_max) return too_many_wait(options_.messages_max);
-  // Encoded again when its turn comes, with the stream's number; heads are small.
-  if (auto fits = fits_a_frame(what, encode(what).size() + announcement_bytes_max); !fits) return fits;
-  return sender_.push(what, std::move(attachment), std::move(digest));
+  // Its stream gets a number when its turn comes.
+  auto head = encode(what);
+  if (auto fits = fits_a_frame(what, head.size() + announcement_bytes_max); !fits) return fits;
+  return sender_.push(std::move(head), std::move(attachment), std::move(digest));
 }
 
 result<void> session::enqueue(const message& what) {
@@ -91,7 +92,9 @@ std::optional<bytes> session::next_frame(time_point now) {
 
 std::optional<bytes> session::next_stream_frame(time_point now) {
   auto step = sender_.next(now);
-  if (const auto* opening = std::get_if<stream_sender::opening>(&step)) return encode(opening->head, &opening->info);
+  if (auto* opening = std::get_if<stream_sender::opening>(&step)) {
+    return announce(std::move(opening->head), opening->info);
+  }
   if (const auto* piece = std::get_if<stream_sender::piece>(&step)) {
     link_counters::add(counters_.chunk_bytes_out, piece->data.size());
     return encode_chunk(piece->stream, piece->offset, piece->data);
