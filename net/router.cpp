@@ -145,14 +145,17 @@ private:
 
   // Sleeps until a message, a command or the next timer.
   void wait() {
-    if (readable(socket_)) return;
+    const bool more = readable(socket_);
+    // Also when others keep us busy: their pipes may have room by now.
+    const bool blocked = !blocked_.empty();
+    ready_.merge(blocked_);
+    if (more) return;
     std::optional<time_point> until;
     if (!timers_.empty()) until = timers_.begin()->first;
     if (stop_at_) until = std::min(until.value_or(time_point::max()), *stop_at_);
-    if (!blocked_.empty()) until = std::min(until.value_or(time_point::max()), now_ + blocked_retry);
+    if (blocked) until = std::min(until.value_or(time_point::max()), now_ + blocked_retry);
     std::array<pollfd, 2> fds{pollfd{socket_.get(zmq::sockopt::fd), POLLIN, 0}, pollfd{outbox_.fd(), POLLIN, 0}};
     ::poll(fds.data(), fds.size(), poll_timeout(until, clock::now()));
-    ready_.merge(blocked_);
   }
 
   bool over() const { return stop_at_ && (now_ >= *stop_at_ || !unsent()); }
@@ -327,7 +330,11 @@ private:
   }
 
   void hand_over() {
-    if (!batch_.empty()) sink_(std::exchange(batch_, {}));
+    if (batch_.empty()) return;
+    // The next one is likely to be as large.
+    const auto size = batch_.size();
+    sink_(std::exchange(batch_, {}));
+    batch_.reserve(size);
   }
 
   router_options options_;

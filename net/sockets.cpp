@@ -32,6 +32,7 @@ std::optional<std::vector<zmq::message_t>> receive_parts(zmq::socket_t& socket) 
   // Ours have one or two; a peer may send more, which are read off and dropped.
   constexpr std::size_t parts_kept = 3;
   std::vector<zmq::message_t> parts;
+  parts.reserve(parts_kept);
   bool more = true;
   while (more) {
     zmq::message_t part;
