@@ -52,6 +52,8 @@ Metric& family<Metric>::at(const label_values& values) {
 
 template <class Metric>
 Metric& family<Metric>::locked_at(const label_values& values) {
+  // Values that have a child were admitted as they are.
+  if (const auto known = children_.find(values); known != children_.end()) return *known->second;
   std::vector<std::string> admitted;
   for (std::size_t i = 0; i < bounds_.size(); ++i) admitted.push_back(bounds_[i].admit(values[i]));
   auto& child = children_[admitted];

@@ -3,6 +3,7 @@
 
 #include "monitoring/statistics.hpp"
 
+#include <algorithm>
 #include <initializer_list>
 #include <map>
 #include <mutex>
@@ -51,6 +52,15 @@ struct family_spec {
   int flat_label = -1;              // index of the label whose value is appended to it; -1: summed over all labels
 };
 
+// Orders label values, owned and looked at, so that a child is found without a copy of them.
+struct label_order {
+  using is_transparent = void;
+  template <class A, class B>
+  bool operator()(const A& a, const B& b) const {
+    return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end());
+  }
+};
+
 // The children of a family by their label values. Metric is one of prometheus' types.
 template <class Metric>
 class family {
@@ -68,7 +78,7 @@ private:
   prometheus::Family<Metric>& family_;
   std::mutex mutex_;  // guards what follows
   std::vector<label_bound> bounds_;
-  std::map<std::vector<std::string>, Metric*> children_;
+  std::map<std::vector<std::string>, Metric*, label_order> children_;
 };
 
 extern template class family<prometheus::Counter>;
