@@ -123,7 +123,7 @@ void coordinator_core::ask_for_stage(const net::peer_id& from, job_request reque
     return admit(from, request, now);
   }
   if (!refused) {
-    if (const auto found = port_.find_in_memory(request.stage_key)) return serve_stored(from, request, *found);
+    if (auto found = port_.find_in_memory(request.stage_key)) return serve_stored(from, request, std::move(*found));
   }
   auto& reader = peers_.at(from);
   auto it = reads_.find(request.stage_key);

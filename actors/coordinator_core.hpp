@@ -141,7 +141,7 @@ private:
   void tell_failure(const net::peer_id& to, const std::string& graph_key, const std::string& stage_key,
                     const error& why);
   std::uint64_t busy_retry_ms(const net::peer_id& to) const;
-  void serve_stored(const net::peer_id& to, const job_request& request, const stored& artifact);
+  void serve_stored(const net::peer_id& to, const job_request& request, stored artifact);
   void serve(const net::peer_id& to, const job_request& request, const stored& artifact, const std::string& source,
              double queue_seconds);
 

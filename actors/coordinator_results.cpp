@@ -107,14 +107,17 @@ void coordinator_core::tell_failure(const net::peer_id& to, const std::string& g
   port_.send(to, std::move(m), nullptr);
 }
 
-void coordinator_core::serve_stored(const net::peer_id& to, const job_request& request, const stored& artifact) {
+void coordinator_core::serve_stored(const net::peer_id& to, const job_request& request, stored artifact) {
   auto& entry = book_.touch(request.graph_key, request.name, request.stage.name, request.stage_key);
   entry.state = "ready";
   entry.error.clear();
   entry.source = artifact.tier;
   entry.compile_seconds = total(artifact.phases);
   probe_.stage_served(artifact.tier);
-  serve(to, request, artifact, artifact.tier, 0);
+  port_.send(
+      to,
+      net::stage_ready{request.graph_key, request.stage_key, std::move(artifact.tier), 0, std::move(artifact.phases)},
+      std::move(artifact.data));
 }
 
 void coordinator_core::serve(const net::peer_id& to, const job_request& request, const stored& artifact,
