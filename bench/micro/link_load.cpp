@@ -4,10 +4,12 @@
 // compared.
 #include "link_bench.hpp"
 #include "net/codec.hpp"
+#include "net/dialer.hpp"
 #include "runtime/digest.hpp"
 #include "runtime/limits.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <stdexcept>
 
@@ -73,6 +75,7 @@ public:
 
   void* handle() { return socket_.handle(); }
   std::uint64_t answers() const { return answers_; }
+  std::uint64_t received_bytes() const { return received_bytes_; }
   std::uint64_t answer_bytes() const { return answer_bytes_; }
   std::size_t open() const { return open_; }
 
@@ -135,6 +138,7 @@ private:
   }
 
   void take(const zmq::message_t& frame) {
+    received_bytes_ += frame.size();
     if (shape_.farm) return take_from_farm(frame);
     received_ += frame.size();
     if (received_ == shape_.answer_bytes) end(received_);
@@ -180,12 +184,35 @@ private:
   zmq::socket_t socket_;
   std::size_t open_ = 0;
   std::uint64_t answers_ = 0;
+  std::uint64_t received_bytes_ = 0;
   std::uint64_t answer_bytes_ = 0;
   // Of the answer that comes.
   std::size_t received_ = 0;
   std::size_t answer_frames_ = 0;
   std::uint64_t stream_ = 0;
   std::size_t granted_ = 0;
+};
+
+// A client that only hears heartbeats, and counts the farm as lost when the second in a row is late.
+class watcher {
+public:
+  explicit watcher(const std::string& endpoint) {
+    net::dialer_options options;
+    options.self.role = "client";
+    options.self.id = "bench-watcher-" + std::to_string(::getpid());
+    options.link.silence_max = 2 * limits::heartbeat_period;
+    auto made = net::dialer::start(std::move(options), [this](const net::inbound_batch& batch) {
+      for (const auto& in : batch) lost_ += std::holds_alternative<net::peer_down>(in.event) ? 1 : 0;
+    });
+    if (!made) throw std::runtime_error(to_string(made.failure()));
+    dialer_ = std::move(*made);
+    dialer_->connect(endpoint);
+  }
+  std::uint64_t lost() const { return lost_; }
+
+private:
+  std::atomic<std::uint64_t> lost_{0};
+  std::unique_ptr<net::dialer> dialer_;  // last: its thread counts
 };
 
 std::vector<bytes> requests_for(const load_shape& shape) {
@@ -211,13 +238,16 @@ load_result ask(const load_shape& shape) {
     items.push_back({askers.back()->handle(), 0, ZMQ_POLLIN, 0});
     askers.back()->check_first();
   }
-  const auto count = [&] {
+  const auto sum_of = [&](auto number) {
     std::uint64_t sum = 0;
-    for (const auto& one : askers) sum += one->answers();
+    for (const auto& one : askers) sum += (*one.*number)();
     return sum;
   };
+  std::optional<watcher> watching;
+  if (shape.farm) watching.emplace(shape.endpoint);
   load_result out;
-  const auto before = count();
+  const auto answers_before = sum_of(&asker::answers);
+  const auto bytes_before = sum_of(&asker::received_bytes);
   const auto cpu_before = cpu_seconds();
   const auto each = std::max<std::size_t>(1, shape.outstanding / shape.connections);
   const bool alone = each * shape.connections == 1;
@@ -233,7 +263,9 @@ load_result ask(const load_shape& shape) {
     if (alone && askers.front()->open() == 0) out.waits_us.push_back(seconds_since(asked) * 1e6);
   }
   out.seconds = seconds_since(begin);
-  out.answers = count() - before;
+  if (watching) out.watcher_lost = watching->lost();
+  out.answers = sum_of(&asker::answers) - answers_before;
+  out.received_bytes = sum_of(&asker::received_bytes) - bytes_before;
   out.cpu_seconds = cpu_seconds() - cpu_before;
   out.answer_bytes = askers.front()->answer_bytes();
   out.request_bytes = requests.front().size();
