@@ -21,6 +21,8 @@ concept has_fields = requires(T& value) {
   T::fields(value, [](std::string_view, auto&) {});
 };
 
+constexpr std::byte map_of_three{0x83};
+
 // --- out -------------------------------------------------------------------------------------------------------------
 
 struct growing {
@@ -267,18 +269,43 @@ bool select(std::string_view tag, message& out, std::index_sequence<I...>) {
   return ((std::variant_alternative_t<I, message>::tag == tag && (out.emplace<I>(), true)) || ...);
 }
 
-result<std::optional<attachment_info>> read_attachment(const msgpack::object* from) {
-  if (from == nullptr) return std::optional<attachment_info>{};
-  reader in;
+// An attachment on the wire: announced or enclosed.
+struct wire_attachment {
   attachment_info info;
-  if (!in.read(*from, info)) return in.failure("attachment");
-  if (info.stream == 0) return {errc::protocol, "attachment.stream: expected a stream's number"};
+  bytes data;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    attachment_info::fields(s.info, f);
+    f("data", s.data);
+  }
+};
+
+result<void> read_attachment(const msgpack::object* from, envelope& out) {
+  if (from == nullptr) return {};
+  reader in;
+  wire_attachment got;
+  if (!in.read(*from, got)) return in.failure("attachment");
+  auto& info = got.info;
   if (!is_digest(info.digest)) return {errc::protocol, "attachment.digest: expected 64 hex digits"};
+  std::uint32_t hint = 0;
+  if (reader::find(from->via.map, "data", hint) != nullptr) {
+    if (info.stream != 0) return {errc::protocol, "attachment: both enclosed and in a stream"};
+    if (got.data.size() > limits::enclosed_bytes_max) {
+      return {errc::too_large, "attachment.data: " + std::to_string(got.data.size()) + " bytes, at most " +
+                                   std::to_string(limits::enclosed_bytes_max)};
+    }
+    if (digest_hex(got.data) != info.digest) return {errc::corrupt, "attachment.data: does not match its digest"};
+    out.enclosed = make_blob(std::move(got.data));
+    return {};
+  }
+  if (info.stream == 0) return {errc::protocol, "attachment.stream: expected a stream's number"};
   if (info.size > limits::attachment_bytes_max) {
     return {errc::too_large, "attachment.size: " + std::to_string(info.size) + " bytes, at most " +
                                  std::to_string(limits::attachment_bytes_max)};
   }
-  return std::optional(std::move(info));
+  out.attachment = std::move(info);
+  return {};
 }
 
 result<envelope> read_envelope(const msgpack::object& root) {
@@ -296,9 +323,8 @@ result<envelope> read_envelope(const msgpack::object& root) {
   if (const auto* body = reader::find(root.via.map, "body", hint)) {
     if (!std::visit([&](auto& content) { return in.read(*body, content); }, out.content)) return in.failure(tag);
   }
-  auto attachment = read_attachment(reader::find(root.via.map, "attachment", hint));
-  if (!attachment) return attachment.failure().with_context(tag);
-  out.attachment = std::move(*attachment);
+  auto attached = read_attachment(reader::find(root.via.map, "attachment", hint), out);
+  if (!attached) return attached.failure().with_context(tag);
   return out;
 }
 
@@ -309,10 +335,10 @@ bool refer(msgpack::type::object_type, std::size_t, void*) {
 
 }  // namespace
 
-bytes encode(const message& content, const attachment_info* attachment) {
+bytes encode(const message& content, std::size_t room) {
   constexpr std::size_t usual_bytes = 512;
   bytes out;
-  out.reserve(usual_bytes);
+  out.reserve(usual_bytes + room);
   writer to(out);
   to.map(2);
   std::visit(
@@ -323,15 +349,26 @@ bytes encode(const message& content, const attachment_info* attachment) {
         to.value(body);
       },
       content);
-  return attachment == nullptr ? out : announce(std::move(out), *attachment);
+  return out;
 }
 
 bytes announce(bytes encoded, const attachment_info& attachment) {
-  constexpr std::byte map_of_three{0x83};
   encoded.front() = map_of_three;
   writer to(encoded);
   to.text("attachment");
   to.value(attachment);
+  return encoded;
+}
+
+bytes enclose(bytes encoded, byte_view attachment, std::string_view digest) {
+  encoded.front() = map_of_three;
+  writer to(encoded);
+  to.text("attachment");
+  to.map(2);
+  to.text("digest");
+  to.text(digest);
+  to.text("data");
+  to.binary(attachment);
   return encoded;
 }
 
@@ -380,6 +417,14 @@ result<envelope> decode(byte_view frame) {
   } catch (const std::bad_alloc&) {
     return {errc::too_large, "message: does not fit into memory"};
   }
+}
+
+std::string_view tag_in(byte_view encoded) {
+  constexpr std::string_view before = "\xa4type";
+  const auto text = text_of(encoded);
+  if (text.size() < before.size() + 2 || text.substr(1, before.size()) != before) return {};
+  const auto size = static_cast<unsigned char>(text[before.size() + 1]) & 0x1FU;
+  return text.substr(before.size() + 2, size);
 }
 
 std::string_view tag_of(const message& content) {

@@ -51,7 +51,7 @@ struct command {
   enum class kind : std::uint8_t { send, drop, connect, disconnect, stop };
   kind what = kind::stop;
   std::string endpoint;
-  message content;
+  bytes encoded;
   blob attachment;
   std::string text;  // the attachment's digest, or the reason of a drop
 };
@@ -75,7 +75,9 @@ constexpr std::chrono::milliseconds last_words_max{20};
 class dialer::loop {
 public:
   loop(dialer_options options, inbound_sink sink)
-      : options_(std::move(options)), sink_(std::move(sink)), jitter_(std::random_device{}()) {}
+      : options_(std::move(options)), sink_(std::move(sink)), jitter_(std::random_device{}()) {
+    options_.self.enclosed_bytes = options_.link.enclosed_bytes_max;
+  }
 
   result<void> start() {
     if (outbox_.fd() < 0) return {errc::io, "eventfd: the system gives no more"};
@@ -153,7 +155,7 @@ private:
         flush(c.endpoint, l);
         if (l.talk) fail(c.endpoint, l, {errc::refused, c.text}, retry::late, goodbye{c.text});
       } else if (c.what == command::kind::send && l.talk) {
-        auto queued = l.talk->push(c.content, std::move(c.attachment), std::move(c.text));
+        auto queued = l.talk->push(std::move(c.encoded), std::move(c.attachment), std::move(c.text));
         if (!queued) refuse(c.endpoint, l, queued.failure());
       }
     }
@@ -229,6 +231,7 @@ private:
       return;
     }
     l.talk.emplace(side::connected, options_.link, counters, now_);
+    l.talk->adopt_enclosed(yes->enclosed_bytes);
     if (yes->heartbeat_ms > 0) l.talk->adopt_heartbeat(std::chrono::milliseconds(yes->heartbeat_ms));
     l.failures = 0;
     l.told_down = false;
@@ -358,8 +361,9 @@ void dialer::disconnect(std::string endpoint) {
 }
 
 void dialer::send(const peer_id& to, message what, blob attachment) {
+  auto encoded = encode(what, room_to_enclose(attachment));
   auto digest = loop_->digests.of(attachment);
-  loop_->push_message({command::kind::send, to, std::move(what), std::move(attachment), std::move(digest)});
+  loop_->push_message({command::kind::send, to, std::move(encoded), std::move(attachment), std::move(digest)});
 }
 
 void dialer::drop(const peer_id& to, std::string reason) {

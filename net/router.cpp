@@ -58,7 +58,7 @@ struct command {
   enum class kind : std::uint8_t { send, drop, stop };
   kind what = kind::stop;
   peer_id peer;
-  message content;
+  bytes encoded;
   blob attachment;
   std::string text;  // the attachment's digest, or the reason of a drop
 };
@@ -178,7 +178,7 @@ private:
         // The flush may have found it gone.
         if (by_id_.contains(c.peer)) remove(p, {errc::refused, c.text}, goodbye{c.text});
       } else {
-        push(*found->second, c.content, std::move(c.attachment), std::move(c.text));
+        push(*found->second, std::move(c.encoded), std::move(c.attachment), std::move(c.text));
       }
     }
     commands_.clear();
@@ -190,8 +190,8 @@ private:
     remove(p, why);
   }
 
-  void push(peer& p, const message& what, blob attachment = nullptr, std::string digest = {}) {
-    auto queued = p.link.push(what, std::move(attachment), std::move(digest));
+  void push(peer& p, bytes encoded, blob attachment = nullptr, std::string digest = {}) {
+    auto queued = p.link.push(std::move(encoded), std::move(attachment), std::move(digest));
     if (queued) {
       if (!blocked_.contains(&p)) ready_.insert(&p);
     } else {
@@ -244,11 +244,13 @@ private:
     peers_.emplace(routing, std::move(owned));
     by_id_.emplace(p.id, &p);
     by_name_.emplace(p.name, &p);
+    p.link.adopt_enclosed(who.enclosed_bytes);
     p.timer = timers_.emplace(p.link.deadline(), &p);
     link_counters::add(counters.peers_up);
     const auto period = std::chrono::duration_cast<std::chrono::milliseconds>(options_.link.heartbeat_period);
     tell(p.id, peer_up{who});
-    push(p, welcome{wire_version, options_.id, options_.build, static_cast<std::uint64_t>(period.count())});
+    push(p, encode(welcome{wire_version, options_.id, options_.build, static_cast<std::uint64_t>(period.count()),
+                           options_.link.enclosed_bytes_max}));
   }
 
   void take(peer& p, envelope came) {
@@ -380,8 +382,10 @@ router::~router() {
 }
 
 void router::send(const peer_id& to, message what, blob attachment) {
+  // Encoded here, so that neither the socket's thread has to, nor does it free what another one has made.
+  auto encoded = encode(what, room_to_enclose(attachment));
   auto digest = loop_->digests.of(attachment);
-  loop_->push_message({command::kind::send, to, std::move(what), std::move(attachment), std::move(digest)});
+  loop_->push_message({command::kind::send, to, std::move(encoded), std::move(attachment), std::move(digest)});
 }
 
 void router::drop(const peer_id& to, std::string reason) {

@@ -41,15 +41,6 @@ byte_view view_of(const zmq::message_t& frame) {
   return {static_cast<const std::byte*>(frame.data()), frame.size()};
 }
 
-// A message's tag, which every encoder of ours writes first; empty when it does not.
-std::string_view tag_in(byte_view frame) {
-  constexpr std::string_view before = "\xa4type";
-  const auto text = text_of(frame);
-  if (text.size() < before.size() + 2 || text.substr(1, before.size()) != before) return {};
-  const auto size = static_cast<unsigned char>(text[before.size() + 1]) & 0x1FU;
-  return text.substr(before.size() + 2, size);
-}
-
 // How many bytes of payload a chunk has, without a copy of them.
 std::size_t payload_of(byte_view frame) {
   const auto text = text_of(frame);
@@ -93,11 +84,7 @@ public:
     bytes content;
     while (open_ > 0) {
       const auto frame = receive();
-      if (shape_.farm && tag_in(view_of(frame)) == "chunk") {
-        const auto came = net::decode(view_of(frame));
-        const auto& data = std::get<net::chunk>(came->content).data;
-        content.insert(content.end(), data.begin(), data.end());
-      }
+      if (shape_.farm) append_payload(net::decode(view_of(frame)), content);
       take(frame);
     }
     if (shape_.farm && content != artifact_of(number, shape_.artifact_bytes)) {
@@ -117,6 +104,13 @@ public:
   }
 
 private:
+  static void append_payload(const result<net::envelope>& came, bytes& to) {
+    if (!came) throw std::runtime_error(to_string(came.failure()));
+    const auto* piece = std::get_if<net::chunk>(&came->content);
+    if (piece != nullptr) to.insert(to.end(), piece->data.begin(), piece->data.end());
+    if (came->enclosed) to.insert(to.end(), came->enclosed->begin(), came->enclosed->end());
+  }
+
   zmq::message_t receive() {
     zmq::message_t frame;
     if (!socket_.recv(frame)) throw std::runtime_error("no answer");
@@ -133,8 +127,9 @@ private:
     who.role = "client";
     who.id = id;
     who.host = "bench";
+    who.enclosed_bytes = limits::enclosed_bytes_max;
     send(who);
-    if (tag_in(view_of(receive())) != "welcome") throw std::runtime_error("the coordinator did not welcome us");
+    if (net::tag_in(view_of(receive())) != "welcome") throw std::runtime_error("the coordinator did not welcome us");
   }
 
   void take(const zmq::message_t& frame) {
@@ -145,10 +140,11 @@ private:
   }
 
   void take_from_farm(const zmq::message_t& frame) {
-    const auto tag = tag_in(view_of(frame));
+    const auto tag = net::tag_in(view_of(frame));
     if (tag == "heartbeat") return;
     if (tag == "stage_ready") {
       answer_frames_ += frame.size();
+      if (shape_.artifact_bytes <= limits::enclosed_bytes_max) return end(answer_frames_);
       if (shape_.artifact_bytes > limits::chunk_bytes) stream_ = net::decode(view_of(frame))->attachment->stream;
       granted_ = limits::credit_bytes_window;
     } else if (tag == "chunk") {

@@ -60,7 +60,7 @@ public:
   full_farm(std::size_t workers, std::size_t queued) {
     for (unsigned i = 0; i < spaces; ++i) spaces_.push_back("space-" + std::to_string(i));
     for (std::size_t i = 0; i < workers; ++i) {
-      jobs_.set_worker(worker(i), {platforms_[i % platforms_.size()], slots_each, false, {}});
+      jobs_.set_worker(worker(i), {platforms_[i % platforms_.size()], slots_each, 0, false, {}});
     }
     // Each job prefers workers on its own platform, so that these take all slots.
     for (std::size_t i = 0; i < workers * slots_each; ++i) {
