@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -68,12 +69,13 @@ public:
   // `known`: label values that are shown from the start, so that rates have a zero to start from.
   family(family_book& book, family_spec spec, std::initializer_list<label_values> known = {});
 
-  Metric& at(const label_values& values);
+  Metric& at(std::initializer_list<std::string_view> values);
 
 private:
-  Metric& locked_at(const label_values& values);
+  Metric& locked_at(std::span<const std::string_view> values);
   void contribute(statistics_map& counters, statistics_map& gauges);
 
+  Metric* only_ = nullptr;  // the child of a family without labels
   const family_spec spec_;
   prometheus::Family<Metric>& family_;
   std::mutex mutex_;  // guards what follows

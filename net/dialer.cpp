@@ -35,7 +35,10 @@ public:
   connection& operator=(const connection&) = delete;
 
   // Whether the connection has ended, or could not be made. Each event that is subscribed to means that.
-  bool ended() { return receive_parts(monitor).has_value(); }
+  bool ended() {
+    received event;
+    return receive_parts(monitor, event);
+  }
 
   session::write_result write(const bytes& frame) { return send_part(socket, frame, false); }
 
@@ -197,13 +200,13 @@ private:
 
   // A batch at a time.
   void receive(const std::string& endpoint, link& l) {
+    received in;
     for (std::size_t n = 0; l.line && n < options_.link.batch_max; ++n) {
-      auto parts = receive_parts(l.line->socket);
-      if (!parts) return;
-      const auto frame = view_of(parts->front());
+      if (!receive_parts(l.line->socket, in)) return;
+      const auto frame = view_of(in.parts.front());
       link_counters::add(counters.messages_in);
       link_counters::add(counters.bytes_in, frame.size());
-      auto came = parts->size() == 1 ? decode(frame) : error{errc::protocol, "message: expected one frame"};
+      auto came = in.count == 1 ? decode(frame) : error{errc::protocol, "message: expected one frame"};
       if (!came) {
         refuse(endpoint, l, came.failure());
       } else if (l.talk) {
@@ -243,7 +246,7 @@ private:
     tell(endpoint, peer_up{std::move(peer)});
   }
 
-  void take(const std::string& endpoint, link& l, envelope came) {
+  void take(const std::string& endpoint, link& l, envelope&& came) {
     auto got = l.talk->receive(std::move(came), now_);
     switch (got.what) {
       case session::verdict::nothing:
@@ -307,8 +310,8 @@ private:
   }
 
   template <class Event>
-  void tell(const std::string& endpoint, Event event, blob attachment = nullptr) {
-    batch_.push_back({endpoint, std::move(event), std::move(attachment)});
+  void tell(const std::string& endpoint, Event&& event, blob attachment = nullptr) {
+    batch_.push_back({endpoint, std::forward<Event>(event), std::move(attachment)});
     if (batch_.size() >= options_.link.batch_max) hand_over();
   }
 

@@ -93,6 +93,8 @@ public:
   }
 
   void push(command what) { outbox_.push(std::move(what)); }
+  void hold() { outbox_.hold(); }
+  void let_go() { outbox_.let_go(); }
   void push_message(command what) { outbox_.push_message(std::move(what), &command::peer); }
 
   attachment_digests digests;
@@ -201,14 +203,14 @@ private:
   }
 
   void receive() {
+    received in;
     for (std::size_t n = 0; n < options_.link.batch_max; ++n) {
-      auto parts = receive_parts(socket_);
-      if (!parts) return;
-      const std::string routing(text_of(view_of(parts->front())));
-      const auto frame = parts->size() > 1 ? view_of((*parts)[1]) : byte_view();
+      if (!receive_parts(socket_, in)) return;
+      const std::string routing(text_of(view_of(in.parts[0])));
+      const auto frame = in.count > 1 ? view_of(in.parts[1]) : byte_view();
       link_counters::add(counters.messages_in);
       link_counters::add(counters.bytes_in, frame.size());
-      auto came = parts->size() == 2 ? decode(frame) : error{errc::protocol, "message: expected one frame"};
+      auto came = in.count == 2 ? decode(frame) : error{errc::protocol, "message: expected one frame"};
       const auto found = peers_.find(routing);
       if (!came) {
         reject(routing, came.failure());
@@ -253,7 +255,7 @@ private:
                            options_.link.enclosed_bytes_max}));
   }
 
-  void take(peer& p, envelope came) {
+  void take(peer& p, envelope&& came) {
     auto got = p.link.receive(std::move(came), now_);
     switch (got.what) {
       case session::verdict::nothing:
@@ -326,8 +328,8 @@ private:
   }
 
   template <class Event>
-  void tell(const peer_id& who, Event event, blob attachment = nullptr) {
-    batch_.push_back({who, std::move(event), std::move(attachment)});
+  void tell(const peer_id& who, Event&& event, blob attachment = nullptr) {
+    batch_.push_back({who, std::forward<Event>(event), std::move(attachment)});
     if (batch_.size() >= options_.link.batch_max) hand_over();
   }
 
@@ -386,6 +388,14 @@ void router::send(const peer_id& to, message what, blob attachment) {
   auto encoded = encode(what, room_to_enclose(attachment));
   auto digest = loop_->digests.of(attachment);
   loop_->push_message({command::kind::send, to, std::move(encoded), std::move(attachment), std::move(digest)});
+}
+
+void router::hold() {
+  loop_->hold();
+}
+
+void router::let_go() {
+  loop_->let_go();
 }
 
 void router::drop(const peer_id& to, std::string reason) {

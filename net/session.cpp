@@ -105,7 +105,7 @@ std::optional<bytes> session::next_stream_frame(time_point now) {
   return std::nullopt;
 }
 
-session::reception session::receive(envelope came, time_point now) {
+session::reception session::receive(envelope&& came, time_point now) {
   heard_ = now;
   return std::visit(
       [&](auto& content) -> reception {
@@ -136,7 +136,7 @@ session::reception session::receive(envelope came, time_point now) {
       came.content);
 }
 
-session::reception session::take_message(envelope came, time_point now) {
+session::reception session::take_message(envelope&& came, time_point now) {
   if (!came.attachment) return {verdict::deliver, std::move(came.content), std::move(came.enclosed), {}};
   auto opened = receiver_.open(std::move(came.content), *came.attachment, now);
   if (!opened) return broken(opened.failure());

@@ -66,7 +66,7 @@ public:
   // Something waits to be sent.
   bool unsent() const { return staged_ || !frames_.empty() || sender_.backlog_bytes() > 0; }
 
-  reception receive(envelope came, time_point now);
+  reception receive(envelope&& came, time_point now);
 
   // To be called at deadline() or later, which is never further away than a heartbeat: puts a heartbeat in line, gives
   // up silent streams; `timeout` when the peer has been silent for too long.
@@ -81,7 +81,7 @@ public:
 private:
   std::optional<bytes> next_frame(time_point now);
   std::optional<bytes> next_stream_frame(time_point now);
-  reception take_message(envelope came, time_point now);
+  reception take_message(envelope&& came, time_point now);
   reception take_chunk(const chunk& piece, time_point now);
   result<void> enqueue(bytes frame);
   void abort_stream(std::uint64_t stream);

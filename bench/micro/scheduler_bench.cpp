@@ -139,7 +139,7 @@ public:
   void send(const net::peer_id& to, net::message what, blob) override {
     if (const auto* m = std::get_if<net::job>(&what)) started.emplace_back(to, m->id, m->stage_key);
   }
-  std::optional<stored> find_in_memory(const std::string&) override { return std::nullopt; }
+  std::shared_ptr<const stored> find_in_memory(const std::string&) override { return nullptr; }
   void read_store(const std::string& key) override { reading = key; }
   void write_store(const std::string& key, stored) override { writing = key; }
   void remove_stored(const std::string&) override {}

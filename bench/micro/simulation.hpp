@@ -84,7 +84,7 @@ private:
     void go(const net::peer_id& id);
     void answered(const net::peer_id& id, const std::string& stage_key);
     void send(const net::peer_id& to, net::message what, blob attachment) override;
-    std::optional<stored> find_in_memory(const std::string&) override { return std::nullopt; }
+    std::shared_ptr<const stored> find_in_memory(const std::string&) override { return nullptr; }
     void read_store(const std::string& key) override;
     void write_store(const std::string& key, stored what) override;
     void remove_stored(const std::string&) override {}

@@ -233,7 +233,7 @@ TEST(session, messages_that_have_no_place_after_the_handshake_break_the_rules) {
   };
   for (const auto& c : cases) {
     end e;
-    const auto got = e.link.receive(c, start);
+    const auto got = e.link.receive(envelope(c), start);
     EXPECT_EQ(got.what, session::verdict::broke_rules) << tag_of(c.content);
     EXPECT_EQ(got.why.code, errc::protocol) << tag_of(c.content);
   }
