@@ -21,6 +21,11 @@ namespace fxfarm::net {
 inline constexpr std::string_view wire_magic = "fxfarm";
 inline constexpr unsigned wire_version = 1;
 
+template <class T>
+concept has_fields = requires(T& value) {
+  T::fields(value, [](std::string_view, auto&) {});
+};
+
 // --- link: handled inside net/, actors see only peer_up and peer_down ------------------------------------------------
 
 // First message of a connection, from the one that connected.

@@ -212,7 +212,7 @@ TEST(codec, refuses_what_is_malformed_and_says_where) {
        "message: no msgpack: insufficient bytes"},
       {"bytes that claim to be huge", len32('\xc6', 0xFFFFFFFF), errc::protocol,
        "message: no msgpack: insufficient bytes"},
-      {"deep", std::string(100, '\x91'), errc::too_large, "message: depth size overflow"},
+      {"deep", map_of("heartbeat", std::string(100, '\x91')), errc::too_large, "message: depth size overflow"},
       {"a frame past the bound", std::string(limits::frame_bytes_max + 1, '\0'), errc::too_large,
        "message: 1048577 bytes, at most 1048576"},
       {"attachment is no map", attached + "\x01", errc::protocol, "submit: attachment: expected a map"},
