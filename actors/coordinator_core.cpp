@@ -29,6 +29,7 @@ coordinator_core::coordinator_core(coordinator_settings settings, coordinator_po
       probe_(probe),
       statistics_(std::move(statistics)),
       started_(now),
+      stage_keys_(settings_.salt),
       jobs_(settings_.id, settings_.jobs),
       scheduler_(settings_.id),
       switches_(settings_.id) {}
@@ -102,11 +103,11 @@ void coordinator_core::on(const net::peer_id& from, const net::lookup& m, time_p
   bool all_there = true;
   for (unsigned rank = 0; rank < m.stages.size(); ++rank) {
     const auto& stage = m.stages[rank];
-    auto stage_key = make_stage_key(m.graph_key, m.target, stage, settings_.salt);
+    const auto& stage_key = stage_keys_.of(m.graph_key, m.target, stage);
     const bool refused = std::find(m.refused.begin(), m.refused.end(), stage_key) != m.refused.end();
     if (!refused && serve_from_memory(from, m, stage, stage_key, now)) continue;
     all_there = false;
-    ask_for_stage(from, {std::move(stage_key), m.graph_key, m.name, stage, target, rank, m.space}, refused, now);
+    ask_for_stage(from, {stage_key, m.graph_key, m.name, stage, target, rank, m.space}, refused, now);
   }
   if (!all_there) start_jobs(now);
 }

@@ -7,6 +7,7 @@
 #include "runtime/duration_book.hpp"
 #include "runtime/graph_book.hpp"
 #include "runtime/job_table.hpp"
+#include "runtime/keys.hpp"
 #include "runtime/scheduler.hpp"
 #include "runtime/store.hpp"
 #include "runtime/switch_table.hpp"
@@ -162,6 +163,7 @@ private:
   std::unordered_map<net::peer_id, peer> peers_;
   std::size_t clients_ = 0;
   bool draining_ = false;
+  stage_key_memo stage_keys_;
   job_table jobs_;
   scheduler scheduler_;
   switch_table switches_;

@@ -40,7 +40,8 @@ void coordinator_core::store_read(const std::string& stage_key, result<std::opti
     if (here && !lookup.refused) {
       const auto& artifact = **found;
       note_stored(book_.touch(request.graph_key, request.name, request.stage.name, stage_key), artifact);
-      port_.send(peer, net::stage_ready{request.graph_key, stage_key, artifact.tier, 0, artifact.phases}, artifact.data);
+      port_.send(peer, net::stage_ready{request.graph_key, stage_key, artifact.tier, 0, artifact.phases},
+                 artifact.data);
     } else {
       admit(peer, request, now);
     }

@@ -26,8 +26,8 @@ std::size_t text_bound(std::string_view field) {
   return field == "document" ? limits::report_bytes_max : limits::text_bytes_max;
 }
 
-// Fills values from a frame that has been found to be msgpack. The first fault stops it; its path is put together on the
-// way out, so that the good path pays nothing for it.
+// Fills values from a frame that has been found to be msgpack. The first fault stops it; its path is put together on
+// the way out, so that the good path pays nothing for it.
 class reader {
 public:
   explicit reader(std::string_view value) : in_(value) {}

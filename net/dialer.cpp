@@ -311,7 +311,7 @@ private:
 
   template <class Event>
   void tell(const std::string& endpoint, Event&& event, blob attachment = nullptr) {
-    batch_.push_back({endpoint, std::forward<Event>(event), std::move(attachment)});
+    batch_.emplace_back(endpoint, std::forward<Event>(event), std::move(attachment));
     if (batch_.size() >= options_.link.batch_max) hand_over();
   }
 

@@ -33,11 +33,11 @@ struct hello {
   static constexpr std::string_view tag = "hello";
   std::string magic{wire_magic};
   unsigned version = wire_version;
-  std::string role;       // "client", "worker" or "operator"
-  std::string id;         // unique for the life of the process
-  std::string host;       // for people
-  std::uint64_t pid = 0;  // for people
-  std::string build;      // fxfarm's version, for people
+  std::string role;                  // "client", "worker" or "operator"
+  std::string id;                    // unique for the life of the process
+  std::string host;                  // for people
+  std::uint64_t pid = 0;             // for people
+  std::string build;                 // fxfarm's version, for people
   std::uint64_t enclosed_bytes = 0;  // how large an attachment may come within a message to this side
 
   template <class Self, class F>

@@ -329,7 +329,7 @@ private:
 
   template <class Event>
   void tell(const peer_id& who, Event&& event, blob attachment = nullptr) {
-    batch_.push_back({who, std::forward<Event>(event), std::move(attachment)});
+    batch_.emplace_back(who, std::forward<Event>(event), std::move(attachment));
     if (batch_.size() >= options_.link.batch_max) hand_over();
   }
 

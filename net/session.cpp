@@ -113,7 +113,8 @@ session::reception session::receive(envelope&& came, time_point now) {
         if constexpr (!one_of<T, hello, welcome, heartbeat, goodbye, rejected, chunk, credit, stream_abort>) {
           return take_message(std::move(came), now);
         } else {
-          if (came.attachment || came.enclosed) return broken({errc::protocol, std::string(T::tag) + ": cannot have an attachment"});
+          if (came.attachment || came.enclosed)
+            return broken({errc::protocol, std::string(T::tag) + ": cannot have an attachment"});
           if constexpr (one_of<T, hello, welcome>) {
             return broken({errc::protocol, std::string(T::tag) + ": the handshake is over"});
           } else if constexpr (one_of<T, goodbye>) {

@@ -2,6 +2,8 @@
 
 #include "runtime/digest.hpp"
 
+#include <algorithm>
+
 namespace fxfarm {
 
 std::string make_stage_key(std::string_view graph_key, const platform& p, const stage_spec& stage,
@@ -26,6 +28,21 @@ std::string make_stage_key(std::string_view graph_key, const platform& p, const 
     field(value);
   }
   return digest_hex(text);
+}
+
+const std::string& stage_key_memo::of(const std::string& graph_key, const platform& p, const stage_spec& stage) {
+  auto found = graphs_.find(graph_key);
+  if (found == graphs_.end()) {
+    // All at once: which of them is oldest is not worth a list, since a key is soon made again.
+    if (graphs_.size() >= graphs_max_) graphs_.clear();
+    found = graphs_.try_emplace(graph_key).first;
+  }
+  auto& stages = found->second;
+  const auto known = std::find_if(stages.begin(), stages.end(),
+                                  [&](const known_stage& k) { return k.stage == stage && k.target == p; });
+  if (known != stages.end()) return known->key;
+  if (stages.size() >= limits::stages_remembered_max) stages.clear();
+  return stages.emplace_back(known_stage{p, stage, make_stage_key(graph_key, p, stage, salt_)}).key;
 }
 
 }  // namespace fxfarm

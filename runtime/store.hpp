@@ -75,8 +75,8 @@ public:
   // Asks the tiers in order; what a slower one has is put into the faster ones. Errors: `bad_input` for a key that is
   // no digest. A tier that fails counts as one that does not have it.
   result<std::optional<stored>> get(const std::string& key);
-  // What the fastest tier has, when asking it holds up nobody, else null; a miss is not counted, since `get` comes after
-  // it.
+  // What the fastest tier has, when asking it holds up nobody, else null; a miss is not counted, since `get` comes
+  // after it.
   std::shared_ptr<const stored> get_at_once(const std::string& key);
   // Slowest tier first, so that what is announced is durable. Success when at least one tier took it; otherwise the
   // error of the first tier that refused. `bad_input` for a key that is no digest, or without data.

@@ -226,9 +226,12 @@ TEST(session, the_end_of_a_connection_carries_the_peers_reason) {
 TEST(session, messages_that_have_no_place_after_the_handshake_break_the_rules) {
   const attachment_info info{2, 1, std::string(64, '0')};
   const envelope cases[] = {
-      {hello{}, {}, nullptr},       {welcome{}, {}, nullptr},
-      {heartbeat{}, info, nullptr}, {chunk{2, 0, bytes(1)}, {}, nullptr},
-      {credit{1, 1}, {}, nullptr},  {submit{}, attachment_info{1, 1, info.digest}, nullptr},
+      {hello{}, {}, nullptr},
+      {welcome{}, {}, nullptr},
+      {heartbeat{}, info, nullptr},
+      {chunk{2, 0, bytes(1)}, {}, nullptr},
+      {credit{1, 1}, {}, nullptr},
+      {submit{}, attachment_info{1, 1, info.digest}, nullptr},
       {heartbeat{}, {}, make_blob(bytes(1))},
   };
   for (const auto& c : cases) {
