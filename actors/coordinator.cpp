@@ -22,6 +22,7 @@ void coordinator_state::start(pointer self, coordinator_options options) {
 
 void coordinator_state::handle(const link_events& events) {
   const auto now = options_.now();
+  const net::burst answers(*options_.link);
   for (const auto& in : *events.batch) core_->handle(in, now);
   active_ = now;
   settle();
@@ -49,7 +50,7 @@ void coordinator_state::send(const net::peer_id& to, net::message what, blob att
   options_.link->send(to, std::move(what), std::move(attachment));
 }
 
-std::optional<stored> coordinator_state::find_in_memory(const std::string& stage_key) {
+std::shared_ptr<const stored> coordinator_state::find_in_memory(const std::string& stage_key) {
   return options_.find_in_memory(stage_key);
 }
 

@@ -24,8 +24,8 @@ struct coordinator_options {
   std::shared_ptr<net::outbound> link;
   store_actor artifacts;
   // What the store has in memory, found on the coordinator's own thread.
-  std::function<std::optional<stored>(const std::string&)> find_in_memory = [](const std::string&) {
-    return std::optional<stored>();
+  std::function<std::shared_ptr<const stored>(const std::string&)> find_in_memory = [](const std::string&) {
+    return nullptr;
   };
   monitoring::coordinator_probe* probe = nullptr;  // outlives the actor
   statistics_access statistics;
@@ -50,7 +50,7 @@ public:
 
 private:
   void send(const net::peer_id& to, net::message what, blob attachment) override;
-  std::optional<stored> find_in_memory(const std::string& stage_key) override;
+  std::shared_ptr<const stored> find_in_memory(const std::string& stage_key) override;
   void read_store(const std::string& stage_key) override;
   void write_store(const std::string& stage_key, stored what) override;
   void remove_stored(const std::string& stage_key) override;

@@ -29,6 +29,7 @@ coordinator_core::coordinator_core(coordinator_settings settings, coordinator_po
       probe_(probe),
       statistics_(std::move(statistics)),
       started_(now),
+      stage_keys_(settings_.salt),
       jobs_(settings_.id, settings_.jobs),
       scheduler_(settings_.id),
       switches_(settings_.id) {}
@@ -99,19 +100,26 @@ void coordinator_core::on(const net::peer_id& from, const net::lookup& m, time_p
   }
   auto& target = peers_.at(from).target;
   if (!target || *target != m.target) target = std::make_shared<const platform>(m.target);
+  bool all_there = true;
   for (unsigned rank = 0; rank < m.stages.size(); ++rank) {
     const auto& stage = m.stages[rank];
-    job_request request{make_stage_key(m.graph_key, m.target, stage, settings_.salt),
-                        m.graph_key,
-                        m.name,
-                        stage,
-                        target,
-                        rank,
-                        m.space};
-    const bool refused = std::find(m.refused.begin(), m.refused.end(), request.stage_key) != m.refused.end();
-    ask_for_stage(from, std::move(request), refused, now);
+    const auto& stage_key = stage_keys_.of(m.graph_key, m.target, stage);
+    const bool refused = std::find(m.refused.begin(), m.refused.end(), stage_key) != m.refused.end();
+    if (!refused && serve_from_memory(from, m, stage, stage_key, now)) continue;
+    all_there = false;
+    ask_for_stage(from, {stage_key, m.graph_key, m.name, stage, target, rank, m.space}, refused, now);
   }
-  start_jobs(now);
+  if (!all_there) start_jobs(now);
+}
+
+bool coordinator_core::serve_from_memory(const net::peer_id& to, const net::lookup& m, const stage_spec& stage,
+                                         const std::string& stage_key, time_point now) {
+  if (jobs_.find(stage_key) || jobs_.failure_of(stage_key, now)) return false;
+  const auto found = port_.find_in_memory(stage_key);
+  if (!found) return false;
+  note_stored(book_.touch(m.graph_key, m.name, stage.name, stage_key), *found);
+  port_.send(to, net::stage_ready{m.graph_key, stage_key, found->tier, 0, found->phases}, found->data);
+  return true;
 }
 
 void coordinator_core::ask_for_stage(const net::peer_id& from, job_request request, bool refused, time_point now) {
@@ -121,9 +129,6 @@ void coordinator_core::ask_for_stage(const net::peer_id& from, job_request reque
     probe_.artifact_refused();
     port_.remove_stored(request.stage_key);
     return admit(from, request, now);
-  }
-  if (!refused) {
-    if (const auto found = port_.find_in_memory(request.stage_key)) return serve_stored(from, request, *found);
   }
   auto& reader = peers_.at(from);
   auto it = reads_.find(request.stage_key);

@@ -7,6 +7,7 @@
 #include "runtime/duration_book.hpp"
 #include "runtime/graph_book.hpp"
 #include "runtime/job_table.hpp"
+#include "runtime/keys.hpp"
 #include "runtime/scheduler.hpp"
 #include "runtime/store.hpp"
 #include "runtime/switch_table.hpp"
@@ -38,8 +39,8 @@ class coordinator_port {
 public:
   virtual ~coordinator_port() = default;
   virtual void send(const net::peer_id& to, net::message what, blob attachment) = 0;
-  // What the store has where looking takes no time; the rest of it is asked by read_store.
-  virtual std::optional<stored> find_in_memory(const std::string& stage_key) = 0;
+  // What the store has where looking takes no time, or null; the rest of it is asked by read_store.
+  virtual std::shared_ptr<const stored> find_in_memory(const std::string& stage_key) = 0;
   virtual void read_store(const std::string& stage_key) = 0;
   virtual void write_store(const std::string& stage_key, stored what) = 0;
   virtual void remove_stored(const std::string& stage_key) = 0;
@@ -120,6 +121,9 @@ private:
 
   void tell_switches();
   void ask_for_stage(const net::peer_id& from, job_request request, bool refused, time_point now);
+  // Whether memory has the stage, and no job or failure comes first.
+  bool serve_from_memory(const net::peer_id& to, const net::lookup& m, const stage_spec& stage,
+                         const std::string& stage_key, time_point now);
   void admit(const net::peer_id& from, const job_request& request, time_point now);
   // Asks a subscriber that has not been asked yet, if there is one.
   void ask_for_graph(const std::string& graph_key, time_point now);
@@ -141,9 +145,7 @@ private:
   void tell_failure(const net::peer_id& to, const std::string& graph_key, const std::string& stage_key,
                     const error& why);
   std::uint64_t busy_retry_ms(const net::peer_id& to) const;
-  void serve_stored(const net::peer_id& to, const job_request& request, const stored& artifact);
-  void serve(const net::peer_id& to, const job_request& request, const stored& artifact, const std::string& source,
-             double queue_seconds);
+  void note_stored(stage_entry& entry, const stored& artifact);
 
   std::string status_document(time_point now) const;
   std::string graphs_document(const std::map<std::string, std::string>& arguments) const;
@@ -161,6 +163,7 @@ private:
   std::unordered_map<net::peer_id, peer> peers_;
   std::size_t clients_ = 0;
   bool draining_ = false;
+  stage_key_memo stage_keys_;
   job_table jobs_;
   scheduler scheduler_;
   switch_table switches_;

@@ -38,7 +38,10 @@ void coordinator_core::store_read(const std::string& stage_key, result<std::opti
       port_.remove_stored(stage_key);
     }
     if (here && !lookup.refused) {
-      serve_stored(peer, request, **found);
+      const auto& artifact = **found;
+      note_stored(book_.touch(request.graph_key, request.name, request.stage.name, stage_key), artifact);
+      port_.send(peer, net::stage_ready{request.graph_key, stage_key, artifact.tier, 0, artifact.phases},
+                 artifact.data);
     } else {
       admit(peer, request, now);
     }
@@ -87,7 +90,10 @@ void coordinator_core::store_written(const std::string& stage_key, const result<
   }
   for (const auto& peer : job->subscribers) {
     probe_.stage_served("job");
-    serve(peer, job->request, artifact, artifact.made_by, done.mapped().queue_seconds);
+    port_.send(peer,
+               net::stage_ready{job->request.graph_key, stage_key, artifact.made_by, done.mapped().queue_seconds,
+                                artifact.phases},
+               artifact.data);
   }
 }
 
@@ -107,20 +113,12 @@ void coordinator_core::tell_failure(const net::peer_id& to, const std::string& g
   port_.send(to, std::move(m), nullptr);
 }
 
-void coordinator_core::serve_stored(const net::peer_id& to, const job_request& request, const stored& artifact) {
-  auto& entry = book_.touch(request.graph_key, request.name, request.stage.name, request.stage_key);
+void coordinator_core::note_stored(stage_entry& entry, const stored& artifact) {
   entry.state = "ready";
   entry.error.clear();
   entry.source = artifact.tier;
   entry.compile_seconds = total(artifact.phases);
   probe_.stage_served(artifact.tier);
-  serve(to, request, artifact, artifact.tier, 0);
-}
-
-void coordinator_core::serve(const net::peer_id& to, const job_request& request, const stored& artifact,
-                             const std::string& source, double queue_seconds) {
-  port_.send(to, net::stage_ready{request.graph_key, request.stage_key, source, queue_seconds, artifact.phases},
-             artifact.data);
 }
 
 }  // namespace fxfarm::actors

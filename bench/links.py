@@ -36,12 +36,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def peak_bytes(pid: int) -> int:
-    """The most memory that a process has had resident so far."""
+def memory_bytes(pid: int, field: str) -> int:
+    """Of /proc/PID/status: "VmHWM" is the most memory that was resident, "VmRSS" what is."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
-    raise RuntimeError(f"no VmHWM of process {pid}")
+    raise RuntimeError(f"no {field} of process {pid}")
 
 
 def free_port() -> int:

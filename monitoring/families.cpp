@@ -39,19 +39,22 @@ std::string label_bound::admit(std::string_view value) {
 template <class Metric>
 family<Metric>::family(family_book& book, family_spec spec, std::initializer_list<label_values> known)
     : spec_(std::move(spec)), family_(add_family<Metric>(book, spec_)), bounds_(spec_.labels.size()) {
-  if (spec_.labels.empty()) locked_at({});
+  if (spec_.labels.empty()) only_ = &locked_at({});
   for (const auto& values : known) locked_at(values);
   book.stats().add_source([this](statistics_map& c, statistics_map& g) { contribute(c, g); });
 }
 
 template <class Metric>
-Metric& family<Metric>::at(const label_values& values) {
+Metric& family<Metric>::at(std::initializer_list<std::string_view> values) {
+  if (only_ != nullptr) return *only_;
   std::lock_guard lock(mutex_);
-  return locked_at(values);
+  return locked_at({values.begin(), values.size()});
 }
 
 template <class Metric>
-Metric& family<Metric>::locked_at(const label_values& values) {
+Metric& family<Metric>::locked_at(std::span<const std::string_view> values) {
+  // Values that have a child were admitted as they are.
+  if (const auto known = children_.find(values); known != children_.end()) return *known->second;
   std::vector<std::string> admitted;
   for (std::size_t i = 0; i < bounds_.size(); ++i) admitted.push_back(bounds_[i].admit(values[i]));
   auto& child = children_[admitted];

@@ -3,10 +3,12 @@
 
 #include "monitoring/statistics.hpp"
 
+#include <algorithm>
 #include <initializer_list>
 #include <map>
 #include <mutex>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,6 +53,15 @@ struct family_spec {
   int flat_label = -1;              // index of the label whose value is appended to it; -1: summed over all labels
 };
 
+// Orders label values, owned and looked at, so that a child is found without a copy of them.
+struct label_order {
+  using is_transparent = void;
+  template <class A, class B>
+  bool operator()(const A& a, const B& b) const {
+    return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end());
+  }
+};
+
 // The children of a family by their label values. Metric is one of prometheus' types.
 template <class Metric>
 class family {
@@ -58,17 +69,18 @@ public:
   // `known`: label values that are shown from the start, so that rates have a zero to start from.
   family(family_book& book, family_spec spec, std::initializer_list<label_values> known = {});
 
-  Metric& at(const label_values& values);
+  Metric& at(std::initializer_list<std::string_view> values);
 
 private:
-  Metric& locked_at(const label_values& values);
+  Metric& locked_at(std::span<const std::string_view> values);
   void contribute(statistics_map& counters, statistics_map& gauges);
 
+  Metric* only_ = nullptr;  // the child of a family without labels
   const family_spec spec_;
   prometheus::Family<Metric>& family_;
   std::mutex mutex_;  // guards what follows
   std::vector<label_bound> bounds_;
-  std::map<std::vector<std::string>, Metric*> children_;
+  std::map<std::vector<std::string>, Metric*, label_order> children_;
 };
 
 extern template class family<prometheus::Counter>;

@@ -29,11 +29,19 @@ struct attachment_info {
 struct envelope {
   message content;
   std::optional<attachment_info> attachment;
+  blob enclosed;  // an attachment that came within the message and matches its digest
 };
 
 // Fields named "reason" and "error" are for people and are cut to limits::text_bytes_max; everything else is encoded as
-// it is, and it is the caller's to keep within what decode accepts.
-bytes encode(const message& content, const attachment_info* attachment = nullptr);
+// it is, and it is the caller's to keep within what decode accepts. `room`: bytes that may be added without a new
+// buffer.
+bytes encode(const message& content, std::size_t room = 0);
+
+// What encode gave, and that bytes follow in chunks.
+bytes announce(bytes encoded, const attachment_info& attachment);
+// What encode gave, and the attachment itself; takes room for no more than `enclosing_bytes` beside it.
+bytes enclose(bytes encoded, byte_view attachment, std::string_view digest);
+inline constexpr std::size_t enclosing_bytes = 112;
 
 // The same bytes as encode(chunk{stream, offset, data}), without an owned copy of the data first.
 bytes encode_chunk(std::uint64_t stream, std::uint64_t offset, byte_view data);
@@ -44,5 +52,7 @@ result<envelope> decode(byte_view frame);
 
 // The tag that the message has on the wire.
 std::string_view tag_of(const message& content);
+// The tag of what encode() gave; empty for other bytes.
+std::string_view tag_in(byte_view encoded);
 
 }  // namespace fxfarm::net

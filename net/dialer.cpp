@@ -35,7 +35,10 @@ public:
   connection& operator=(const connection&) = delete;
 
   // Whether the connection has ended, or could not be made. Each event that is subscribed to means that.
-  bool ended() { return receive_parts(monitor).has_value(); }
+  bool ended() {
+    received event;
+    return receive_parts(monitor, event);
+  }
 
   session::write_result write(const bytes& frame) { return send_part(socket, frame, false); }
 
@@ -51,7 +54,7 @@ struct command {
   enum class kind : std::uint8_t { send, drop, connect, disconnect, stop };
   kind what = kind::stop;
   std::string endpoint;
-  message content;
+  bytes encoded;
   blob attachment;
   std::string text;  // the attachment's digest, or the reason of a drop
 };
@@ -75,7 +78,9 @@ constexpr std::chrono::milliseconds last_words_max{20};
 class dialer::loop {
 public:
   loop(dialer_options options, inbound_sink sink)
-      : options_(std::move(options)), sink_(std::move(sink)), jitter_(std::random_device{}()) {}
+      : options_(std::move(options)), sink_(std::move(sink)), jitter_(std::random_device{}()) {
+    options_.self.enclosed_bytes = options_.link.enclosed_bytes_max;
+  }
 
   result<void> start() {
     if (outbox_.fd() < 0) return {errc::io, "eventfd: the system gives no more"};
@@ -153,7 +158,7 @@ private:
         flush(c.endpoint, l);
         if (l.talk) fail(c.endpoint, l, {errc::refused, c.text}, retry::late, goodbye{c.text});
       } else if (c.what == command::kind::send && l.talk) {
-        auto queued = l.talk->push(c.content, std::move(c.attachment), std::move(c.text));
+        auto queued = l.talk->push(std::move(c.encoded), std::move(c.attachment), std::move(c.text));
         if (!queued) refuse(c.endpoint, l, queued.failure());
       }
     }
@@ -195,13 +200,13 @@ private:
 
   // A batch at a time.
   void receive(const std::string& endpoint, link& l) {
+    received in;
     for (std::size_t n = 0; l.line && n < options_.link.batch_max; ++n) {
-      auto parts = receive_parts(l.line->socket);
-      if (!parts) return;
-      const auto frame = view_of(parts->front());
+      if (!receive_parts(l.line->socket, in)) return;
+      const auto frame = view_of(in.parts.front());
       link_counters::add(counters.messages_in);
       link_counters::add(counters.bytes_in, frame.size());
-      auto came = parts->size() == 1 ? decode(frame) : error{errc::protocol, "message: expected one frame"};
+      auto came = in.count == 1 ? decode(frame) : error{errc::protocol, "message: expected one frame"};
       if (!came) {
         refuse(endpoint, l, came.failure());
       } else if (l.talk) {
@@ -229,6 +234,7 @@ private:
       return;
     }
     l.talk.emplace(side::connected, options_.link, counters, now_);
+    l.talk->adopt_enclosed(yes->enclosed_bytes);
     if (yes->heartbeat_ms > 0) l.talk->adopt_heartbeat(std::chrono::milliseconds(yes->heartbeat_ms));
     l.failures = 0;
     l.told_down = false;
@@ -240,7 +246,7 @@ private:
     tell(endpoint, peer_up{std::move(peer)});
   }
 
-  void take(const std::string& endpoint, link& l, envelope came) {
+  void take(const std::string& endpoint, link& l, envelope&& came) {
     auto got = l.talk->receive(std::move(came), now_);
     switch (got.what) {
       case session::verdict::nothing:
@@ -304,8 +310,8 @@ private:
   }
 
   template <class Event>
-  void tell(const std::string& endpoint, Event event, blob attachment = nullptr) {
-    batch_.push_back({endpoint, std::move(event), std::move(attachment)});
+  void tell(const std::string& endpoint, Event&& event, blob attachment = nullptr) {
+    batch_.emplace_back(endpoint, std::forward<Event>(event), std::move(attachment));
     if (batch_.size() >= options_.link.batch_max) hand_over();
   }
 
@@ -358,8 +364,9 @@ void dialer::disconnect(std::string endpoint) {
 }
 
 void dialer::send(const peer_id& to, message what, blob attachment) {
+  auto encoded = encode(what, room_to_enclose(attachment));
   auto digest = loop_->digests.of(attachment);
-  loop_->push_message({command::kind::send, to, std::move(what), std::move(attachment), std::move(digest)});
+  loop_->push_message({command::kind::send, to, std::move(encoded), std::move(attachment), std::move(digest)});
 }
 
 void dialer::drop(const peer_id& to, std::string reason) {

@@ -46,6 +46,24 @@ public:
   virtual void send(const peer_id& to, message what, blob attachment = nullptr) = 0;
   // Ends the connection, telling the peer why.
   virtual void drop(const peer_id& to, std::string reason) = 0;
+
+private:
+  friend class burst;
+  virtual void hold() {}
+  virtual void let_go() {}
+};
+
+// While there is one, what is sent need not go out at once: the socket's thread is woken when it ends, and not by each
+// message in turn. To be held for a moment only, by the thread that sends.
+class burst {
+public:
+  explicit burst(outbound& link) : link_(link) { link_.hold(); }
+  ~burst() { link_.let_go(); }
+  burst(const burst&) = delete;
+  burst& operator=(const burst&) = delete;
+
+private:
+  outbound& link_;
 };
 
 // The end that connects. Its peers are known by their endpoints.

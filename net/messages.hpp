@@ -1,8 +1,8 @@
 #pragma once
 // Every message of the wire, declared once. A message is a struct with a tag and one function that names its fields;
 // the codec does the rest. On the wire: {"type": tag, "body": {field: value, ...}} and, when bytes follow in a stream,
-// "attachment": {"stream": id, "size": bytes, "digest": hex}. Unknown fields are ignored, missing ones keep the
-// defaults that stand here.
+// "attachment": {"stream": id, "size": bytes, "digest": hex}, or, when they are few, "attachment": {"digest": hex,
+// "data": bytes}. Unknown fields are ignored, missing ones keep the defaults that stand here.
 //
 // docs/reference/wire.md tells the order in which they are exchanged.
 
@@ -21,6 +21,11 @@ namespace fxfarm::net {
 inline constexpr std::string_view wire_magic = "fxfarm";
 inline constexpr unsigned wire_version = 1;
 
+template <class T>
+concept has_fields = requires(T& value) {
+  T::fields(value, [](std::string_view, auto&) {});
+};
+
 // --- link: handled inside net/, actors see only peer_up and peer_down ------------------------------------------------
 
 // First message of a connection, from the one that connected.
@@ -28,11 +33,12 @@ struct hello {
   static constexpr std::string_view tag = "hello";
   std::string magic{wire_magic};
   unsigned version = wire_version;
-  std::string role;       // "client", "worker" or "operator"
-  std::string id;         // unique for the life of the process
-  std::string host;       // for people
-  std::uint64_t pid = 0;  // for people
-  std::string build;      // fxfarm's version, for people
+  std::string role;                  // "client", "worker" or "operator"
+  std::string id;                    // unique for the life of the process
+  std::string host;                  // for people
+  std::uint64_t pid = 0;             // for people
+  std::string build;                 // fxfarm's version, for people
+  std::uint64_t enclosed_bytes = 0;  // how large an attachment may come within a message to this side
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -43,6 +49,7 @@ struct hello {
     f("host", s.host);
     f("pid", s.pid);
     f("build", s.build);
+    f("enclosed_bytes", s.enclosed_bytes);
   }
 };
 
@@ -52,7 +59,8 @@ struct welcome {
   unsigned version = wire_version;
   std::string id;
   std::string build;
-  std::uint64_t heartbeat_ms = 0;  // how often each side must be heard
+  std::uint64_t heartbeat_ms = 0;    // how often each side must be heard
+  std::uint64_t enclosed_bytes = 0;  // as in hello
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -60,6 +68,7 @@ struct welcome {
     f("id", s.id);
     f("build", s.build);
     f("heartbeat_ms", s.heartbeat_ms);
+    f("enclosed_bytes", s.enclosed_bytes);
   }
 };
 

@@ -47,6 +47,20 @@ public:
     });
   }
 
+  // Until as many `let_go` have followed, nothing wakes the socket thread.
+  void hold() {
+    std::lock_guard lock(mutex_);
+    ++held_;
+  }
+  void let_go() {
+    bool due = false;
+    {
+      std::lock_guard lock(mutex_);
+      due = --held_ == 0 && std::exchange(wake_due_, false);
+    }
+    if (due) wake();
+  }
+
   // For the socket thread. The wake is taken back before the commands are, so that none can be missed.
   void take(std::vector<Command>& out, std::set<std::string>& overrun) {
     out.clear();
@@ -56,6 +70,7 @@ public:
     std::lock_guard lock(mutex_);
     commands_.swap(out);
     overrun_.swap(overrun);
+    wake_due_ = false;
   }
 
 private:
@@ -67,8 +82,15 @@ private:
       std::lock_guard lock(mutex_);
       first = commands_.empty();
       add();
+      if (first && held_ > 0) {
+        wake_due_ = true;
+        return;
+      }
     }
-    if (!first) return;
+    if (first) wake();
+  }
+
+  void wake() {
     // Can only fail when the counter is full, and then the thread is awake already.
     const std::uint64_t one = 1;
     [[maybe_unused]] const auto written = ::write(fd_, &one, sizeof one);
@@ -79,6 +101,8 @@ private:
   std::mutex mutex_;
   std::vector<Command> commands_;
   std::set<std::string> overrun_;
+  unsigned held_ = 0;
+  bool wake_due_ = false;  // there are commands that nobody was woken for
 };
 
 }  // namespace fxfarm::net

@@ -58,7 +58,7 @@ struct command {
   enum class kind : std::uint8_t { send, drop, stop };
   kind what = kind::stop;
   peer_id peer;
-  message content;
+  bytes encoded;
   blob attachment;
   std::string text;  // the attachment's digest, or the reason of a drop
 };
@@ -93,6 +93,8 @@ public:
   }
 
   void push(command what) { outbox_.push(std::move(what)); }
+  void hold() { outbox_.hold(); }
+  void let_go() { outbox_.let_go(); }
   void push_message(command what) { outbox_.push_message(std::move(what), &command::peer); }
 
   attachment_digests digests;
@@ -145,14 +147,17 @@ private:
 
   // Sleeps until a message, a command or the next timer.
   void wait() {
-    if (readable(socket_)) return;
+    const bool more = readable(socket_);
+    // Also when others keep us busy: their pipes may have room by now.
+    const bool blocked = !blocked_.empty();
+    ready_.merge(blocked_);
+    if (more) return;
     std::optional<time_point> until;
     if (!timers_.empty()) until = timers_.begin()->first;
     if (stop_at_) until = std::min(until.value_or(time_point::max()), *stop_at_);
-    if (!blocked_.empty()) until = std::min(until.value_or(time_point::max()), now_ + blocked_retry);
+    if (blocked) until = std::min(until.value_or(time_point::max()), now_ + blocked_retry);
     std::array<pollfd, 2> fds{pollfd{socket_.get(zmq::sockopt::fd), POLLIN, 0}, pollfd{outbox_.fd(), POLLIN, 0}};
     ::poll(fds.data(), fds.size(), poll_timeout(until, clock::now()));
-    ready_.merge(blocked_);
   }
 
   bool over() const { return stop_at_ && (now_ >= *stop_at_ || !unsent()); }
@@ -175,7 +180,7 @@ private:
         // The flush may have found it gone.
         if (by_id_.contains(c.peer)) remove(p, {errc::refused, c.text}, goodbye{c.text});
       } else {
-        push(*found->second, c.content, std::move(c.attachment), std::move(c.text));
+        push(*found->second, std::move(c.encoded), std::move(c.attachment), std::move(c.text));
       }
     }
     commands_.clear();
@@ -187,8 +192,8 @@ private:
     remove(p, why);
   }
 
-  void push(peer& p, const message& what, blob attachment = nullptr, std::string digest = {}) {
-    auto queued = p.link.push(what, std::move(attachment), std::move(digest));
+  void push(peer& p, bytes encoded, blob attachment = nullptr, std::string digest = {}) {
+    auto queued = p.link.push(std::move(encoded), std::move(attachment), std::move(digest));
     if (queued) {
       if (!blocked_.contains(&p)) ready_.insert(&p);
     } else {
@@ -198,14 +203,14 @@ private:
   }
 
   void receive() {
+    received in;
     for (std::size_t n = 0; n < options_.link.batch_max; ++n) {
-      auto parts = receive_parts(socket_);
-      if (!parts) return;
-      const std::string routing(text_of(view_of(parts->front())));
-      const auto frame = parts->size() > 1 ? view_of((*parts)[1]) : byte_view();
+      if (!receive_parts(socket_, in)) return;
+      const std::string routing(text_of(view_of(in.parts[0])));
+      const auto frame = in.count > 1 ? view_of(in.parts[1]) : byte_view();
       link_counters::add(counters.messages_in);
       link_counters::add(counters.bytes_in, frame.size());
-      auto came = parts->size() == 2 ? decode(frame) : error{errc::protocol, "message: expected one frame"};
+      auto came = in.count == 2 ? decode(frame) : error{errc::protocol, "message: expected one frame"};
       const auto found = peers_.find(routing);
       if (!came) {
         reject(routing, came.failure());
@@ -241,14 +246,16 @@ private:
     peers_.emplace(routing, std::move(owned));
     by_id_.emplace(p.id, &p);
     by_name_.emplace(p.name, &p);
+    p.link.adopt_enclosed(who.enclosed_bytes);
     p.timer = timers_.emplace(p.link.deadline(), &p);
     link_counters::add(counters.peers_up);
     const auto period = std::chrono::duration_cast<std::chrono::milliseconds>(options_.link.heartbeat_period);
     tell(p.id, peer_up{who});
-    push(p, welcome{wire_version, options_.id, options_.build, static_cast<std::uint64_t>(period.count())});
+    push(p, encode(welcome{wire_version, options_.id, options_.build, static_cast<std::uint64_t>(period.count()),
+                           options_.link.enclosed_bytes_max}));
   }
 
-  void take(peer& p, envelope came) {
+  void take(peer& p, envelope&& came) {
     auto got = p.link.receive(std::move(came), now_);
     switch (got.what) {
       case session::verdict::nothing:
@@ -321,13 +328,17 @@ private:
   }
 
   template <class Event>
-  void tell(const peer_id& who, Event event, blob attachment = nullptr) {
-    batch_.push_back({who, std::move(event), std::move(attachment)});
+  void tell(const peer_id& who, Event&& event, blob attachment = nullptr) {
+    batch_.emplace_back(who, std::forward<Event>(event), std::move(attachment));
     if (batch_.size() >= options_.link.batch_max) hand_over();
   }
 
   void hand_over() {
-    if (!batch_.empty()) sink_(std::exchange(batch_, {}));
+    if (batch_.empty()) return;
+    // The next one is likely to be as large.
+    const auto size = batch_.size();
+    sink_(std::exchange(batch_, {}));
+    batch_.reserve(size);
   }
 
   router_options options_;
@@ -373,8 +384,18 @@ router::~router() {
 }
 
 void router::send(const peer_id& to, message what, blob attachment) {
+  // Encoded here, so that neither the socket's thread has to, nor does it free what another one has made.
+  auto encoded = encode(what, room_to_enclose(attachment));
   auto digest = loop_->digests.of(attachment);
-  loop_->push_message({command::kind::send, to, std::move(what), std::move(attachment), std::move(digest)});
+  loop_->push_message({command::kind::send, to, std::move(encoded), std::move(attachment), std::move(digest)});
+}
+
+void router::hold() {
+  loop_->hold();
+}
+
+void router::let_go() {
+  loop_->let_go();
 }
 
 void router::drop(const peer_id& to, std::string reason) {

@@ -45,6 +45,8 @@ public:
 private:
   class loop;
   explicit router(std::unique_ptr<loop> running);
+  void hold() override;
+  void let_go() override;
 
   std::unique_ptr<loop> loop_;
 };

@@ -25,9 +25,10 @@ result<void> too_many_wait(std::size_t bound) {
   return {errc::too_large, "more than " + std::to_string(bound) + " messages wait to be sent"};
 }
 
-result<void> fits_a_frame(const message& what, std::size_t size) {
+result<void> fits_a_frame(const bytes& encoded, std::size_t more = 0) {
+  const auto size = encoded.size() + more;
   if (size <= limits::frame_bytes_max) return {};
-  return {errc::too_large, std::string(tag_of(what)) + " of " + std::to_string(size) + " bytes, at most " +
+  return {errc::too_large, std::string(tag_in(encoded)) + " of " + std::to_string(size) + " bytes, at most " +
                                std::to_string(limits::frame_bytes_max)};
 }
 
@@ -42,18 +43,21 @@ session::session(side own, const link_options& options, link_counters& counters,
       spoke_(now),
       ticked_(now) {}
 
-result<void> session::push(const message& what, blob attachment, std::string digest) {
-  if (!attachment) return enqueue(what);
+result<void> session::push(bytes encoded, blob attachment, std::string digest) {
+  if (!attachment) return enqueue(std::move(encoded));
+  const auto whole_bytes = encoded.size() + attachment->size() + enclosing_bytes;
+  if (attachment->size() <= enclosed_bytes_ && whole_bytes <= limits::frame_bytes_max) {
+    return enqueue(enclose(std::move(encoded), *attachment, digest));
+  }
   if (sender_.waiting() >= options_.messages_max) return too_many_wait(options_.messages_max);
-  // Encoded again when its turn comes, with the stream's number; heads are small.
-  if (auto fits = fits_a_frame(what, encode(what).size() + announcement_bytes_max); !fits) return fits;
-  return sender_.push(what, std::move(attachment), std::move(digest));
+  // Its stream gets a number when its turn comes.
+  if (auto fits = fits_a_frame(encoded, announcement_bytes_max); !fits) return fits;
+  return sender_.push(std::move(encoded), std::move(attachment), std::move(digest));
 }
 
-result<void> session::enqueue(const message& what) {
+result<void> session::enqueue(bytes frame) {
   if (frames_.size() >= options_.messages_max) return too_many_wait(options_.messages_max);
-  auto frame = encode(what);
-  if (auto fits = fits_a_frame(what, frame.size()); !fits) return fits;
+  if (auto fits = fits_a_frame(frame); !fits) return fits;
   if (frames_bytes_ + frame.size() > options_.streams.backlog_bytes_max) {
     return {errc::too_large,
             "more than " + std::to_string(options_.streams.backlog_bytes_max) + " bytes of messages wait to be sent"};
@@ -91,7 +95,9 @@ std::optional<bytes> session::next_frame(time_point now) {
 
 std::optional<bytes> session::next_stream_frame(time_point now) {
   auto step = sender_.next(now);
-  if (const auto* opening = std::get_if<stream_sender::opening>(&step)) return encode(opening->head, &opening->info);
+  if (auto* opening = std::get_if<stream_sender::opening>(&step)) {
+    return announce(std::move(opening->head), opening->info);
+  }
   if (const auto* piece = std::get_if<stream_sender::piece>(&step)) {
     link_counters::add(counters_.chunk_bytes_out, piece->data.size());
     return encode_chunk(piece->stream, piece->offset, piece->data);
@@ -99,7 +105,7 @@ std::optional<bytes> session::next_stream_frame(time_point now) {
   return std::nullopt;
 }
 
-session::reception session::receive(envelope came, time_point now) {
+session::reception session::receive(envelope&& came, time_point now) {
   heard_ = now;
   return std::visit(
       [&](auto& content) -> reception {
@@ -107,7 +113,8 @@ session::reception session::receive(envelope came, time_point now) {
         if constexpr (!one_of<T, hello, welcome, heartbeat, goodbye, rejected, chunk, credit, stream_abort>) {
           return take_message(std::move(came), now);
         } else {
-          if (came.attachment) return broken({errc::protocol, std::string(T::tag) + ": cannot have an attachment"});
+          if (came.attachment || came.enclosed)
+            return broken({errc::protocol, std::string(T::tag) + ": cannot have an attachment"});
           if constexpr (one_of<T, hello, welcome>) {
             return broken({errc::protocol, std::string(T::tag) + ": the handshake is over"});
           } else if constexpr (one_of<T, goodbye>) {
@@ -130,8 +137,8 @@ session::reception session::receive(envelope came, time_point now) {
       came.content);
 }
 
-session::reception session::take_message(envelope came, time_point now) {
-  if (!came.attachment) return {verdict::deliver, std::move(came.content), nullptr, {}};
+session::reception session::take_message(envelope&& came, time_point now) {
+  if (!came.attachment) return {verdict::deliver, std::move(came.content), std::move(came.enclosed), {}};
   auto opened = receiver_.open(std::move(came.content), *came.attachment, now);
   if (!opened) return broken(opened.failure());
   if (!*opened) return {};
@@ -143,7 +150,7 @@ session::reception session::take_chunk(const chunk& piece, time_point now) {
   auto taken = receiver_.accept(piece, now);
   if (!taken) return broken(taken.failure());
   if (taken->grant) {
-    if (auto queued = enqueue(*taken->grant); !queued) return broken(queued.failure());
+    if (auto queued = enqueue(encode(*taken->grant)); !queued) return broken(queued.failure());
   }
   if (!taken->complete) return {};
   return {verdict::deliver, std::move(taken->complete->head), std::move(taken->complete->content), {}};
@@ -162,12 +169,12 @@ result<void> session::tick(time_point now) {
   for (const auto& given_up : {sender_.expire(now), receiver_.expire(now)}) {
     for (const auto stream : given_up) {
       link_counters::add(counters_.streams_aborted);
-      if (auto queued = enqueue(stream_abort{stream, "no progress for too long"}); !queued) return queued;
+      if (auto queued = enqueue(encode(stream_abort{stream, "no progress for too long"})); !queued) return queued;
     }
   }
   // With something in line already, the peer hears us anyway as soon as the socket takes it.
   const bool nothing_in_line = frames_.empty() && !staged_;
-  if (nothing_in_line && now - spoke_ >= options_.heartbeat_period) return enqueue(heartbeat{});
+  if (nothing_in_line && now - spoke_ >= options_.heartbeat_period) return enqueue(encode(heartbeat{}));
   return {};
 }
 
@@ -180,6 +187,10 @@ time_point session::deadline() const {
 
 void session::adopt_heartbeat(clock::duration wanted) {
   options_.heartbeat_period = std::min(options_.heartbeat_period, std::max(wanted, heartbeat_min));
+}
+
+void session::adopt_enclosed(std::uint64_t bytes) {
+  enclosed_bytes_ = std::min<std::uint64_t>(options_.enclosed_bytes_max, bytes);
 }
 
 }  // namespace fxfarm::net

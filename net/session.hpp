@@ -25,8 +25,15 @@ struct link_options {
   std::size_t messages_max = limits::peer_messages_max;
   std::size_t batch_max = limits::inbound_batch_max;
   std::size_t outbox_max = limits::outbox_commands_max;
+  std::size_t enclosed_bytes_max = limits::enclosed_bytes_max;  // of attachments that may come within a message
   stream_bounds streams = {};
 };
+
+// What encode() is to leave free behind a message so that a session can enclose its attachment there.
+inline std::size_t room_to_enclose(const blob& attachment) {
+  const bool small = attachment && attachment->size() <= limits::enclosed_bytes_max;
+  return small ? attachment->size() + enclosing_bytes : 0;
+}
 
 class session {
 public:
@@ -49,8 +56,9 @@ public:
 
   session(side own, const link_options& options, link_counters& counters, time_point now);
 
-  // Takes a message in line; `too_large` when the peer is too slow for its bounds. `digest` is the attachment's.
-  result<void> push(const message& what, blob attachment = nullptr, std::string digest = {});
+  // Takes a message in line, as encode() gave it; `too_large` when the peer is too slow for its bounds. `digest` is the
+  // attachment's.
+  result<void> push(bytes encoded, blob attachment = nullptr, std::string digest = {});
 
   // Writes until nothing may be sent (`written`), the socket takes no more (`full`), or the peer is not there (`gone`).
   write_result flush(const writer& write, time_point now);
@@ -58,7 +66,7 @@ public:
   // Something waits to be sent.
   bool unsent() const { return staged_ || !frames_.empty() || sender_.backlog_bytes() > 0; }
 
-  reception receive(envelope came, time_point now);
+  reception receive(envelope&& came, time_point now);
 
   // To be called at deadline() or later, which is never further away than a heartbeat: puts a heartbeat in line, gives
   // up silent streams; `timeout` when the peer has been silent for too long.
@@ -67,13 +75,15 @@ public:
 
   // How often the peer wants to hear from us; never slower than our own period.
   void adopt_heartbeat(clock::duration wanted);
+  // How large an attachment the peer takes within a message; until it has said so it takes none.
+  void adopt_enclosed(std::uint64_t bytes);
 
 private:
   std::optional<bytes> next_frame(time_point now);
   std::optional<bytes> next_stream_frame(time_point now);
-  reception take_message(envelope came, time_point now);
+  reception take_message(envelope&& came, time_point now);
   reception take_chunk(const chunk& piece, time_point now);
-  result<void> enqueue(const message& what);
+  result<void> enqueue(bytes frame);
   void abort_stream(std::uint64_t stream);
 
   link_options options_;
@@ -82,6 +92,7 @@ private:
   std::size_t frames_bytes_ = 0;
   std::optional<bytes> staged_;  // taken out of line, but the socket was full
   std::size_t frames_in_row_ = 0;
+  std::size_t enclosed_bytes_ = 0;
   stream_sender sender_;
   stream_receiver receiver_;
   time_point heard_;

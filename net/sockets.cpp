@@ -28,21 +28,20 @@ void let_linger(zmq::socket_t& socket) {
   socket.set(zmq::sockopt::linger, static_cast<int>(std::chrono::milliseconds(limits::goodbye_linger).count()));
 }
 
-std::optional<std::vector<zmq::message_t>> receive_parts(zmq::socket_t& socket) {
-  // Ours have one or two; a peer may send more, which are read off and dropped.
-  constexpr std::size_t parts_kept = 3;
-  std::vector<zmq::message_t> parts;
+bool receive_parts(zmq::socket_t& socket, received& into) {
+  into.count = 0;
+  zmq::message_t beyond;
   bool more = true;
   while (more) {
-    zmq::message_t part;
+    auto& part = into.count < into.parts.size() ? into.parts[into.count] : beyond;
     if (::zmq_msg_recv(part.handle(), socket.handle(), ZMQ_DONTWAIT) < 0) {
       if (errno == EINTR) continue;
-      return std::nullopt;
+      return false;
     }
     more = part.more();
-    if (parts.size() < parts_kept) parts.push_back(std::move(part));
+    ++into.count;
   }
-  return parts;
+  return true;
 }
 
 session::write_result send_part(zmq::socket_t& socket, byte_view part, bool more_follow) {

@@ -7,9 +7,9 @@
 #include "runtime/bytes.hpp"
 #include "runtime/error.hpp"
 
+#include <array>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include <zmq.hpp>
 
@@ -22,8 +22,13 @@ void allow_address(zmq::socket_t& socket, const std::string& endpoint);
 // From now on a close may take limits::goodbye_linger to send what the socket holds.
 void let_linger(zmq::socket_t& socket);
 
-// One message without waiting, as its parts; nullopt when there is none.
-std::optional<std::vector<zmq::message_t>> receive_parts(zmq::socket_t& socket);
+// The parts of one message. Ours have one or two; a peer may send more, of which only the number is kept.
+struct received {
+  std::array<zmq::message_t, 2> parts;
+  std::size_t count = 0;
+};
+// Takes one message without waiting; false when there is none.
+bool receive_parts(zmq::socket_t& socket, received& into);
 // One part without waiting.
 session::write_result send_part(zmq::socket_t& socket, byte_view part, bool more_follow);
 // Whether a message is there; also lets ZeroMQ do what other threads asked of the socket.

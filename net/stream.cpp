@@ -20,7 +20,7 @@ std::string more_than(std::size_t what, std::string_view unit, std::size_t bound
 stream_sender::stream_sender(side own, const stream_bounds& bounds)
     : bounds_(bounds), next_stream_(own == side::connected ? 1 : 2) {}
 
-result<void> stream_sender::push(message head, blob content, std::string digest) {
+result<void> stream_sender::push(bytes head, blob content, std::string digest) {
   const auto size = content->size();
   if (size > bounds_.attachment_bytes_max) {
     return {errc::too_large, "attachment: " + more_than(size, "bytes", bounds_.attachment_bytes_max)};

@@ -42,7 +42,7 @@ struct stream_bounds {
 class stream_sender {
 public:
   struct opening {
-    message head;
+    bytes head;  // the message, encoded without an attachment
     attachment_info info;
   };
   struct piece {
@@ -57,7 +57,7 @@ public:
   stream_sender(side own, const stream_bounds& bounds);
 
   // Takes a message and its attachment in line; `too_large` past a bound.
-  result<void> push(message head, blob content, std::string digest);
+  result<void> push(bytes head, blob content, std::string digest);
   // What is to be sent next; it counts as sent.
   step next(time_point now);
   // `protocol` when the peer gives what it cannot have.
@@ -78,7 +78,7 @@ private:
     time_point progress;  // when it last had credit
   };
   struct in_line {
-    message head;
+    bytes head;
     blob content;
     std::string digest;
   };

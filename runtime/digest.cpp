@@ -1,6 +1,5 @@
 #include "runtime/digest.hpp"
 
-#include <algorithm>
 #include <array>
 
 #include <sodium.h>
@@ -22,6 +21,12 @@ const unsigned char* raw(byte_view data) {
   return reinterpret_cast<const unsigned char*>(data.data());
 }
 
+std::array<std::byte, 8> length_of(std::string_view content) {
+  std::array<std::byte, 8> length;
+  for (std::size_t i = 0; i < length.size(); ++i) length[i] = static_cast<std::byte>(content.size() >> (8 * i));
+  return length;
+}
+
 }  // namespace
 
 std::string digest_hex(byte_view data) {
@@ -31,8 +36,11 @@ std::string digest_hex(byte_view data) {
 }
 
 bool is_digest(std::string_view text) {
-  return text.size() == digest_hex_chars &&
-         std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+  if (text.size() != digest_hex_chars) return false;
+  // Without a way out in between, so that many characters are looked at together: every lookup brings some.
+  bool hex = true;
+  for (const char c : text) hex &= (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+  return hex;
 }
 
 struct digest_builder::state {
@@ -51,9 +59,14 @@ digest_builder& digest_builder::append(byte_view data) {
 }
 
 digest_builder& digest_builder::field(std::string_view content) {
-  std::array<std::byte, 8> length;
-  for (std::size_t i = 0; i < length.size(); ++i) length[i] = static_cast<std::byte>(content.size() >> (8 * i));
-  return append(length).append(view_of(content));
+  return append(length_of(content)).append(view_of(content));
+}
+
+void append_field(bytes& to, std::string_view content) {
+  const auto length = length_of(content);
+  const auto text = view_of(content);
+  to.insert(to.end(), length.begin(), length.end());
+  to.insert(to.end(), text.begin(), text.end());
 }
 
 std::string digest_builder::finish() {

@@ -1,10 +1,14 @@
 #pragma once
 // The address of an artifact.
 
+#include "runtime/limits.hpp"
 #include "runtime/platform.hpp"
 #include "runtime/stage.hpp"
 
 #include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
 
 namespace fxfarm {
 
@@ -15,5 +19,27 @@ inline constexpr std::string_view key_epoch = "fxfarm-1";
 // the same options are the same code. `salt` lets an operator disown everything made so far.
 std::string make_stage_key(std::string_view graph_key, const platform& p, const stage_spec& stage,
                            std::string_view salt);
+
+// Stage keys of the graphs that were asked for lately: the ranks of a job, and clients with the same model, ask for the
+// same ones.
+class stage_key_memo {
+public:
+  explicit stage_key_memo(std::string salt, std::size_t graphs_max = limits::graphs_remembered_max)
+      : salt_(std::move(salt)), graphs_max_(graphs_max) {}
+
+  // make_stage_key of these; good until the next call.
+  const std::string& of(const std::string& graph_key, const platform& p, const stage_spec& stage);
+
+private:
+  struct known_stage {
+    platform target;
+    stage_spec stage;
+    std::string key;
+  };
+
+  std::string salt_;
+  std::size_t graphs_max_;
+  std::unordered_map<std::string, std::vector<known_stage>> graphs_;
+};
 
 }  // namespace fxfarm

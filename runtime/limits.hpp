@@ -15,6 +15,7 @@ inline constexpr std::size_t MiB = 1024 * KiB;
 
 // The wire.
 inline constexpr std::size_t frame_bytes_max = 1 * MiB;            // one ZeroMQ message
+inline constexpr std::size_t enclosed_bytes_max = 32 * KiB;        // an attachment that comes within its message
 inline constexpr std::size_t chunk_bytes = 256 * KiB;              // payload of one chunk
 inline constexpr std::size_t credit_bytes_window = 4 * MiB;        // unacknowledged bytes of one stream
 inline constexpr std::size_t attachment_bytes_max = 1024 * MiB;    // one graph or artifact

@@ -16,12 +16,17 @@ memory_store::memory_store(std::size_t bytes_max, std::shared_ptr<const store_re
     : bytes_max_(bytes_max), reporter_(std::move(reporter)) {}
 
 result<std::optional<stored>> memory_store::get(const std::string& key) {
+  const auto found = get_at_once(key);
+  return found ? std::optional(*found) : std::nullopt;
+}
+
+std::shared_ptr<const stored> memory_store::get_at_once(const std::string& key) {
   std::lock_guard lock(mutex_);
   auto found = index_.find(key);
-  if (found == index_.end()) return std::optional<stored>{};
+  if (found == index_.end()) return nullptr;
   entries_.splice(entries_.begin(), entries_, found->second);
   found->second->used = std::chrono::system_clock::now();
-  return std::optional(found->second->what);
+  return found->second->what;
 }
 
 result<void> memory_store::put(const std::string& key, const stored& what) {
@@ -30,16 +35,18 @@ result<void> memory_store::put(const std::string& key, const stored& what) {
     return {errc::too_large, "an artifact of " + std::to_string(what.data->size()) + " bytes does not fit into the " +
                                  std::to_string(bytes_max_) + " bytes of the memory tier"};
   }
+  auto kept = std::make_shared<stored>(what);
+  kept->tier = name();
   std::vector<std::size_t> evicted;
   std::size_t bytes_now = 0;
   {
     std::lock_guard lock(mutex_);
     if (auto old = index_.find(key); old != index_.end()) erase(old->second);
     while (bytes_ + size > bytes_max_) {
-      evicted.push_back(cost_of(entries_.back().what));
+      evicted.push_back(cost_of(*entries_.back().what));
       erase(std::prev(entries_.end()));
     }
-    entries_.push_front({key, what, std::chrono::system_clock::now()});
+    entries_.push_front({key, std::move(kept), std::chrono::system_clock::now()});
     index_[key] = entries_.begin();
     bytes_ += size;
     bytes_now = bytes_;
@@ -66,12 +73,12 @@ result<std::vector<stored_entry>> memory_store::list() {
   std::lock_guard lock(mutex_);
   std::vector<stored_entry> all;
   all.reserve(entries_.size());
-  for (const auto& e : entries_) all.push_back({e.key, e.what.data->size(), e.used, std::string(name())});
+  for (const auto& e : entries_) all.push_back({e.key, e.what->data->size(), e.used, std::string(name())});
   return all;
 }
 
 void memory_store::erase(lru_list::iterator it) {
-  bytes_ -= cost_of(it->what);
+  bytes_ -= cost_of(*it->what);
   index_.erase(it->key);
   entries_.erase(it);
 }

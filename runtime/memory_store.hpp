@@ -15,7 +15,7 @@ public:
   memory_store(std::size_t bytes_max, std::shared_ptr<const store_reporter> reporter);
 
   std::string_view name() const override { return "memory"; }
-  bool at_once() const override { return true; }
+  std::shared_ptr<const stored> get_at_once(const std::string& key) override;
   result<std::optional<stored>> get(const std::string& key) override;
   // Errors: `too_large` for an artifact that would not fit into an empty tier.
   result<void> put(const std::string& key, const stored& what) override;
@@ -25,7 +25,7 @@ public:
 private:
   struct entry {
     std::string key;
-    stored what;
+    std::shared_ptr<const stored> what;
     std::chrono::system_clock::time_point used;
   };
   using lru_list = std::list<entry>;

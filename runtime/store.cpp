@@ -58,15 +58,13 @@ result<std::optional<stored>> store::get(const std::string& key) {
   return std::optional<stored>{};
 }
 
-std::optional<stored> store::get_at_once(const std::string& key) {
+std::shared_ptr<const stored> store::get_at_once(const std::string& key) {
   auto& tier = *tiers_.front();
-  if (!tier.at_once()) return std::nullopt;
-  auto found = tier.get(key);
-  if (!found || !*found) return std::nullopt;
+  auto found = tier.get_at_once(key);
+  if (!found) return nullptr;
   reporter_->queried(tier.name());
   reporter_->hit(tier.name());
-  (*found)->tier = tier.name();
-  return std::move(*found);
+  return found;
 }
 
 result<void> store::put(const std::string& key, const stored& what) {

@@ -23,7 +23,7 @@ struct stored {
   blob data;                             // never null in a store
   std::map<std::string, double> phases;  // compile phase -> seconds, from the job that made it
   std::string made_by;                   // the worker that made it
-  std::string tier;                      // set by get: the tier that had it; put ignores it
+  std::string tier;                      // of what a store gives: the tier that had it; put ignores it
 };
 
 struct stored_entry {
@@ -49,8 +49,8 @@ class store_tier {
 public:
   virtual ~store_tier() = default;
   virtual std::string_view name() const = 0;
-  // Whether `get` does no more than look into memory, so that it holds up nobody.
-  virtual bool at_once() const { return false; }
+  // What looking does not hold anybody up for; null otherwise.
+  virtual std::shared_ptr<const stored> get_at_once(const std::string&) { return nullptr; }
   // Nothing when the key is not there; `corrupt` when it was and had to be removed.
   virtual result<std::optional<stored>> get(const std::string& key) = 0;
   virtual result<void> put(const std::string& key, const stored& what) = 0;
@@ -75,8 +75,9 @@ public:
   // Asks the tiers in order; what a slower one has is put into the faster ones. Errors: `bad_input` for a key that is
   // no digest. A tier that fails counts as one that does not have it.
   result<std::optional<stored>> get(const std::string& key);
-  // What the fastest tier has, when asking it holds up nobody; a miss is not counted, since `get` comes after it.
-  std::optional<stored> get_at_once(const std::string& key);
+  // What the fastest tier has, when asking it holds up nobody, else null; a miss is not counted, since `get` comes
+  // after it.
+  std::shared_ptr<const stored> get_at_once(const std::string& key);
   // Slowest tier first, so that what is announced is durable. Success when at least one tier took it; otherwise the
   // error of the first tier that refused. `bad_input` for a key that is no digest, or without data.
   result<void> put(const std::string& key, const stored& what);

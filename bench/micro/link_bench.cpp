@@ -60,12 +60,10 @@ void load(const words& given) {
   shape.outstanding = given.count("outstanding");
   shape.seconds = given.number("seconds");
   const auto got = ask(shape);
-  std::cout << nlohmann::json{{"answers", got.answers},
-                              {"answer_bytes", got.answer_bytes},
-                              {"request_bytes", got.request_bytes},
-                              {"seconds", got.seconds},
-                              {"cpu_seconds", got.cpu_seconds},
-                              {"waits_us", got.waits_us}}
+  std::cout << nlohmann::json{{"answers", got.answers},           {"received_bytes", got.received_bytes},
+                              {"answer_bytes", got.answer_bytes}, {"request_bytes", got.request_bytes},
+                              {"seconds", got.seconds},           {"watcher_lost", got.watcher_lost},
+                              {"cpu_seconds", got.cpu_seconds},   {"waits_us", got.waits_us}}
             << "\n";
 }
 

@@ -40,11 +40,13 @@ struct load_shape {
 };
 struct load_result {
   std::uint64_t answers = 0;
-  std::uint64_t answer_bytes = 0;  // frames of the last one
+  std::uint64_t received_bytes = 0;  // also of answers that are not complete
+  std::uint64_t answer_bytes = 0;    // frames of the last one
   std::uint64_t request_bytes = 0;
   double seconds = 0;
-  double cpu_seconds = 0;        // of this process
-  std::vector<double> waits_us;  // of each answer, with one outstanding
+  std::uint64_t watcher_lost = 0;  // how often a client that only hears heartbeats lost the farm
+  double cpu_seconds = 0;          // of this process
+  std::vector<double> waits_us;    // of each answer, with one outstanding
 };
 // Keeps so many requests outstanding for so long. Throws std::runtime_error at an answer that is not right.
 load_result ask(const load_shape& shape);

@@ -4,10 +4,12 @@
 // compared.
 #include "link_bench.hpp"
 #include "net/codec.hpp"
+#include "net/dialer.hpp"
 #include "runtime/digest.hpp"
 #include "runtime/limits.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <stdexcept>
 
@@ -39,15 +41,6 @@ byte_view view_of(const zmq::message_t& frame) {
   return {static_cast<const std::byte*>(frame.data()), frame.size()};
 }
 
-// A message's tag, which every encoder of ours writes first; empty when it does not.
-std::string_view tag_in(byte_view frame) {
-  constexpr std::string_view before = "\xa4type";
-  const auto text = text_of(frame);
-  if (text.size() < before.size() + 2 || text.substr(1, before.size()) != before) return {};
-  const auto size = static_cast<unsigned char>(text[before.size() + 1]) & 0x1FU;
-  return text.substr(before.size() + 2, size);
-}
-
 // How many bytes of payload a chunk has, without a copy of them.
 std::size_t payload_of(byte_view frame) {
   const auto text = text_of(frame);
@@ -73,6 +66,7 @@ public:
 
   void* handle() { return socket_.handle(); }
   std::uint64_t answers() const { return answers_; }
+  std::uint64_t received_bytes() const { return received_bytes_; }
   std::uint64_t answer_bytes() const { return answer_bytes_; }
   std::size_t open() const { return open_; }
 
@@ -90,11 +84,7 @@ public:
     bytes content;
     while (open_ > 0) {
       const auto frame = receive();
-      if (shape_.farm && tag_in(view_of(frame)) == "chunk") {
-        const auto came = net::decode(view_of(frame));
-        const auto& data = std::get<net::chunk>(came->content).data;
-        content.insert(content.end(), data.begin(), data.end());
-      }
+      if (shape_.farm) append_payload(net::decode(view_of(frame)), content);
       take(frame);
     }
     if (shape_.farm && content != artifact_of(number, shape_.artifact_bytes)) {
@@ -114,6 +104,13 @@ public:
   }
 
 private:
+  static void append_payload(const result<net::envelope>& came, bytes& to) {
+    if (!came) throw std::runtime_error(to_string(came.failure()));
+    const auto* piece = std::get_if<net::chunk>(&came->content);
+    if (piece != nullptr) to.insert(to.end(), piece->data.begin(), piece->data.end());
+    if (came->enclosed) to.insert(to.end(), came->enclosed->begin(), came->enclosed->end());
+  }
+
   zmq::message_t receive() {
     zmq::message_t frame;
     if (!socket_.recv(frame)) throw std::runtime_error("no answer");
@@ -130,21 +127,24 @@ private:
     who.role = "client";
     who.id = id;
     who.host = "bench";
+    who.enclosed_bytes = limits::enclosed_bytes_max;
     send(who);
-    if (tag_in(view_of(receive())) != "welcome") throw std::runtime_error("the coordinator did not welcome us");
+    if (net::tag_in(view_of(receive())) != "welcome") throw std::runtime_error("the coordinator did not welcome us");
   }
 
   void take(const zmq::message_t& frame) {
+    received_bytes_ += frame.size();
     if (shape_.farm) return take_from_farm(frame);
     received_ += frame.size();
     if (received_ == shape_.answer_bytes) end(received_);
   }
 
   void take_from_farm(const zmq::message_t& frame) {
-    const auto tag = tag_in(view_of(frame));
+    const auto tag = net::tag_in(view_of(frame));
     if (tag == "heartbeat") return;
     if (tag == "stage_ready") {
       answer_frames_ += frame.size();
+      if (shape_.artifact_bytes <= limits::enclosed_bytes_max) return end(answer_frames_);
       if (shape_.artifact_bytes > limits::chunk_bytes) stream_ = net::decode(view_of(frame))->attachment->stream;
       granted_ = limits::credit_bytes_window;
     } else if (tag == "chunk") {
@@ -180,12 +180,35 @@ private:
   zmq::socket_t socket_;
   std::size_t open_ = 0;
   std::uint64_t answers_ = 0;
+  std::uint64_t received_bytes_ = 0;
   std::uint64_t answer_bytes_ = 0;
   // Of the answer that comes.
   std::size_t received_ = 0;
   std::size_t answer_frames_ = 0;
   std::uint64_t stream_ = 0;
   std::size_t granted_ = 0;
+};
+
+// A client that only hears heartbeats, and counts the farm as lost when the second in a row is late.
+class watcher {
+public:
+  explicit watcher(const std::string& endpoint) {
+    net::dialer_options options;
+    options.self.role = "client";
+    options.self.id = "bench-watcher-" + std::to_string(::getpid());
+    options.link.silence_max = 2 * limits::heartbeat_period;
+    auto made = net::dialer::start(std::move(options), [this](const net::inbound_batch& batch) {
+      for (const auto& in : batch) lost_ += std::holds_alternative<net::peer_down>(in.event) ? 1 : 0;
+    });
+    if (!made) throw std::runtime_error(to_string(made.failure()));
+    dialer_ = std::move(*made);
+    dialer_->connect(endpoint);
+  }
+  std::uint64_t lost() const { return lost_; }
+
+private:
+  std::atomic<std::uint64_t> lost_{0};
+  std::unique_ptr<net::dialer> dialer_;  // last: its thread counts
 };
 
 std::vector<bytes> requests_for(const load_shape& shape) {
@@ -211,13 +234,16 @@ load_result ask(const load_shape& shape) {
     items.push_back({askers.back()->handle(), 0, ZMQ_POLLIN, 0});
     askers.back()->check_first();
   }
-  const auto count = [&] {
+  const auto sum_of = [&](auto number) {
     std::uint64_t sum = 0;
-    for (const auto& one : askers) sum += one->answers();
+    for (const auto& one : askers) sum += (*one.*number)();
     return sum;
   };
+  std::optional<watcher> watching;
+  if (shape.farm) watching.emplace(shape.endpoint);
   load_result out;
-  const auto before = count();
+  const auto answers_before = sum_of(&asker::answers);
+  const auto bytes_before = sum_of(&asker::received_bytes);
   const auto cpu_before = cpu_seconds();
   const auto each = std::max<std::size_t>(1, shape.outstanding / shape.connections);
   const bool alone = each * shape.connections == 1;
@@ -233,7 +259,9 @@ load_result ask(const load_shape& shape) {
     if (alone && askers.front()->open() == 0) out.waits_us.push_back(seconds_since(asked) * 1e6);
   }
   out.seconds = seconds_since(begin);
-  out.answers = count() - before;
+  if (watching) out.watcher_lost = watching->lost();
+  out.answers = sum_of(&asker::answers) - answers_before;
+  out.received_bytes = sum_of(&asker::received_bytes) - bytes_before;
   out.cpu_seconds = cpu_seconds() - cpu_before;
   out.answer_bytes = askers.front()->answer_bytes();
   out.request_bytes = requests.front().size();

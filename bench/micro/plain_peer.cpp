@@ -65,7 +65,12 @@ private:
       } else {
         routing = std::move(one.routing);
       }
-      socket_.send(routing, zmq::send_flags::sndmore);
+      try {
+        socket_.send(routing, zmq::send_flags::sndmore);
+      } catch (const zmq::error_t& e) {
+        if (e.num() == EHOSTUNREACH) continue;  // it has hung up
+        throw;
+      }
       socket_.send(zmq::buffer(content_.data(), size));
       if (one.left > 0) open_.push_back(std::move(one));
     }

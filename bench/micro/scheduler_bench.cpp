@@ -60,7 +60,7 @@ public:
   full_farm(std::size_t workers, std::size_t queued) {
     for (unsigned i = 0; i < spaces; ++i) spaces_.push_back("space-" + std::to_string(i));
     for (std::size_t i = 0; i < workers; ++i) {
-      jobs_.set_worker(worker(i), {platforms_[i % platforms_.size()], slots_each, false, {}});
+      jobs_.set_worker(worker(i), {platforms_[i % platforms_.size()], slots_each, 0, false, {}});
     }
     // Each job prefers workers on its own platform, so that these take all slots.
     for (std::size_t i = 0; i < workers * slots_each; ++i) {
@@ -139,7 +139,7 @@ public:
   void send(const net::peer_id& to, net::message what, blob) override {
     if (const auto* m = std::get_if<net::job>(&what)) started.emplace_back(to, m->id, m->stage_key);
   }
-  std::optional<stored> find_in_memory(const std::string&) override { return std::nullopt; }
+  std::shared_ptr<const stored> find_in_memory(const std::string&) override { return nullptr; }
   void read_store(const std::string& key) override { reading = key; }
   void write_store(const std::string& key, stored) override { writing = key; }
   void remove_stored(const std::string&) override {}

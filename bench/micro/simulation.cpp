@@ -70,7 +70,6 @@ outcome farm::run() {
     if (w.running) stop_running(w);
   }
   out_.artifacts = made_.size();
-  for (const auto& [key, times] : made_) out_.repeated += times - 1;
   return std::move(out_);
 }
 
@@ -288,7 +287,14 @@ void farm::end_job(std::size_t worker, const std::string& id) {
   const auto* job = c.core->find_job(done.stage_key);
   (done.first ? out_.first_waits : out_.later_waits)
       .push_back(static_cast<float>((job ? job->queue_seconds() : 0) + in_worker));
-  ++made_[done.stage_key];
+  auto& makers = made_[done.stage_key];
+  const auto maker = std::uint64_t{1} << done.coordinator;
+  if ((makers & maker) != 0) {
+    ++out_.repeated_here;
+  } else if (makers != 0) {
+    ++out_.repeated_elsewhere;
+  }
+  makers |= maker;
   c.tell(name_of(worker), net::job_done{done.id, done.stage_key, {}}, bytes_);
   run_next(worker);
   offer_changes(worker);

@@ -28,7 +28,9 @@ struct shape {
 };
 
 struct outcome {
-  std::uint64_t clients = 0, lookups = 0, compiles = 0, artifacts = 0, repeated = 0, failed = 0;
+  std::uint64_t clients = 0, lookups = 0, compiles = 0, artifacts = 0, failed = 0;
+  // Artifacts that were made although there was one: on another coordinator's disk, or on that of the same.
+  std::uint64_t repeated_elsewhere = 0, repeated_here = 0;
   std::uint64_t worker_failures = 0, coordinator_failures = 0, events = 0;
   double busy_seconds = 0;  // of all slots
   // Seconds that an artifact's job waited for a slot, in its coordinator and its worker.
@@ -84,7 +86,7 @@ private:
     void go(const net::peer_id& id);
     void answered(const net::peer_id& id, const std::string& stage_key);
     void send(const net::peer_id& to, net::message what, blob attachment) override;
-    std::optional<stored> find_in_memory(const std::string&) override { return std::nullopt; }
+    std::shared_ptr<const stored> find_in_memory(const std::string&) override { return nullptr; }
     void read_store(const std::string& key) override;
     void write_store(const std::string& key, stored what) override;
     void remove_stored(const std::string&) override {}
@@ -123,7 +125,7 @@ private:
   std::deque<coordinator> coordinators_;
   std::vector<worker> workers_;
   std::size_t running_ = 0;
-  std::unordered_map<std::string, unsigned> made_;  // stage key -> times
+  std::unordered_map<std::string, std::uint64_t> made_;  // stage key -> a bit for each coordinator that had it made
   outcome out_;
 };
 

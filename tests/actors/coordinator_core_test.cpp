@@ -17,9 +17,9 @@ protected:
   void send(const net::peer_id& to, net::message what, blob attachment) override {
     out.send(to, std::move(what), std::move(attachment));
   }
-  std::optional<stored> find_in_memory(const std::string& key) override {
+  std::shared_ptr<const stored> find_in_memory(const std::string& key) override {
     const auto found = memory.find(key);
-    return found == memory.end() ? std::nullopt : std::optional(found->second);
+    return found == memory.end() ? nullptr : std::make_shared<const stored>(found->second);
   }
   void read_store(const std::string& key) override { reads.push_back(key); }
   void write_store(const std::string& key, stored what) override { writes.emplace_back(key, std::move(what)); }

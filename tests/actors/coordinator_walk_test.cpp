@@ -123,7 +123,7 @@ private:
           << "more than its slots";
     }
   }
-  std::optional<stored> find_in_memory(const std::string&) override { return std::nullopt; }
+  std::shared_ptr<const stored> find_in_memory(const std::string&) override { return nullptr; }
   void read_store(const std::string& key) override { reads_.push_back(key); }
   void write_store(const std::string& key, stored) override { writes_.push_back(key); }
   void remove_stored(const std::string&) override {}

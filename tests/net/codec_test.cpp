@@ -1,6 +1,7 @@
 #include "net/codec.hpp"
 
 #include "golden.hpp"
+#include "runtime/digest.hpp"
 #include "runtime/limits.hpp"
 
 #include <random>
@@ -53,13 +54,32 @@ TEST(codec, decodes_golden_bytes_to_every_message) {
 
 TEST(codec, an_attachment_is_announced_with_its_message) {
   const attachment_info info{1, 300, std::string(64, 'f')};
-  EXPECT_EQ(text_of(encode(submit{"g1"}, &info)), golden_attachment);
+  EXPECT_EQ(text_of(announce(encode(submit{"g1"}), info)), golden_attachment);
   const auto came = decode(view_of(golden_attachment));
   ASSERT_TRUE(came);
   ASSERT_TRUE(came->attachment);
   EXPECT_EQ(came->attachment->stream, 1U);
   EXPECT_EQ(came->attachment->size, 300U);
   EXPECT_EQ(came->attachment->digest, info.digest);
+}
+
+TEST(codec, a_small_attachment_is_enclosed_in_its_message) {
+  const auto content = to_bytes("abc");
+  const auto frame = enclose(encode(submit{"g1"}), content, digest_hex(content));
+  EXPECT_EQ(text_of(frame), golden_enclosed);
+  EXPECT_LE(frame.size(), encode(submit{"g1"}).size() + content.size() + enclosing_bytes);
+  const auto came = decode(view_of(golden_enclosed));
+  ASSERT_TRUE(came) << to_string(came.failure());
+  EXPECT_FALSE(came->attachment);
+  ASSERT_TRUE(came->enclosed);
+  EXPECT_EQ(*came->enclosed, content);
+}
+
+TEST(codec, the_tag_is_found_in_what_was_encoded) {
+  for (const auto& g : golden_messages()) EXPECT_EQ(tag_in(view_of(g.wire)), tag_of(g.content));
+  EXPECT_EQ(tag_in(view_of(golden_enclosed)), "submit");
+  EXPECT_EQ(tag_in(view_of("\x82\xa4typ"sv)), "");
+  EXPECT_EQ(tag_in(view_of("\x82\xa5other"sv)), "");
 }
 
 TEST(codec, a_chunk_needs_no_owned_copy_to_be_encoded) {
@@ -192,7 +212,7 @@ TEST(codec, refuses_what_is_malformed_and_says_where) {
        "message: no msgpack: insufficient bytes"},
       {"bytes that claim to be huge", len32('\xc6', 0xFFFFFFFF), errc::protocol,
        "message: no msgpack: insufficient bytes"},
-      {"deep", std::string(100, '\x91'), errc::too_large, "message: depth size overflow"},
+      {"deep", map_of("heartbeat", std::string(100, '\x91')), errc::too_large, "message: depth size overflow"},
       {"a frame past the bound", std::string(limits::frame_bytes_max + 1, '\0'), errc::too_large,
        "message: 1048577 bytes, at most 1048576"},
       {"attachment is no map", attached + "\x01", errc::protocol, "submit: attachment: expected a map"},
@@ -202,6 +222,16 @@ TEST(codec, refuses_what_is_malformed_and_says_where) {
        "submit: attachment.digest: expected 64 hex digits"},
       {"attachment past the bound", attached + "\x83\xa6stream\x01\xa4size" + len32('\xce', 0x40000001) + digest,
        errc::too_large, "submit: attachment.size: 1073741825 bytes, at most 1073741824"},
+      {"enclosed without a digest", attached + "\x81\xa4" + "data\xc4\x01x", errc::protocol,
+       "submit: attachment.digest: expected 64 hex digits"},
+      {"enclosed with another's digest", attached + "\x82" + digest + "\xa4" + "data\xc4\x01x", errc::corrupt,
+       "submit: attachment.data: does not match its digest"},
+      {"enclosed and in a stream", attached + "\x83\xa6stream\x01" + digest + "\xa4" + "data\xc4\x01x", errc::protocol,
+       "submit: attachment: both enclosed and in a stream"},
+      {"enclosed past the bound",
+       attached + "\x82" + digest + "\xa4" + "data" + len32('\xc6', limits::enclosed_bytes_max + 1) +
+           std::string(limits::enclosed_bytes_max + 1, '\0'),
+       errc::too_large, "submit: attachment.data: 32769 bytes, at most 32768"},
   };
   for (const auto& c : cases) {
     const auto came = decode(view_of(c.frame));
@@ -243,8 +273,9 @@ TEST(codec, survives_any_mutation_of_its_messages) {
       continue;
     }
     ++accepted;
-    const auto* info = came->attachment ? &*came->attachment : nullptr;
-    EXPECT_TRUE(decode(encode(came->content, info)));
+    auto again = encode(came->content);
+    if (came->attachment) again = announce(std::move(again), *came->attachment);
+    EXPECT_TRUE(decode(again));
   }
   EXPECT_GT(accepted, 100U);
   EXPECT_GT(refused, 1'000U);

@@ -18,8 +18,8 @@ inline std::vector<golden> golden_messages() {
   using namespace std::string_view_literals;
   // clang-format off
   return {
-    {hello{"fxfarm", 1, "worker", "w1", "box", 70000, "0.1.0"},
-        "\202\244type\245hello\244body\207"  // hello, 7 fields
+    {hello{"fxfarm", 1, "worker", "w1", "box", 70000, "0.1.0", 32768},
+        "\202\244type\245hello\244body\210"  // hello, 8 fields
         "\245magic\246fxfarm"  // magic: 'fxfarm'
         "\247version\001"  // version: 1
         "\244role\246worker"  // role: 'worker'
@@ -27,13 +27,15 @@ inline std::vector<golden> golden_messages() {
         "\244host\243box"  // host: 'box'
         "\243pid\316\000\001\021p"  // pid: 70000
         "\245build\2450.1.0"  // build: '0.1.0'
+        "\256enclosed_bytes\315\200\000"  // enclosed_bytes: 32768
         ""sv},
-    {welcome{1, "c1", "0.1.0", 2000},
-        "\202\244type\247welcome\244body\204"  // welcome, 4 fields
+    {welcome{1, "c1", "0.1.0", 2000, 32768},
+        "\202\244type\247welcome\244body\205"  // welcome, 5 fields
         "\247version\001"  // version: 1
         "\242id\242c1"  // id: 'c1'
         "\245build\2450.1.0"  // build: '0.1.0'
         "\254heartbeat_ms\315\007\320"  // heartbeat_ms: 2000
+        "\256enclosed_bytes\315\200\000"  // enclosed_bytes: 32768
         ""sv},
     {heartbeat{},
         "\202\244type\251heartbeat\244body\200"  // heartbeat, 0 fields
@@ -238,6 +240,17 @@ inline std::vector<golden> golden_messages() {
   };
   // clang-format on
 }
+
+// submit{"g1"} with the attachment "abc" enclosed; its digest is hashlib.blake2b(b"abc", digest_size=32).
+inline constexpr std::string_view golden_enclosed =
+    // clang-format off
+      "\203\244type\246submit\244body\201"  // submit with an attachment
+      "\251graph_key\242g1"  // graph_key: 'g1'
+      "\252attachment\202"
+      "\246digest\331@bddd813c634239723171ef3fee98579b94964e3bb1cb3e4"
+      "27262c8c068d52319"
+      "\244data\304\003abc";  // data: 3 bytes
+// clang-format on
 
 // submit{"g1"} with attachment_info{1, 300, 64 times "f"}.
 inline constexpr std::string_view golden_attachment =

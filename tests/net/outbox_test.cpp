@@ -38,6 +38,28 @@ TEST(outbox, wakes_until_it_is_emptied) {
   EXPECT_TRUE(commands.empty());
 }
 
+TEST(outbox, held_it_wakes_when_it_is_let_go) {
+  outbox<command> box;
+  std::vector<command> commands;
+  std::set<std::string> overrun;
+  box.hold();
+  box.hold();
+  box.push_message({1, "a"}, &command::peer);
+  box.let_go();
+  EXPECT_FALSE(is_readable(box.fd())) << "somebody still holds it";
+  box.let_go();
+  EXPECT_TRUE(is_readable(box.fd()));
+  box.take(commands, overrun);
+  box.hold();
+  box.push_message({2, "a"}, &command::peer);
+  box.take(commands, overrun);
+  EXPECT_EQ(numbers(commands), std::vector{2}) << "a thread that is awake need not be woken";
+  box.let_go();
+  EXPECT_FALSE(is_readable(box.fd()));
+  box.push({3, {}});
+  EXPECT_TRUE(is_readable(box.fd()));
+}
+
 TEST(outbox, drops_messages_past_its_bound_and_tells_whose_but_takes_every_other_command) {
   outbox<command> box(2);
   std::vector<command> commands;

@@ -96,7 +96,9 @@ public:
   }
 
   void send(byte_view frame) { socket_.send(zmq::buffer(frame.data(), frame.size())); }
-  void send(const message& what, const attachment_info* attachment = nullptr) { send(encode(what, attachment)); }
+  void send(const message& what, const attachment_info* attachment = nullptr) {
+    send(attachment == nullptr ? encode(what) : announce(encode(what), *attachment));
+  }
   void send_to(const std::string& routing, const message& what, const attachment_info* attachment = nullptr) {
     socket_.send(zmq::buffer(routing), zmq::send_flags::sndmore);
     send(what, attachment);

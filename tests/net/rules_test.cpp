@@ -4,6 +4,7 @@
 #include "peers.hpp"
 #include "runtime/digest.hpp"
 
+#include <atomic>
 #include <future>
 
 #include <gtest/gtest.h>
@@ -47,6 +48,27 @@ TEST_F(at_router, answers_a_hello_with_who_it_is_and_how_often_it_wants_to_be_he
   EXPECT_EQ(answer->id, "c1");
   EXPECT_EQ(answer->build, "0.1.0");
   EXPECT_EQ(answer->heartbeat_ms, 2'000U);
+}
+
+TEST_F(at_router, sends_the_rest_to_a_peer_that_was_slow_while_others_keep_talking) {
+  constexpr int count = 4'000;  // of 4 KiB: more than the sockets hold
+  auto r = started();
+  bare_peer slow(zmq::socket_type::dealer, dir.endpoint());
+  bare_peer talker(zmq::socket_type::dealer, dir.endpoint());
+  const auto id = welcome_to(slow, "slow");
+  welcome_to(talker, "talker");
+  for (int i = 0; i < count; ++i) r->send(id, need_graph{std::string(4'000, 'x') + std::to_string(i)});
+  std::atomic<bool> enough{false};
+  auto talking = std::async(std::launch::async, [&] {
+    while (!enough) talker.send(heartbeat{});
+  });
+  for (int i = 0; i < count; ++i) {
+    const auto came = slow.receive_a<need_graph>();
+    EXPECT_TRUE(came) << i;
+    if (!came) break;
+  }
+  enough = true;
+  talking.get();
 }
 
 TEST_F(at_router, rejects_a_peer_whose_hello_is_not_right) {
@@ -184,9 +206,9 @@ TEST_F(at_router, a_peer_that_reads_nothing_is_dropped_past_its_bounds) {
   auto r = started(link);
   bare_peer peer(zmq::socket_type::dealer, dir.endpoint());
   const auto id = welcome_to(peer);
-  // More than the sockets of both sides and the system between them can hold.
-  const std::string large(limits::report_bytes_max, 'x');
-  for (int i = 0; i < 400; ++i) r->send(id, answer{1, large, "none", ""});
+  // More than the sockets of both sides (a bare one holds 1 000) and the system between them can hold.
+  const std::string large(50'000, 'x');
+  for (int i = 0; i < 2'000; ++i) r->send(id, answer{1, large, "none", ""});
   const auto down = next_of<peer_down>(seen);
   ASSERT_TRUE(down);
   EXPECT_EQ(down->why.code, errc::too_large);

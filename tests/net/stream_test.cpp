@@ -29,7 +29,7 @@ blob content_of_size(std::size_t size) {
 
 void push(stream_sender& to, const std::string& key, std::size_t size) {
   const auto content = content_of_size(size);
-  const auto taken = to.push(submit{key}, content, digest_hex(*content));
+  const auto taken = to.push(encode(submit{key}), content, digest_hex(*content));
   ASSERT_TRUE(taken) << to_string(taken.failure());
 }
 
@@ -93,10 +93,10 @@ TEST(stream_sender, one_without_credit_does_not_hold_up_the_others) {
 
 TEST(stream_sender, is_bounded_in_one_attachment_and_in_all_of_them) {
   stream_sender s(side::connected, small_bounds());
-  EXPECT_EQ(s.push(submit{}, content_of_size(501), "").failure().code, errc::too_large);
+  EXPECT_EQ(s.push(encode(submit{}), content_of_size(501), "").failure().code, errc::too_large);
   push(s, "a", 500);
   push(s, "b", 500);
-  const auto past = s.push(submit{}, content_of_size(1), "");
+  const auto past = s.push(encode(submit{}), content_of_size(1), "");
   ASSERT_FALSE(past);
   EXPECT_EQ(past.failure().code, errc::too_large);
   EXPECT_EQ(past.failure().message, "attachments in line: 1001 bytes, at most 1000");

@@ -1,7 +1,8 @@
-"""What a benchmark answers with when it misses a target."""
+"""What a benchmark answers with when it misses a target, and that what loads the farm counts right."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -37,3 +38,55 @@ def test_one_missed_target_is_a_failure_and_is_named(target: str, status: int, s
 def test_without_strace_nobody_says_that_no_compiler_was_started() -> None:
     done = run("second_process.py", PATH="/nonexistent")
     assert (done.returncode, "strace is missing" in done.stderr) == (1, True), done.stderr
+
+
+MIB = 2**20
+
+
+@pytest.mark.parametrize("artifact_bytes", [256, 300_000, 5 * MIB])
+def test_the_load_counts_the_artifacts_that_the_coordinator_served(artifact_bytes: int) -> None:
+    """In one chunk, in two, and in more than a window of credit."""
+    done = run(
+        "-c",
+        f"""
+import fanout, harness, json, links
+with harness.Place() as place, links.coordinator(place, "ipc", 3, {artifact_bytes}) as farm:
+    found = farm.load(connections=2, outstanding=4, seconds=0.2)
+    print(json.dumps([found, fanout.asked(place, farm.endpoint, "stats")["values"]]))
+""",
+    )
+    assert done.returncode == 0, done.stderr
+    found, counted = json.loads(done.stdout.splitlines()[-1])
+    assert counted["stages_served_job"] == counted["jobs_finished"] == 3
+    # One of each connection before the clock runs, and those that are open when it ends.
+    more = counted["stages_served_memory"] - found["answers"]
+    assert found["answers"] > 0
+    assert 2 <= more <= 2 + 4
+    assert counted.get("link_rejected", 0) == found["watcher_lost"] == 0
+
+
+def test_the_plain_peer_answers_in_pieces_what_the_load_waits_for() -> None:
+    done = run(
+        "-c",
+        """
+import harness, json, links
+sizes = {"request_bytes": 300, "answer_bytes": 1000}
+with harness.Place() as place, links.plain_peer(place, "ipc", **sizes, piece_bytes=300) as plain:
+    print(json.dumps(plain.load(connections=2, outstanding=2, seconds=0.2)))
+""",
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["answers"] > 0
+    assert (found["request_bytes"], found["answer_bytes"]) == (300, 1000)
+
+
+def test_clients_that_ask_together_cause_one_job_for_each_stage() -> None:
+    done = run("-c", "import fanout, json; print(json.dumps(fanout.asking(4, 2)))")
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout.splitlines()[-1])
+    assert (row["jobs_default"], row["jobs_max-autotune"]) == (2, 2)
+    assert row["jobs_started"] == row["jobs_finished"] == 4
+    assert row["lookups"] == 4 * 2
+    assert len(row["first_s"]) == len(row["last_s"]) == 4
+    assert all(first <= last for first, last in zip(row["first_s"], row["last_s"], strict=True))

@@ -21,6 +21,22 @@ struct inputs {
 
 }  // namespace
 
+TEST(stage_key_memo, gives_what_make_stage_key_does_also_after_it_had_to_forget) {
+  stage_key_memo memo("salt", 2);
+  for (int round = 0; round < 2; ++round) {
+    for (int graph = 0; graph < 5; ++graph) {
+      for (std::size_t stage = 0; stage < limits::stages_remembered_max + 5; ++stage) {
+        inputs i;
+        i.graph = std::string(64, static_cast<char>('0' + graph));
+        i.stage.options["mode"] = std::to_string(stage);
+        i.target.threads = static_cast<unsigned>(stage % 3);
+        ASSERT_EQ(memo.of(i.graph, i.target, i.stage), i.key());
+        ASSERT_EQ(memo.of(i.graph, i.target, i.stage), i.key());
+      }
+    }
+  }
+}
+
 // Stores outlive programs: whoever has to change this value must change key_epoch.
 TEST(stage_key, has_a_golden_value) {
   EXPECT_EQ(inputs().key(), "f3c1e679202bc1c1107184d492957a5c22163707c9e5ea7c0cbe375e03d198ab");
