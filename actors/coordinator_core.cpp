@@ -20,6 +20,11 @@ bool allowed(const std::string& role, const net::message& what) {
          (role == "operator" && std::holds_alternative<net::ask>(what));
 }
 
+life_step last_step(errc code) {
+  if (code == errc::quarantined) return life_step::quarantined;
+  return code == errc::cancelled ? life_step::cancelled : life_step::failed;
+}
+
 }  // namespace
 
 coordinator_core::coordinator_core(coordinator_settings settings, coordinator_port& port,
@@ -32,7 +37,8 @@ coordinator_core::coordinator_core(coordinator_settings settings, coordinator_po
       stage_keys_(settings_.salt),
       jobs_(settings_.id, settings_.jobs),
       scheduler_(settings_.id),
-      switches_(settings_.id) {}
+      switches_(settings_.id),
+      book_(settings_.history_graphs, settings_.history_bytes) {}
 
 void coordinator_core::handle(const net::inbound& in, time_point now) {
   if (const auto* up = std::get_if<net::peer_up>(&in.event)) {
@@ -56,7 +62,7 @@ void coordinator_core::handle_message(const net::peer_id& from, const net::messa
   if (const auto* m = std::get_if<net::lookup>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::submit>(&what)) return on(from, *m, attachment, now);
   if (const auto* m = std::get_if<net::release>(&what)) return on(from, *m, now);
-  if (const auto* m = std::get_if<net::switched>(&what)) return on(from, *m);
+  if (const auto* m = std::get_if<net::switched>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::stage_armed>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::switch_vote>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::worker_offer>(&what)) return on(from, *m, now);
@@ -65,6 +71,11 @@ void coordinator_core::handle_message(const net::peer_id& from, const net::messa
   if (const auto* m = std::get_if<net::job_done>(&what)) return on(from, *m, attachment, now);
   if (const auto* m = std::get_if<net::job_failed>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::ask>(&what)) return on(from, *m, now);
+}
+
+const std::string& coordinator_core::name_of(const net::peer_id& id) const {
+  auto it = peers_.find(id);
+  return it == peers_.end() ? id : it->second.who.id;
 }
 
 void coordinator_core::peer_left(const net::peer_id& id, const error& why, time_point now) {
@@ -77,7 +88,7 @@ void coordinator_core::peer_left(const net::peer_id& id, const error& why, time_
     --clients_;
     for (const auto& key : gone.reading) reading_ -= reads_.at(key).erase(id);
     for (const auto& graph_key : gone.graphs_asked) graph_asked_.at(graph_key).asked.erase(id);
-    forget_dropped(jobs_.unsubscribe_all(id));
+    forget_dropped(jobs_.unsubscribe_all(id), now);
     for (const auto& graph_key : gone.graphs_asked) expect_no_graph(id, graph_key, now);
     switches_.leave(id, now);
     tell_switches();
@@ -109,6 +120,7 @@ void coordinator_core::on(const net::peer_id& from, const net::lookup& m, time_p
     all_there = false;
     ask_for_stage(from, {stage_key, m.graph_key, m.name, stage, target, rank, m.space}, refused, now);
   }
+  book_.asked(m.graph_key, m.space, m.parts, now);
   if (!all_there) start_jobs(now);
 }
 
@@ -117,16 +129,20 @@ bool coordinator_core::serve_from_memory(const net::peer_id& to, const net::look
   if (jobs_.find(stage_key) || jobs_.failure_of(stage_key, now)) return false;
   const auto found = port_.find_in_memory(stage_key);
   if (!found) return false;
-  note_stored(book_.touch(m.graph_key, m.name, stage.name, stage_key), *found);
+  auto& entry = book_.touch(m.graph_key, m.name, stage.name, stage_key);
+  if (!entry.target) book_.covers(entry, peers_.at(to).target, stage.options);
+  note_stored(entry, *found, now);
   port_.send(to, net::stage_ready{m.graph_key, stage_key, found->tier, 0, found->phases}, found->data);
   return true;
 }
 
 void coordinator_core::ask_for_stage(const net::peer_id& from, job_request request, bool refused, time_point now) {
-  book_.touch(request.graph_key, request.name, request.stage.name, request.stage_key);
+  auto& entry = book_.touch(request.graph_key, request.name, request.stage.name, request.stage_key);
+  book_.covers(entry, request.target, request.stage.options);
   if (jobs_.find(request.stage_key) || jobs_.failure_of(request.stage_key, now)) return admit(from, request, now);
   if (refused && !reads_.contains(request.stage_key)) {
     probe_.artifact_refused();
+    book_.note(entry, life_step::refused, now, {.who = name_of(from)});
     port_.remove_stored(request.stage_key);
     return admit(from, request, now);
   }
@@ -134,8 +150,9 @@ void coordinator_core::ask_for_stage(const net::peer_id& from, job_request reque
   auto it = reads_.find(request.stage_key);
   if (it != reads_.end() && it->second.contains(from)) return;  // asked again while the store is at it
   if (reading_ >= limits::lookups_reading_max || reader.reading.size() >= limits::lookups_reading_per_client_max) {
-    return tell_failure(from, request.graph_key, request.stage_key,
-                        {errc::busy, "as many lookups as may wait for the store"});
+    const error why{errc::busy, "as many lookups as may wait for the store"};
+    book_.note(entry, life_step::turned_away, now, {.text = to_string(why)});
+    return tell_failure(from, request.graph_key, request.stage_key, why);
   }
   const bool first = it == reads_.end();
   const auto stage_key = request.stage_key;
@@ -148,17 +165,22 @@ void coordinator_core::ask_for_stage(const net::peer_id& from, job_request reque
 void coordinator_core::admit(const net::peer_id& from, const job_request& request, time_point now) {
   auto& entry = book_.touch(request.graph_key, request.name, request.stage.name, request.stage_key);
   if (draining_ && !jobs_.find(request.stage_key)) {
-    return tell_failure(from, request.graph_key, request.stage_key, {errc::shutdown, "the coordinator is draining"});
+    const error why{errc::shutdown, "the coordinator is draining"};
+    book_.note(entry, life_step::turned_away, now, {.text = to_string(why)});
+    return tell_failure(from, request.graph_key, request.stage_key, why);
   }
   auto admitted = jobs_.admit(request, from, now);
   if (!admitted) {
     entry.state = "failed";
     entry.error = to_string(admitted.failure());
+    const bool full = admitted.failure().code == errc::busy;
+    book_.note(entry, full ? life_step::turned_away : life_step::remembered, now, {.text = entry.error});
     return tell_failure(from, request.graph_key, request.stage_key, admitted.failure());
   }
   const auto* job = jobs_.find(request.stage_key);
   if (!*admitted) {
     probe_.joined();
+    book_.note(entry, life_step::joined, now, {.who = name_of(from)});
     const bool started = job->state == job_state::running || job->state == job_state::storing;
     port_.send(from,
                net::stage_progress{request.graph_key, request.stage_key, started ? "running" : "queued", job->worker},
@@ -167,8 +189,9 @@ void coordinator_core::admit(const net::peer_id& from, const job_request& reques
   }
   entry.state = to_string(job->state);
   entry.error.clear();
+  book_.note(entry, life_step::missed, now);
   if (graphs_.contains(request.graph_key)) {
-    queue_jobs(jobs_.graph_arrived(request.graph_key, now));
+    queue_jobs(jobs_.graph_arrived(request.graph_key, now), now);
   } else if (!graph_asked_.contains(request.graph_key)) {
     ask_for_graph(request.graph_key, now);
   }
@@ -186,6 +209,9 @@ void coordinator_core::ask_for_graph(const std::string& graph_key, time_point no
     question.until = now + limits::graph_wait_max;
     peers_.at(peer).graphs_asked.insert(graph_key);
     jobs_.graph_asked(graph_key, now);
+    for (const auto& stage_key : jobs_.wanting(graph_key)) {
+      book_.note(graph_key, stage_key, life_step::graph_asked, now, {.who = name_of(peer)});
+    }
     port_.send(peer, net::need_graph{graph_key}, nullptr);
   }
   ask_again_at_.emplace(question.until, graph_key);
@@ -224,7 +250,7 @@ void coordinator_core::on(const net::peer_id& from, const net::submit& m, const 
   probe_.graph_received(static_cast<double>(graph->size()));
   graph_bytes_ += graph->size();
   graphs_.emplace(m.graph_key, graph);
-  queue_jobs(jobs_.graph_arrived(m.graph_key, now));
+  queue_jobs(jobs_.graph_arrived(m.graph_key, now), now);
   start_jobs(now);
 }
 
@@ -234,40 +260,51 @@ void coordinator_core::on(const net::peer_id& from, const net::release& m, time_
     forget_read(from, key);
     if (const auto* job = jobs_.find(key)) graphs.insert(job->request.graph_key);
   }
-  forget_dropped(jobs_.unsubscribe(from, m.stage_keys));
+  forget_dropped(jobs_.unsubscribe(from, m.stage_keys), now);
   for (const auto& graph_key : graphs) {
     if (!jobs_.is_source(graph_key, from)) expect_no_graph(from, graph_key, now);
   }
 }
 
-void coordinator_core::forget_dropped(const std::vector<job_table::dropped_job>& dropped) {
+void coordinator_core::forget_dropped(const std::vector<job_table::dropped_job>& dropped, time_point now) {
   for (const auto& [stage_key, graph_key] : dropped) {
     scheduler_.cancel(stage_key);
     probe_.cancelled();
-    if (auto* entry = book_.find(graph_key, stage_key)) entry->state = "released";
+    if (auto* entry = book_.find(graph_key, stage_key)) {
+      entry->state = "released";
+      book_.note(*entry, life_step::cancelled, now);
+    }
     forget_graph_unless_used(graph_key);
   }
 }
 
-void coordinator_core::on(const net::peer_id&, const net::switched& m) {
+void coordinator_core::on(const net::peer_id& from, const net::switched& m, time_point now) {
+  auto what = life_step::switched;
   if (m.error.empty()) {
     probe_.request_to_switch(m.stage, m.request_to_switch_seconds);
     probe_.load_took(m.load_seconds);
   } else if (m.error == to_string(errc::slower)) {
     probe_.rolled_back(m.stage);
+    what = life_step::rolled_back;
   } else {
     probe_.load_failed(m.error);
+    what = life_step::load_failed;
   }
+  book_.note(m.graph_key, m.stage_key, what, now,
+             {.who = name_of(from), .text = m.error, .seconds = m.request_to_switch_seconds});
 }
 
 // --- jobs ------------------------------------------------------------------------------------------------------------
 
-void coordinator_core::queue_jobs(const std::vector<std::string>& stage_keys) {
+void coordinator_core::queue_jobs(const std::vector<std::string>& stage_keys, time_point now) {
   for (const auto& key : stage_keys) {
     const auto* job = jobs_.find(key);
     enqueue(*job);
     probe_.job_queued();
-    if (auto* entry = book_.find(job->request.graph_key, key)) entry->state = "queued";
+    if (auto* entry = book_.find(job->request.graph_key, key)) {
+      entry->state = "queued";
+      book_.note(*entry, life_step::queued, now);
+    }
     for (const auto& peer : job->subscribers) {
       port_.send(peer, net::stage_progress{job->request.graph_key, key, "queued", {}}, nullptr);
     }
@@ -293,17 +330,18 @@ void coordinator_core::start_jobs(time_point now) {
     message.lease_ms = static_cast<std::uint64_t>(settings_.jobs.lease.count());
     message.deadline_ms = static_cast<std::uint64_t>(settings_.jobs.deadline.count());
     port_.send(worker, std::move(message), graph);
-    tell_running(*job);
+    tell_running(*job, life_step::started, now);
   }
 }
 
-void coordinator_core::tell_running(const job_record& job) {
+void coordinator_core::tell_running(const job_record& job, life_step how, time_point now) {
   const auto& r = job.request;
   auto& entry = book_.touch(r.graph_key, r.name, r.stage.name, r.stage_key);
   entry.state = "running";
   entry.source = job.worker;
   entry.error.clear();
   entry.queue_seconds = job.queue_seconds();
+  book_.note(entry, how, now, {.who = name_of(job.worker), .seconds = entry.queue_seconds});
   for (const auto& peer : job.subscribers) {
     port_.send(peer, net::stage_progress{r.graph_key, r.stage_key, "running", job.worker}, nullptr);
   }
@@ -324,7 +362,10 @@ void coordinator_core::settle(const std::vector<job_setback>& setbacks, time_poi
     auto* entry = book_.find(setback.graph_key, setback.stage_key);
     if (setback.retried) {
       probe_.retried();
-      if (entry) entry->state = "queued";
+      if (entry) {
+        entry->state = "queued";
+        book_.note(*entry, life_step::retried, now, {.who = name_of(setback.worker), .text = to_string(setback.why)});
+      }
       queue_again(*jobs_.find(setback.stage_key), now);
       continue;
     }
@@ -333,6 +374,7 @@ void coordinator_core::settle(const std::vector<job_setback>& setbacks, time_poi
     if (entry) {
       entry->state = "failed";
       entry->error = to_string(setback.why);
+      book_.note(*entry, last_step(setback.why.code), now, {.who = name_of(setback.worker), .text = entry->error});
     }
     for (const auto& peer : setback.subscribers) {
       tell_failure(peer, setback.graph_key, setback.stage_key, setback.why);

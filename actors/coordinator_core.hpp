@@ -9,6 +9,7 @@
 #include "runtime/job_table.hpp"
 #include "runtime/keys.hpp"
 #include "runtime/scheduler.hpp"
+#include "runtime/stage_verdict.hpp"
 #include "runtime/store.hpp"
 #include "runtime/switch_table.hpp"
 
@@ -30,6 +31,8 @@ struct coordinator_settings {
   std::string salt;
   job_limits jobs;
   std::size_t graph_bytes_max = limits::graph_bytes_held_max;
+  std::size_t history_graphs = limits::history_graphs;
+  std::uint64_t history_bytes = limits::history_bytes;
   std::vector<std::string> endpoints;  // for status
   std::string metrics;                 // for status
 };
@@ -109,7 +112,7 @@ private:
   void on(const net::peer_id& from, const net::lookup& m, time_point now);
   void on(const net::peer_id& from, const net::submit& m, const blob& graph, time_point now);
   void on(const net::peer_id& from, const net::release& m, time_point now);
-  void on(const net::peer_id& from, const net::switched& m);
+  void on(const net::peer_id& from, const net::switched& m, time_point now);
   void on(const net::peer_id& from, const net::stage_armed& m, time_point now);
   void on(const net::peer_id& from, const net::switch_vote& m, time_point now);
   void on(const net::peer_id& from, const net::worker_offer& m, time_point now);
@@ -118,6 +121,9 @@ private:
   void on(const net::peer_id& from, const net::job_done& m, const blob& artifact, time_point now);
   void on(const net::peer_id& from, const net::job_failed& m, time_point now);
   void on(const net::peer_id& from, const net::ask& m, time_point now);
+
+  // For people: what a peer calls itself, or its id when it is gone.
+  const std::string& name_of(const net::peer_id& id) const;
 
   void tell_switches();
   void ask_for_stage(const net::peer_id& from, job_request request, bool refused, time_point now);
@@ -131,27 +137,32 @@ private:
   void forget_question(const std::string& graph_key);
   // That subscriber will not send the graph.
   void expect_no_graph(const net::peer_id& from, const std::string& graph_key, time_point now);
-  void forget_dropped(const std::vector<job_table::dropped_job>& dropped);
+  void forget_dropped(const std::vector<job_table::dropped_job>& dropped, time_point now);
   void forget_read(const net::peer_id& from, const std::string& stage_key);
   void give_up_starting(time_point now);
   void fail_unplaceable(time_point now);
-  void queue_jobs(const std::vector<std::string>& stage_keys);
+  void queue_jobs(const std::vector<std::string>& stage_keys, time_point now);
   void enqueue(const job_record& job);
   void queue_again(const job_record& job, time_point now);
-  void tell_running(const job_record& job);
+  void tell_running(const job_record& job, life_step how, time_point now);
   void start_jobs(time_point now);
   void settle(const std::vector<job_setback>& setbacks, time_point now);
   void forget_graph_unless_used(const std::string& graph_key);
   void tell_failure(const net::peer_id& to, const std::string& graph_key, const std::string& stage_key,
                     const error& why);
   std::uint64_t busy_retry_ms(const net::peer_id& to) const;
-  void note_stored(stage_entry& entry, const stored& artifact);
+  void note_stored(stage_entry& entry, const stored& artifact, time_point now);
 
   std::string status_document(time_point now) const;
   std::string graphs_document(const std::map<std::string, std::string>& arguments) const;
   std::string statistics_document() const;
+  // The life of the graph that the argument `graph` names, or of one whose key, or a stage's, begins so. Errors:
+  // not_found; bad_input when it is not clear which.
+  result<std::string> explain_document(const std::map<std::string, std::string>& arguments, time_point now) const;
+  result<const graph_entry*> find_graph(const std::string& wanted) const;
+  stage_facts facts_of(const stage_entry& stage, time_point now) const;
   // Artifacts and failures of all stages whose key, or graph's key, begins with the argument `key`.
-  result<std::string> forget(const std::map<std::string, std::string>& arguments);
+  result<std::string> forget(const std::map<std::string, std::string>& arguments, time_point now);
 
   coordinator_settings settings_;
   coordinator_port& port_;

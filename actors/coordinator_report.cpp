@@ -1,24 +1,27 @@
 // The documents that a coordinator answers the command line with.
 
 #include "actors/coordinator_core.hpp"
+#include "actors/life_report.hpp"
 #include "runtime/digest.hpp"
-
-#include <nlohmann/json.hpp>
 
 namespace fxfarm::actors {
 namespace {
 
 using nlohmann::json;
 
-// Names come from peers and need not be UTF-8, which JSON must be.
-std::string text_of(const json& document) {
-  return document.dump(-1, ' ', false, json::error_handler_t::replace);
-}
-
 json to_json(const platform& p) {
   json out = json::object();
   platform::fields(p, [&](std::string_view name, const auto& value) { out[std::string(name)] = value; });
   return out;
+}
+
+void answer_with(net::answer& reply, result<std::string> document) {
+  if (document) {
+    reply.document = *std::move(document);
+    return;
+  }
+  reply.code = to_string(document.failure().code);
+  reply.reason = document.failure().message;
 }
 
 // An answer is one frame: what fits, and a word that there is more.
@@ -50,16 +53,12 @@ void coordinator_core::on(const net::peer_id& from, const net::ask& m, time_poin
     statistics_.reset();
     reply.document = text_of(json{{"resets", statistics_.snapshot()["resets"]}});
   } else if (m.what == "forget") {
-    auto forgotten = forget(m.arguments);
-    if (forgotten) {
-      reply.document = *std::move(forgotten);
-    } else {
-      reply.code = to_string(forgotten.failure().code);
-      reply.reason = forgotten.failure().message;
-    }
+    answer_with(reply, forget(m.arguments, now));
+  } else if (m.what == "explain") {
+    answer_with(reply, explain_document(m.arguments, now));
   } else {
     reply.code = to_string(errc::bad_input);
-    reply.reason = "unknown question '" + m.what + "'; known are status, stats, reset-stats, graphs, forget";
+    reply.reason = "unknown question '" + m.what + "'; known are status, stats, reset-stats, graphs, explain, forget";
   }
   port_.send(from, std::move(reply), nullptr);
 }
@@ -116,18 +115,7 @@ std::string coordinator_core::graphs_document(const std::map<std::string, std::s
   for (const auto& graph : book_.graphs()) {
     if (wanted != arguments.end() && graph.graph_key.rfind(wanted->second, 0) != 0) continue;
     json stages = json::array();
-    for (const auto& s : graph.stages) {
-      const auto* job = jobs_.find(s.stage_key);
-      stages.push_back({{"name", s.name},
-                        {"stage_key", s.stage_key},
-                        {"state", s.state},
-                        {"source", s.source},
-                        {"error", s.error},
-                        {"queue_seconds", s.queue_seconds},
-                        {"compile_seconds", s.compile_seconds},
-                        {"attempts", job ? job->attempts : 0},
-                        {"subscribers", job ? job->subscribers.size() : 0}});
-    }
+    for (const auto& s : graph.stages) stages.push_back(stage_json(s, jobs_.find(s.stage_key)));
     json entry{{"graph_key", graph.graph_key}, {"name", graph.name}, {"stages", stages}};
     if (!room.takes(entry)) break;  // the youngest come first
     graphs.push_back(std::move(entry));
@@ -135,29 +123,36 @@ std::string coordinator_core::graphs_document(const std::map<std::string, std::s
   return text_of(json{{"graphs", graphs}, {"truncated", room.full()}});
 }
 
-result<std::string> coordinator_core::forget(const std::map<std::string, std::string>& arguments) {
+result<std::string> coordinator_core::forget(const std::map<std::string, std::string>& arguments, time_point now) {
   constexpr std::size_t key_chars_min = 8;
   const auto given = arguments.find("key");
   const std::string key = given == arguments.end() ? "" : given->second;
   if (key.size() < key_chars_min || key.find_first_not_of("0123456789abcdef") != std::string::npos) {
     return {errc::bad_input, "key: want at least " + std::to_string(key_chars_min) + " hex digits"};
   }
-  std::set<std::string> stage_keys;
-  if (is_digest(key)) stage_keys.insert(key);
+  std::map<std::string, std::string> stage_keys;  // -> of their graph
+  if (is_digest(key)) stage_keys.emplace(key, std::string());
   for (const auto& graph : book_.graphs()) {
     for (const auto& s : graph.stages) {
-      if (graph.graph_key.starts_with(key) || s.stage_key.starts_with(key)) stage_keys.insert(s.stage_key);
+      if (graph.graph_key.starts_with(key) || s.stage_key.starts_with(key)) {
+        stage_keys.insert_or_assign(s.stage_key, graph.graph_key);
+      }
     }
   }
   if (stage_keys.empty()) return {errc::bad_input, "no graph or stage that was asked for begins with " + key};
   std::size_t failures = 0, in_flight = 0;
-  for (const auto& stage_key : stage_keys) {
+  for (const auto& [stage_key, graph_key] : stage_keys) {
     if (jobs_.find(stage_key)) {
       ++in_flight;
       continue;
     }
     if (jobs_.forgive(stage_key)) ++failures;
     port_.remove_stored(stage_key);
+    if (auto* entry = book_.find(graph_key, stage_key)) {
+      entry->state = "forgotten";
+      entry->error.clear();
+      book_.note(*entry, life_step::forgotten, now);
+    }
   }
   return text_of(json{{"stages", stage_keys.size() - in_flight}, {"failures", failures}, {"in_flight", in_flight}});
 }

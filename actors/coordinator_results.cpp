@@ -35,11 +35,12 @@ void coordinator_core::store_read(const std::string& stage_key, result<std::opti
     if (here && lookup.refused && !removed) {
       removed = true;
       probe_.artifact_refused();
+      book_.note(request.graph_key, stage_key, life_step::refused, now, {.who = name_of(peer)});
       port_.remove_stored(stage_key);
     }
     if (here && !lookup.refused) {
       const auto& artifact = **found;
-      note_stored(book_.touch(request.graph_key, request.name, request.stage.name, stage_key), artifact);
+      note_stored(book_.touch(request.graph_key, request.name, request.stage.name, stage_key), artifact, now);
       port_.send(peer, net::stage_ready{request.graph_key, stage_key, artifact.tier, 0, artifact.phases},
                  artifact.data);
     } else {
@@ -67,8 +68,12 @@ void coordinator_core::on(const net::peer_id& from, const net::job_done& m, cons
   probe_.artifact_made(static_cast<double>(artifact->size()));
   probe_.compiled(request.stage.name, total(m.phases));
   for (const auto& [phase, seconds] : m.phases) probe_.phase_took(request.stage.name, phase, seconds);
-  if (auto* entry = book_.find(request.graph_key, request.stage_key)) entry->compile_seconds = total(m.phases);
-  waiting_result done{{artifact, m.phases, peers_.at(from).who.id, {}}, job->queue_seconds()};
+  if (auto* entry = book_.find(request.graph_key, request.stage_key)) {
+    entry->compile_seconds = total(m.phases);
+    book_.note(*entry, life_step::compiled, now,
+               {.who = name_of(from), .seconds = entry->compile_seconds, .phases = &m.phases});
+  }
+  waiting_result done{{artifact, m.phases, name_of(from), {}}, job->queue_seconds()};
   const auto stage_key = request.stage_key;
   forget_graph_unless_used(request.graph_key);
   port_.write_store(stage_key, done.artifact);
@@ -76,7 +81,7 @@ void coordinator_core::on(const net::peer_id& from, const net::job_done& m, cons
   start_jobs(now);
 }
 
-void coordinator_core::store_written(const std::string& stage_key, const result<void>& outcome, time_point) {
+void coordinator_core::store_written(const std::string& stage_key, const result<void>& outcome, time_point now) {
   auto done = writes_.extract(stage_key);
   auto job = jobs_.remove(stage_key);
   if (done.empty() || !job) return;
@@ -87,6 +92,7 @@ void coordinator_core::store_written(const std::string& stage_key, const result<
     entry->state = "ready";
     entry->error.clear();
     entry->source = artifact.made_by;
+    book_.note(*entry, life_step::answered, now, {.count = job->subscribers.size()});
   }
   for (const auto& peer : job->subscribers) {
     probe_.stage_served("job");
@@ -113,10 +119,11 @@ void coordinator_core::tell_failure(const net::peer_id& to, const std::string& g
   port_.send(to, std::move(m), nullptr);
 }
 
-void coordinator_core::note_stored(stage_entry& entry, const stored& artifact) {
+void coordinator_core::note_stored(stage_entry& entry, const stored& artifact, time_point now) {
   entry.state = "ready";
   entry.error.clear();
   entry.source = artifact.tier;
+  book_.note(entry, life_step::hit, now, {.who = artifact.tier});
   entry.compile_seconds = total(artifact.phases);
   probe_.stage_served(artifact.tier);
 }

@@ -40,7 +40,7 @@ void coordinator_core::on(const net::peer_id& from, const net::job_held& m, time
     return refuse("it is at work elsewhere, or there are too many");
   scheduler_.occupy(job.stage_key, from, job.space);
   probe_.adopted();
-  tell_running(*jobs_.find(job.stage_key));
+  tell_running(*jobs_.find(job.stage_key), life_step::adopted, now);
   forget_graph_unless_used(job.graph_key);
 }
 

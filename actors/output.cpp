@@ -63,6 +63,7 @@ void output_state::subscribe() {
   m.space = options_.space;
   m.graph_bytes = options_.request.graph ? options_.request.graph->size() : 0;
   m.refused = refused_;
+  m.parts = options_.request.parts;
   for (std::size_t i = 0; i < plan_.size(); ++i) {
     if (plan_.at(i) == stage_plan::state::waiting) m.stages.push_back(options_.request.stages[i]);
   }

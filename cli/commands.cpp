@@ -14,11 +14,13 @@ constexpr std::array table{
     command{"stats", "show counters since the last reset", "client", stats_command},
     command{"reset-stats", "set the counters to zero", "client", reset_stats_command},
     command{"graphs", "show graphs and how far their stages are", "client", graphs_command},
-    command{"cache", "forget artifacts and failures of a graph or stage: cache rm KEY", "client", cache_command},
-    command{"completion", "print the completion script of a shell: completion bash", "", completion_command},
+    command{"explain", "show what has happened to a graph, and why it is not further", "client", explain_command,
+            "KEY|NAME"},
+    command{"cache", "forget artifacts and failures of a graph or stage", "client", cache_command, "rm KEY"},
+    command{"completion", "print the completion script of a shell", "", completion_command, "bash"},
     command{"version", "print the version", "", version_command},
-    command{"guard", "end with an engine all that it has started; workers run it", "", guard_command, true},
-    command{"options-reference", "print docs/reference/options.md", "", options_reference_command, true},
+    command{"guard", "end with an engine all that it has started; workers run it", "", guard_command, {}, true},
+    command{"options-reference", "print docs/reference/options.md", "", options_reference_command, {}, true},
 };
 
 }  // namespace

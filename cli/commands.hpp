@@ -18,6 +18,7 @@ struct command {
   std::string_view summary;
   std::string_view table;  // its options, see fxfarm::list_options; empty: none
   exit_code (*run)(const command& self, const arguments& args);
+  std::string_view operands = {};  // what may stand beside options: "KEY|NAME"
   bool hidden = false;
 };
 
@@ -32,6 +33,7 @@ exit_code status_command(const command& self, const arguments& args);
 exit_code stats_command(const command& self, const arguments& args);
 exit_code reset_stats_command(const command& self, const arguments& args);
 exit_code graphs_command(const command& self, const arguments& args);
+exit_code explain_command(const command& self, const arguments& args);
 exit_code cache_command(const command& self, const arguments& args);
 exit_code completion_command(const command& self, const arguments& args);
 exit_code version_command(const command& self, const arguments& args);

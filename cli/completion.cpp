@@ -9,9 +9,8 @@ namespace {
 
 std::string flags_of(const command& c) {
   std::string words = "--help";
-  if (c.table.empty()) return words;
   for (const auto& l : list_options()) {
-    if (!l.table.empty() && l.table != c.table) continue;
+    if (!applies(l, c.name, c.table)) continue;
     for (const auto& o : l.options) words += " " + o.flag();
   }
   return words;

@@ -15,9 +15,12 @@ exit_code fail(std::string_view command_name, const error& why) {
 
 exit_code print_help(const command& c) {
   std::cout << "fxfarm " << c.name << ": " << c.summary << "\n";
+  if (!c.operands.empty()) {
+    std::cout << "\nUsage: fxfarm " << c.name << " " << c.operands << (c.table.empty() ? "" : " [options]") << "\n";
+  }
   if (c.table.empty()) return exit_ok;
   std::cout << "\nOptions (also FXFARM_* variables and keys in [" << c.table << "] of the file):\n"
-            << options_help(c.table);
+            << options_help(c.name, c.table);
   return exit_ok;
 }
 

@@ -3,16 +3,29 @@
 
 #include "cli/commands.hpp"
 #include "cli/operator_client.hpp"
+#include "runtime/config.hpp"
 #include "runtime/error.hpp"
 
+#include <functional>
 #include <string>
 
 namespace fxfarm::cli {
 
-using renderer = result<std::string> (*)(const std::string& document);
+using renderer = std::function<result<std::string>(const std::string& document)>;
 
-exit_code run_operator(const command& self, const arguments& args, question q, renderer render);
-// The command's name is the question.
-exit_code run_operator(const command& self, const arguments& args, renderer render);
+// The endpoint that was given, else that of the one local farm of this user. Errors: unreachable when there is none,
+// bad_config when there are several.
+result<std::string> endpoint_of(const client_config& config, const config_inputs& in);
+
+// Asks, and prints the answer.
+exit_code run_question(const command& self, const client_config& config, const config_inputs& in, question q,
+                       const renderer& render);
+
+// For a command whose options are the client's and whose name is the question.
+exit_code run_operator(const command& self, const arguments& args, const renderer& render);
+
+// Prints a document, as it is or rendered.
+exit_code print_answer(const command& self, const client_config& config, const std::string& document,
+                       const renderer& render);
 
 }  // namespace fxfarm::cli

@@ -5,7 +5,6 @@
 #include "runtime/error.hpp"
 
 #include <string>
-#include <vector>
 
 namespace fxfarm::cli {
 
@@ -14,8 +13,6 @@ result<std::string> render_stats(const std::string& document);
 result<std::string> render_reset(const std::string& document);
 result<std::string> render_forgotten(const std::string& document);
 result<std::string> render_graphs(const std::string& document);
-
-// Columns padded to their widest cell, two spaces between; the first row is the head.
-std::string render_table(const std::vector<std::vector<std::string>>& rows);
+result<std::string> render_explanation(const std::string& document);
 
 }  // namespace fxfarm::cli

@@ -135,6 +135,8 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
   options.settings.salt = o.farm.salt;
   options.settings.jobs.deadline = o.farm.job_deadline;
   options.settings.jobs.attempts_max = o.farm.job_attempts;
+  options.settings.history_graphs = o.farm.history_graphs;
+  options.settings.history_bytes = o.farm.history_bytes;
   options.settings.endpoints = half->router_->endpoints();
   options.settings.metrics = host.metrics_address();
   options.link = half->router_;

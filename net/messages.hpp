@@ -155,6 +155,7 @@ struct lookup {
   std::string space;                 // namespace of the client, for fairness and access
   std::uint64_t graph_bytes = 0;     // what NeedGraph would bring
   std::vector<std::string> refused;  // stage keys whose stored artifact this client found corrupt: compile them again
+  std::map<std::string, std::string> parts;  // what the graph key covers, for people: digests by name
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -165,6 +166,7 @@ struct lookup {
     f("space", s.space);
     f("graph_bytes", s.graph_bytes);
     f("refused", s.refused);
+    f("parts", s.parts);
   }
 };
 
@@ -485,7 +487,7 @@ struct cancel_job {
 
 // --- operator <-> coordinator ----------------------------------------------------------------------------------------
 
-// A question of the command line. `what` is "status", "stats", "reset-stats", "graphs" or "forget".
+// A question of the command line. `what` is "status", "stats", "reset-stats", "graphs", "explain" or "forget".
 struct ask {
   static constexpr std::string_view tag = "ask";
   std::uint64_t request = 0;

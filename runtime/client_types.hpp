@@ -22,6 +22,7 @@ struct graph_request {
   blob graph;             // serialized; kept until the last stage is settled
   stage_list stages;      // worst to best, 1 to limits::stages_per_graph_max
   platform target;
+  std::map<std::string, std::string> parts;  // of the graph key, for people: digests by name; may be left out
 };
 
 // A stage whose artifact has arrived and whose turn it is. The loader must answer each task exactly once.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <fstream>
 #include <iterator>
 #include <thread>
@@ -44,6 +45,9 @@ void declare(option_set& o, farm_config& c, const std::string& cache_default) {
   o.add("salt", c.salt, kinds::text(), "part of every key; a new one disowns all artifacts so far");
   o.add("job_deadline", c.job_deadline, kinds::duration(), "longest time that one compile may take");
   o.add("job_attempts", c.job_attempts, kinds::count(1, 100), "attempts before a graph's stage is quarantined");
+  o.add("history_graphs", c.history_graphs, kinds::count(1, 1'000'000),
+        "graphs whose life is kept in memory, for graphs and explain");
+  o.add("history_bytes", c.history_bytes, kinds::byte_count(), "memory that this may take");
   declare(o, c.redis);
 }
 
@@ -94,6 +98,33 @@ void declare(option_set& o, local_config& c) {
 void declare(option_set& o, client_config& c) {
   o.add("endpoint", c.endpoint, kinds::endpoint(), "coordinator to ask", "the local farm of this user");
   o.add("json", c.json, kinds::boolean(), "print the answer as JSON");
+}
+
+void declare_own(option_set& o, graphs_config& c) {
+  o.add("state", c.state,
+        kinds::one_of(
+            {"looking", "wants_graph", "queued", "running", "storing", "ready", "failed", "released", "forgotten"}),
+        "only graphs with a stage in that state", "any")
+      .is_flag_only = true;
+  o.add("name", c.name, kinds::text(), "only graphs whose name has that text in it", "any").is_flag_only = true;
+  o.add("key", c.key, kinds::text(), "only graphs whose key, or a stage's, begins so", "any").is_flag_only = true;
+  o.add("stage", c.stage, kinds::text(), "only stages of that name, and graphs with one", "any").is_flag_only = true;
+  o.add("sort", c.sort, kinds::one_of({"recent", "name", "compile", "queue", "lookups"}),
+        "order: asked for last, name, longest compile, longest wait, most lookups")
+      .is_flag_only = true;
+  o.add("limit", c.limit, kinds::count(1, 1'000'000), "graphs that are shown").is_flag_only = true;
+}
+
+void declare_own(option_set& o, top_config& c) {
+  o.add("interval", c.interval, kinds::duration(), "time between two looks").is_flag_only = true;
+  o.add("once", c.once, kinds::boolean(), "print one look and end").is_flag_only = true;
+}
+
+template <class Config>
+requires std::derived_from<Config, client_config>
+void declare(option_set& o, Config& c) {
+  declare_own(o, c);
+  declare(o, static_cast<client_config&>(c));
 }
 
 // --- defaults that depend on the host, and checks across options -----------------------------------------------------
@@ -192,16 +223,30 @@ result<void> settle(client_config&, const config_inputs&, const values&) {
 
 // --- merging ---------------------------------------------------------------------------------------------------------
 
+void unbind(option_listing& listing) {
+  for (auto& o : listing.options) {
+    o.assign = nullptr;
+    o.current = nullptr;
+  }
+}
+
 template <class Config>
 option_listing listing(const char* table) {
   Config standard;
   option_set options;
   declare(options, standard);
-  option_listing out{table, options.all()};
-  for (auto& o : out.options) {
-    o.assign = nullptr;
-    o.current = nullptr;
-  }
+  option_listing out{table, {}, options.all()};
+  unbind(out);
+  return out;
+}
+
+template <class Config>
+option_listing own_listing(const char* command) {
+  Config standard;
+  option_set options;
+  declare_own(options, standard);
+  option_listing out{"client", command, options.all()};
+  unbind(out);
   return out;
 }
 
@@ -210,7 +255,7 @@ sources::table_names tables_of_the_file() {
   for (const auto& l : list_options()) {
     for (const auto& o : l.options) {
       // A file cannot name a file, and how an answer is printed is for each call.
-      if (o.name != "config" && o.name != "json") allowed[l.table].push_back(o.name);
+      if (o.name != "config" && o.name != "json" && !o.is_flag_only) allowed[l.table].push_back(o.name);
     }
   }
   auto& client = allowed["client"];
@@ -221,7 +266,9 @@ sources::table_names tables_of_the_file() {
 std::vector<std::string> names_of_all() {
   std::vector<std::string> names;
   for (const auto& l : list_options()) {
-    for (const auto& o : l.options) names.push_back(o.name);
+    for (const auto& o : l.options) {
+      if (!o.is_flag_only) names.push_back(o.name);
+    }
   }
   return names;
 }
@@ -237,8 +284,9 @@ file_choice choose_file(const values& merged, const config_inputs& in) {
   return {paths::default_config_file(in.environment), false};
 }
 
-result<values> gather(const config_inputs& in, const option_set& options, std::string_view table) {
-  auto merged = sources::from_arguments(in.arguments, options);
+result<values> gather(const config_inputs& in, const option_set& options, std::string_view table,
+                      std::vector<std::string>& operands) {
+  auto merged = sources::from_arguments(in.arguments, options, in.operands_max, operands);
   if (!merged) return merged;
   auto variables = sources::from_environment(in.environment, options, names_of_all());
   if (!variables) return variables;
@@ -270,7 +318,7 @@ result<parsed<Config>> parse(const config_inputs& in, const char* table) {
   declare(options, static_cast<common_config&>(out.config));
   declare(options, out.config);
 
-  auto given = gather(in, options, table);
+  auto given = gather(in, options, table, out.operands);
   if (!given) return given.failure();
   out.values = *std::move(given);
   for (const auto& o : options.all()) {
@@ -304,9 +352,13 @@ result<std::string> read_config_file(const std::string& file) {
 }  // namespace
 
 config_inputs config_inputs::of_process(std::vector<std::string> arguments) {
-  return {std::move(arguments), process_environment(),
-          read_config_file,     std::max(1u, std::thread::hardware_concurrency()),
-          fxfarm::host_name(),  ::geteuid()};
+  return {std::move(arguments),
+          process_environment(),
+          read_config_file,
+          std::max(1u, std::thread::hardware_concurrency()),
+          fxfarm::host_name(),
+          ::geteuid(),
+          0};
 }
 
 std::string_view to_string(config_source source) {
@@ -330,10 +382,20 @@ result<parsed<client_config>> parse_client(const config_inputs& in) {
   return parse<client_config>(in, "client");
 }
 
+result<parsed<graphs_config>> parse_graphs(const config_inputs& in) {
+  return parse<graphs_config>(in, "client");
+}
+
+result<parsed<top_config>> parse_top(const config_inputs& in) {
+  return parse<top_config>(in, "client");
+}
+
 std::vector<option_listing> list_options() {
   auto local = listing<local_config>("local");
-  return {listing<common_config>(""), listing<coordinator_config>("coordinator"), listing<worker_config>("worker"),
-          std::move(local), listing<client_config>("client")};
+  return {listing<common_config>(""),       listing<coordinator_config>("coordinator"),
+          listing<worker_config>("worker"), std::move(local),
+          listing<client_config>("client"), own_listing<graphs_config>("graphs"),
+          own_listing<top_config>("top")};
 }
 
 }  // namespace fxfarm

@@ -49,6 +49,8 @@ struct farm_config {
   std::string salt;
   std::chrono::milliseconds job_deadline = limits::job_deadline;
   unsigned job_attempts = limits::job_attempts_max;
+  unsigned history_graphs = limits::history_graphs;
+  std::uint64_t history_bytes = limits::history_bytes;
   redis_config redis;
 };
 
@@ -94,6 +96,22 @@ struct client_config : common_config {
   bool json = false;
 };
 
+// `fxfarm graphs`: which graphs, and in which order.
+struct graphs_config : client_config {
+  std::string state;  // empty, like all of these: any
+  std::string name;
+  std::string key;
+  std::string stage;
+  std::string sort = "recent";
+  unsigned limit = limits::graphs_listed;
+};
+
+// `fxfarm top`.
+struct top_config : client_config {
+  std::chrono::milliseconds interval = limits::top_interval;
+  bool once = false;
+};
+
 // What parsing sees of the world.
 struct config_inputs {
   std::vector<std::string> arguments;  // behind the command's name
@@ -103,6 +121,7 @@ struct config_inputs {
   unsigned cores = 1;
   std::string host_name;
   unsigned uid = 0;
+  unsigned operands_max = 0;  // arguments that are neither flags nor values of flags
 
   static config_inputs of_process(std::vector<std::string> arguments);
 };
@@ -120,7 +139,8 @@ template <class Config>
 struct parsed {
   Config config;
   std::map<std::string, config_value> values;  // by option name
-  bool help_wanted = false;                    // --help was given; nothing else has been checked
+  std::vector<std::string> operands;
+  bool help_wanted = false;  // --help was given; nothing else has been checked
 };
 
 // Errors of all: bad_config; an endpoint that leaves the host without `insecure` is one.
@@ -128,16 +148,21 @@ result<parsed<coordinator_config>> parse_coordinator(const config_inputs& in);
 result<parsed<worker_config>> parse_worker(const config_inputs& in);
 result<parsed<local_config>> parse_local(const config_inputs& in);
 result<parsed<client_config>> parse_client(const config_inputs& in);
+result<parsed<graphs_config>> parse_graphs(const config_inputs& in);
+result<parsed<top_config>> parse_top(const config_inputs& in);
 
 // One role's options as people read them: for --help, for shell completion, for the reference. They are not bound to a
 // struct: `assign` and `current` are empty.
 struct option_listing {
-  std::string table;  // "coordinator"; empty for the options that all roles have
+  std::string table;    // "coordinator"; empty for the options that all roles have
+  std::string command;  // that alone has them; empty: every command with that table
   std::vector<option> options;
 };
 std::vector<option_listing> list_options();
-// --help's lines for the role with that table, the common options last.
-std::string options_help(std::string_view table);
+// Whether a command that has that table has the options of `listing`.
+bool applies(const option_listing& listing, std::string_view command, std::string_view table);
+// --help's lines for a command with that table, its own options first and the common ones last.
+std::string options_help(std::string_view command, std::string_view table);
 // docs/reference/options.md.
 std::string options_reference();
 

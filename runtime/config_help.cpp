@@ -23,7 +23,18 @@ void print_help(std::ostream& out, const option_listing& listing, std::size_t wi
   }
 }
 
+// An option for one call has a flag and nothing else.
+void print_flags(std::ostream& out, const option_listing& listing) {
+  out << "\n## `fxfarm " << listing.command << "`, beside those of `client`\n\n"
+      << "| flag | default | value | what it does |\n| --- | --- | --- | --- |\n";
+  for (const auto& o : listing.options) {
+    out << "| `" << o.flag() << "` | " << (o.default_text.empty() ? "none" : o.default_text) << " | " << o.allowed
+        << " | " << o.help << " |\n";
+  }
+}
+
 void print_reference(std::ostream& out, const option_listing& listing) {
+  if (!listing.command.empty()) return print_flags(out, listing);
   out << "\n## "
       << (listing.table.empty() ? "Every command" : "`fxfarm " + listing.table + "`, table `[" + listing.table + "]`")
       << "\n\n| flag | variable | key | default | value | what it does |\n| --- | --- | --- | --- | --- | --- |\n";
@@ -35,10 +46,17 @@ void print_reference(std::ostream& out, const option_listing& listing) {
 
 }  // namespace
 
-std::string options_help(std::string_view table) {
+bool applies(const option_listing& listing, std::string_view command, std::string_view table) {
+  if (table.empty()) return false;
+  return (listing.table.empty() || listing.table == table) && (listing.command.empty() || listing.command == command);
+}
+
+std::string options_help(std::string_view command, std::string_view table) {
   auto all = list_options();
-  std::stable_partition(all.begin(), all.end(), [](const option_listing& l) { return !l.table.empty(); });
-  std::erase_if(all, [&](const option_listing& l) { return !l.table.empty() && l.table != table; });
+  std::erase_if(all, [&](const option_listing& l) { return !applies(l, command, table); });
+  std::stable_sort(all.begin(), all.end(), [](const option_listing& a, const option_listing& b) {
+    return std::pair(a.command.empty(), a.table.empty()) < std::pair(b.command.empty(), b.table.empty());
+  });
   std::size_t width = 0;
   for (const auto& l : all) {
     for (const auto& o : l.options) width = std::max(width, example_flag(o).size());

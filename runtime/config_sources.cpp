@@ -61,7 +61,7 @@ result<void> read_table(const toml::table& table, std::string_view name, const s
                                     did_you_mean(option_name, names)};
     }
     const auto* o = wanted == nullptr ? nullptr : wanted->find(option_name);
-    if (o == nullptr) continue;
+    if (o == nullptr || o->is_flag_only) continue;
     auto text = value_text(node, o->is_list);
     if (!text) {
       return {errc::bad_config, option_name + ": want " + o->allowed + " (" + place(file, node.source()) + ")"};
@@ -99,7 +99,8 @@ bool wants_help(const std::vector<std::string>& arguments) {
                      [](const std::string& a) { return a == "--help" || a == "-h"; });
 }
 
-result<found_values> from_arguments(const std::vector<std::string>& arguments, const option_set& options) {
+result<found_values> from_arguments(const std::vector<std::string>& arguments, const option_set& options,
+                                    unsigned operands_max, std::vector<std::string>& operands) {
   CLI::App app;
   app.set_help_flag();
   app.allow_extras();
@@ -114,7 +115,10 @@ result<found_values> from_arguments(const std::vector<std::string>& arguments, c
   } catch (const CLI::ParseError& e) {
     return {errc::bad_config, std::string("arguments: ") + e.what()};
   }
-  if (auto rest = app.remaining(); !rest.empty()) return unknown_flag(rest.front(), options);
+  for (const auto& rest : app.remaining()) {
+    if (rest.starts_with('-') || operands.size() >= operands_max) return unknown_flag(rest, options);
+    operands.push_back(rest);
+  }
 
   found_values found;
   for (const auto& o : options.all()) {
@@ -141,7 +145,7 @@ result<found_values> from_environment(const environment& env, const option_set& 
 
   found_values found;
   for (const auto& o : options.all()) {
-    if (auto it = env.find(o.variable()); it != env.end()) {
+    if (auto it = env.find(o.variable()); it != env.end() && !o.is_flag_only) {
       found[o.name] = {it->second, config_source::variable, "variable " + o.variable()};
     }
   }

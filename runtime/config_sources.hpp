@@ -21,7 +21,9 @@ const std::vector<std::string>& python_options();
 
 // True when --help is among the arguments, whatever else is.
 bool wants_help(const std::vector<std::string>& arguments);
-result<found_values> from_arguments(const std::vector<std::string>& arguments, const option_set& options);
+// Arguments that no option takes go to `operands`, at most `operands_max`.
+result<found_values> from_arguments(const std::vector<std::string>& arguments, const option_set& options,
+                                    unsigned operands_max, std::vector<std::string>& operands);
 // `known`: the options of every role, so that a variable meant for another role is no error.
 result<found_values> from_environment(const environment& env, const option_set& options,
                                       const std::vector<std::string>& known);

@@ -322,6 +322,11 @@ const error* job_table::failure_of(const std::string& stage_key, time_point now)
   return it == failures_.end() || now >= it->second.until ? nullptr : &it->second.why;
 }
 
+std::optional<time_point> job_table::failure_until(const std::string& stage_key) const {
+  auto it = failures_.find(stage_key);
+  return it == failures_.end() ? std::nullopt : std::optional(it->second.until);
+}
+
 std::optional<job_table::dropped_job> job_table::leave(const std::string& peer, const std::string& stage_key) {
   auto it = jobs_.find(stage_key);
   if (it == jobs_.end() || it->second.subscribers.erase(peer) == 0) return std::nullopt;

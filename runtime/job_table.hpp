@@ -138,6 +138,8 @@ public:
   // Forgets a remembered failure. False when there was none.
   bool forgive(const std::string& stage_key);
   const error* failure_of(const std::string& stage_key, time_point now) const;
+  // Until when that failure is remembered; nothing when none is.
+  std::optional<time_point> failure_until(const std::string& stage_key) const;
 
   const job_record* find(const std::string& stage_key) const;
   bool wants(const std::string& graph_key) const;                        // some job waits for this graph

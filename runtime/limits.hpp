@@ -58,6 +58,8 @@ inline constexpr auto busy_retry_min = 1s;  // when a client that found the farm
 inline constexpr auto busy_retry_max = 60s;
 inline constexpr auto drain_max = 30s;          // what runs may finish within it after SIGTERM
 inline constexpr auto operator_reply_max = 5s;  // a command line's question
+inline constexpr unsigned graphs_listed = 50;   // of `fxfarm graphs`
+inline constexpr auto top_interval = 2s;        // between two looks of `fxfarm top`
 
 // Jobs.
 inline constexpr unsigned job_attempts_max = 3;            // then the graph is quarantined for this stage
@@ -73,8 +75,15 @@ inline constexpr auto no_worker_grace = 2s;                // how long a job wai
 inline constexpr auto failure_memory = 600s;               // how long a failed stage is answered from memory
 inline constexpr std::size_t failures_kept_max = 10'000;
 inline constexpr std::size_t durations_kept_max = 100'000;   // of graphs' stages, so that long ones begin early
-inline constexpr std::size_t graphs_remembered_max = 1'000;  // finished graphs that `fxfarm graphs` can show
+inline constexpr unsigned history_graphs = 1'000;            // graphs that `graphs` and `explain` can show
 inline constexpr std::size_t stages_remembered_max = 64;     // of one such graph
+inline constexpr std::uint64_t history_bytes = 64 * MiB;     // what is remembered of all of them
+inline constexpr std::size_t life_events_max = 64;           // of one stage; the oldest goes
+inline constexpr std::size_t life_text_bytes_max = 1 * KiB;  // of one event's reason
+inline constexpr std::size_t life_phases_max = 32;           // of one compile
+inline constexpr std::size_t spaces_remembered_max = 8;      // that have asked for one graph
+inline constexpr std::size_t key_parts_max = 32;             // of one graph's key
+inline constexpr std::size_t key_part_bytes_max = 64;        // of one part's name, and of its digest
 
 // Agreement of a job's ranks on when to switch.
 inline constexpr unsigned switch_ranks_max = 100'000;      // of one group

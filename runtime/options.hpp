@@ -69,6 +69,7 @@ struct option {
   bool is_switch = false;
   bool is_list = false;
   bool is_secret = false;
+  bool is_flag_only = false;                     // for one call: neither variable nor key
   std::function<bool(std::string_view)> assign;  // false: the text is not allowed, and nothing has changed
   std::function<std::string()> current;          // the field's value as text
 
@@ -79,9 +80,10 @@ struct option {
 // The options of one role. It points into the struct it was declared for, which must outlive it.
 class option_set {
 public:
-  // `target` holds the default. `default_text` tells it in words where it depends on the machine.
+  // `target` holds the default. `default_text` tells it in words where it depends on the machine. The option is valid
+  // until the next one is added.
   template <class T>
-  void add(std::string name, T& target, value_kind<T> kind, std::string help, std::string default_text = {}) {
+  option& add(std::string name, T& target, value_kind<T> kind, std::string help, std::string default_text = {}) {
     option o{std::move(name),
              std::move(help),
              kind.allowed,
@@ -89,6 +91,7 @@ public:
              kind.is_switch,
              kind.is_list,
              kind.is_secret,
+             false,
              {},
              {}};
     if (o.default_text.empty()) o.default_text = kind.render(target);
@@ -100,6 +103,7 @@ public:
       return true;
     };
     options_.push_back(std::move(o));
+    return options_.back();
   }
 
   const std::vector<option>& all() const { return options_; }

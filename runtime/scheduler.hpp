@@ -104,6 +104,12 @@ public:
   const worker_offer* offer_of(const std::string& worker) const;
   std::vector<worker_view> workers() const;
 
+  // How many queued jobs that a worker of its could take come before it by rank and age; fairness between spaces may
+  // have it otherwise.
+  std::size_t ahead_of(const std::string& job) const;
+  // Slots, busy or not, of workers that take jobs and can compile for `target`.
+  std::uint64_t slots_for(const platform& target) const;
+
   // What is wrong with these books, for tests; empty when nothing is. Counts everything anew.
   std::string inconsistency() const;
 

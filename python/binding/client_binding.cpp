@@ -107,11 +107,12 @@ public:
   bound_client(const bound_client&) = delete;
 
   std::uint64_t submit(std::string graph_key, std::string name, const py::bytes& graph, const py::list& stages,
-                       const py::dict& target) {
+                       const py::dict& target, std::map<std::string, std::string> parts) {
     graph_request request;
     request.graph_key = std::move(graph_key);
     request.name = std::move(name);
     request.target = from_dict<platform>(target, "target");
+    request.parts = std::move(parts);
     for (auto stage : stages) request.stages.push_back(from_dict<stage_spec>(py::cast<py::dict>(stage), "stages"));
     auto payload = static_cast<std::string_view>(graph);
     auto c = alive();
@@ -247,7 +248,7 @@ void add_client_types(py::module_& module) {
            py::kw_only(), py::arg("endpoints") = std::vector<std::string>{}, py::arg("local_endpoint") = "",
            py::arg("local_command") = std::vector<std::string>{}, py::arg("space") = "default", py::arg("salt") = "")
       .def("submit", &bound_client::submit, py::arg("graph_key"), py::arg("name"), py::arg("graph"), py::arg("stages"),
-           py::arg("target"))
+           py::arg("target"), py::arg("parts") = std::map<std::string, std::string>{})
       .def("release", &bound_client::release, py::arg("graph"))
       .def("roll_back", &bound_client::roll_back, py::arg("graph"), py::arg("stage"), py::arg("code"), py::arg("why"))
       .def("arm", &bound_client::arm, py::arg("graph"), py::arg("report"))

@@ -1,6 +1,6 @@
 """The C++ part: the slot that a model calls, and the client of the farm."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, final
 
 class _StageSpec(TypedDict):
@@ -121,8 +121,15 @@ class Client:
         salt: str = "",
     ) -> None: ...
     def submit(
-        self, graph_key: str, name: str, graph: bytes, stages: Sequence[_StageSpec], target: dict[str, Any]
-    ) -> int: ...
+        self,
+        graph_key: str,
+        name: str,
+        graph: bytes,
+        stages: Sequence[_StageSpec],
+        target: dict[str, Any],
+        parts: Mapping[str, str] = ...,
+    ) -> int:
+        """`parts`: what the key covers, digests by name, so that the farm can tell graphs' differences."""
     def release(self, graph: int) -> None: ...
     def roll_back(self, graph: int, stage: int, code: str, why: str) -> None:
         """Says that calls left a loaded stage (index into the graph's stages) again, with an error code."""

@@ -166,7 +166,9 @@ class Runtime:
         target = target_platform(serialized.device, self.options.isa)
         client = self._connected()
         with self._submitting:
-            graph.client_id = client.submit(graph.key, graph.name, serialized.payload, graph.stages, target)
+            graph.client_id = client.submit(
+                graph.key, graph.name, serialized.payload, graph.stages, target, serialized.parts
+            )
             self._by_client[graph.client_id] = graph
         self._bg_started += len(graph.stages)
 

@@ -66,6 +66,8 @@ TEST(program, usage_errors_exit_with_2_and_say_what_is_wrong_on_standard_error) 
       {"cache ls", "want: cache rm KEY"},
       {"cache rm --json", "want: cache rm KEY"},
       {"cache rm 0123 extra", "unexpected argument \"extra\""},
+      {"explain --json", "want: explain KEY|NAME"},
+      {"explain one two", "unexpected argument \"two\""},
       {"version extra", "unexpected argument \"extra\""},
       {"completion fish", "want the name of a shell: bash"},
   };

@@ -65,8 +65,8 @@ inline std::vector<golden> golden_messages() {
         "\246stream\317\000\000\000\001*\005\362\000"  // stream: 5000000000
         "\246reason\244slow"  // reason: 'slow'
         ""sv},
-    {lookup{"g1", "f/0", {stage_spec{"max-autotune", {{"max_autotune", "true"}}}}, platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, "team", 4096, {"s9"}},
-        "\202\244type\246lookup\244body\207"  // lookup, 7 fields
+    {lookup{"g1", "f/0", {stage_spec{"max-autotune", {{"max_autotune", "true"}}}}, platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, "team", 4096, {"s9"}, {{"inputs", "a1b2"}}},
+        "\202\244type\246lookup\244body\210"  // lookup, 8 fields
         "\251graph_key\242g1"  // graph_key: 'g1'
         "\244name\243f/0"  // name: 'f/0'
         "\246stages\221\202\244name\254max-autotune\247options\201\254max_autotune\244true"  // stages
@@ -76,6 +76,7 @@ inline std::vector<golden> golden_messages() {
         "\245space\244team"  // space: 'team'
         "\253graph_bytes\315\020\000"  // graph_bytes: 4096
         "\247refused\221\242s9"  // refused: ['s9']
+        "\245parts\201\246inputs\244a1b2"  // parts
         ""sv},
     {need_graph{"g1"},
         "\202\244type\252need_graph\244body\201"  // need_graph, 1 fields

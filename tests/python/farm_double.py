@@ -63,7 +63,9 @@ class Client:
         self._changed = threading.Condition()
         Client.made.append(self)
 
-    def submit(self, graph_key: str, name: str, graph: bytes, stages: list[Any], target: Any) -> int:
+    def submit(
+        self, graph_key: str, name: str, graph: bytes, stages: list[Any], target: Any, parts: dict[str, str]
+    ) -> int:
         with self._changed:
             ident = len(self.graph_states) + 1
             blank = {"stage_key": "", "source": "", "error": "", "phases": {}, "state": "waiting"}

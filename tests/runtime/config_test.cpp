@@ -20,7 +20,8 @@ config_inputs inputs(std::vector<std::string> arguments = {}, environment env = 
           },
           8,
           "farmhand",
-          7};
+          7,
+          0};
 }
 
 std::string message(const result<parsed<coordinator_config>>& r) {
@@ -320,16 +321,37 @@ TEST(config, help_is_answered_whatever_else_is_wrong) {
   EXPECT_TRUE(got->help_wanted);
 }
 
+TEST(config, an_option_for_one_call_is_neither_variable_nor_key) {
+  auto flag = parse_graphs(inputs({"--limit", "7"}));
+  ASSERT_TRUE(flag) << flag.failure().message;
+  EXPECT_EQ(flag->config.limit, 7u);
+  EXPECT_FALSE(parse_graphs(inputs({}, {{"FXFARM_LIMIT", "7"}})));
+  EXPECT_FALSE(parse_graphs(inputs({}, {}, "[client]\nlimit = 7\n")));
+}
+
+TEST(config, operands_are_taken_where_a_command_has_some) {
+  auto in = inputs({"one", "--json", "two"});
+  in.operands_max = 2;
+  auto got = parse_client(in);
+  ASSERT_TRUE(got) << got.failure().message;
+  EXPECT_EQ(got->operands, (std::vector<std::string>{"one", "two"}));
+  EXPECT_TRUE(got->config.json);
+  in.operands_max = 1;
+  EXPECT_EQ(parse_client(in).failure().message, "unexpected argument \"two\"");
+  in.arguments = {"--jso"};
+  EXPECT_FALSE(parse_client(in));
+}
+
 TEST(config, help_and_reference_name_every_option) {
   auto reference = options_reference();
   for (const auto& listing : list_options()) {
-    auto help = options_help(listing.table.empty() ? "client" : listing.table);
+    auto help = options_help(listing.command, listing.table.empty() ? "client" : listing.table);
     std::set<std::string> seen;
     for (const auto& o : listing.options) {
       EXPECT_TRUE(seen.insert(o.name).second) << o.name << " is declared twice";
       EXPECT_FALSE(o.help.empty()) << o.name;
       EXPECT_NE(help.find("  " + o.flag()), std::string::npos) << o.name;
-      EXPECT_NE(reference.find("`" + o.variable() + "`"), std::string::npos) << o.name;
+      EXPECT_NE(reference.find("`" + (o.is_flag_only ? o.flag() : o.variable()) + "`"), std::string::npos) << o.name;
     }
   }
 }
@@ -350,6 +372,8 @@ TEST(config, every_default_is_a_value_that_the_option_itself_allows) {
   check(parse_worker(inputs()), parse_worker);
   check(parse_local(inputs()), parse_local);
   check(parse_client(inputs()), parse_client);
+  check(parse_graphs(inputs()), parse_graphs);
+  check(parse_top(inputs()), parse_top);
 }
 
 }  // namespace

@@ -25,6 +25,9 @@ from .errors import Unserializable
 
 KEY_EPOCH = f"fxfarm-{pack.FORMAT}"
 FORMAT = 4
+_EMPTY = (msgpack.packb(None), msgpack.packb([]), msgpack.packb({}))
+PART_BYTES = 6
+"""Of a digest that tells parts of keys apart; nothing is addressed by it."""
 _OPS = {"call_function": "f", "call_method": "m", "get_attr": "a", "call_module": "M", "output": "o"}
 
 
@@ -38,16 +41,20 @@ class SerializedGraph:
     node_count: int
     device: str
     groups: tuple[Group, ...] = ()
+    parts: dict[str, str] = dataclasses.field(default_factory=dict)
+    """What the key covers: digests by name, for people. An empty part has none."""
 
 
 def serialize(snap: GraphSnapshot) -> SerializedGraph:
     """Raises Unserializable with the reason when the graph cannot leave this process."""
     if snap.module is None or snap.problem is not None:
         raise Unserializable(snap.problem or "unknown")
-    canonical = _Encoder(snap).graph()
+    packed = _Encoder(snap).graph()
+    canonical = map_of(packed)
     labels = {"name": snap.name, "log_levels": snap.log_levels}
     payload = msgpack.packb({"format": FORMAT, "graph": canonical, **labels})
-    return SerializedGraph(key_of(canonical), payload, snap.name, snap.node_count, snap.device, snap.groups)
+    facts = (snap.name, snap.node_count, snap.device, snap.groups)
+    return SerializedGraph(key_of(canonical), payload, *facts, parts_of(packed))
 
 
 def key_of(canonical: bytes) -> str:
@@ -56,6 +63,23 @@ def key_of(canonical: bytes) -> str:
     h.update(torch.__version__.encode() + b"\0")
     h.update(canonical)
     return h.hexdigest()
+
+
+def parts_of(packed: dict[str, bytes]) -> dict[str, str]:
+    """Digests of what the key covers, by name: of graphs whose keys differ they tell in what. The settings
+    are apart from the rest of the ambient state, since that is what two processes most often differ in.
+    """
+    bodies = dict(packed)
+    modes = msgpack.unpackb(bodies.pop("ambient"))
+    settings = modes.pop("config")
+    bodies["nodes"], bodies["modes"] = bodies.pop("module"), msgpack.packb(modes)
+    bodies.update({f"{name}_config": msgpack.packb(values) for name, values in settings.items()})
+    parts = {}
+    for name, body in bodies.items():
+        pace.step()
+        if body not in _EMPTY:
+            parts[name] = hashlib.blake2b(body, digest_size=PART_BYTES).hexdigest()
+    return parts
 
 
 # The bytes of the whole are made from those of its parts, so that the lists of one node are gone when the
@@ -82,8 +106,8 @@ class _Encoder:
         self._constant_ids: dict[int, int] = {}
         self._origins: dict[str, list[str]] = {}
 
-    def graph(self) -> bytes:
-        """The graph as msgpack."""
+    def graph(self) -> dict[str, bytes]:
+        """What there is of the graph by name, each as msgpack."""
         assert self._snap.module is not None
         guards = {msgpack.packb(self._expr(g)): None for g in self._snap.guards}
         inputs = []
@@ -105,7 +129,7 @@ class _Encoder:
             "groups": [len(g.ranks) for g in self._snap.groups],
             "inner": None if self._snap.inner is None else dataclasses.asdict(self._snap.inner),
         }
-        return map_of({**first, **{name: msgpack.packb(value) for name, value in rest.items()}})
+        return {**first, **{name: msgpack.packb(value) for name, value in rest.items()}}
 
     def _expr(self, expr: Any) -> Any:
         return expressions.encode(expr, self._symbols)

@@ -352,3 +352,27 @@ def test_what_is_sent_of_a_graph_leaves_nothing_for_the_collector_to_look_at() -
     collections = sum(generation["collections"] for generation in gc.get_stats()) - before
     assert serialized.node_count > 5000
     assert collections <= 1
+
+
+def _parts(model: Callable[..., Any], *args: torch.Tensor) -> dict[str, str]:
+    (found,) = graphs_of(model, *args)
+    return found.parts
+
+
+def _differing(one: dict[str, str], two: dict[str, str]) -> set[str]:
+    return {name for name in {*one, *two} if one.get(name) != two.get(name)}
+
+
+def test_parts_of_the_key_tell_in_what_two_graphs_differ() -> None:
+    base = _parts(_f, X)
+    assert _differing(base, _parts(_f, X)) == set()
+    assert _differing(base, _parts(_f, torch.ones(4, 7))) == {"inputs"}
+    assert _differing(base, _parts(lambda x: x * 3, X)) == {"nodes"}
+    with torch.no_grad():
+        assert _differing(base, _parts(_f, X)) == {"modes"}
+    with torch._inductor.config.patch(fallback_random=True):
+        assert _differing(base, _parts(_f, X)) == {"inductor_config"}
+
+
+def test_an_empty_part_of_the_key_has_no_digest() -> None:
+    assert set(_parts(_f, X)) == {"inputs", "nodes", "modes", "inductor_config", "functorch_config"}

@@ -1,0 +1,51 @@
+// What people ask about a job that waits. Linear in jobs and workers: for a question, not for a decision.
+
+#include "runtime/scheduler.hpp"
+
+#include <algorithm>
+
+namespace fxfarm {
+
+std::size_t scheduler::ahead_of(const std::string& job) const {
+  auto found = queued_.find(job);
+  if (found == queued_.end()) return 0;
+  const auto& [mine, at] = found->second;
+  const auto competes = [&](const job_class& other) {
+    return &other == mine->of || std::any_of(other.pools.begin(), other.pools.end(), [&](const pool* p) {
+      const auto& my_pools = mine->of->pools;
+      return std::find(my_pools.begin(), my_pools.end(), p) != my_pools.end();
+    });
+  };
+  std::size_t ahead = 0;
+  for (const auto& [name, c] : classes_) {
+    if (!competes(*c)) continue;
+    for (const auto& [rank, l] : c->lanes) {
+      if (rank > mine->in->rank) break;
+      for (const auto& [tenant, line] : l.lines) {
+        if (rank < mine->in->rank) {
+          ahead += line.jobs.size();
+        } else {
+          ahead += static_cast<std::size_t>(
+              std::count_if(line.jobs.begin(), line.jobs.end(), [&](const auto& j) { return j.first < at; }));
+        }
+      }
+    }
+  }
+  return ahead;
+}
+
+std::uint64_t scheduler::slots_for(const platform& target) const {
+  std::map<const pool*, bool> fits;
+  std::uint64_t slots = 0;
+  for (const auto& [id, w] : workers_) {
+    if (w.in == nullptr) continue;
+    auto known = fits.find(w.in);
+    if (known == fits.end()) {
+      known = fits.emplace(w.in, static_cast<bool>(can_compile_for(w.in->runs_on, target))).first;
+    }
+    if (known->second) slots += w.offer.slots;
+  }
+  return slots;
+}
+
+}  // namespace fxfarm
