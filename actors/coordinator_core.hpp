@@ -14,12 +14,15 @@
 #include "runtime/switch_table.hpp"
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
+
+#include <nlohmann/json_fwd.hpp>
 
 namespace fxfarm::actors {
 
@@ -35,6 +38,10 @@ struct coordinator_settings {
   std::uint64_t history_bytes = limits::history_bytes;
   std::vector<std::string> endpoints;  // for status
   std::string metrics;                 // for status
+  // The clock on the wall, for people.
+  std::function<double()> unix_seconds = [] {
+    return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  };
 };
 
 // What the core needs done. Store answers come back through store_read and store_written.
@@ -153,13 +160,20 @@ private:
   std::uint64_t busy_retry_ms(const net::peer_id& to) const;
   void note_stored(stage_entry& entry, const stored& artifact, time_point now);
 
+  nlohmann::json workers_json(bool& truncated) const;  // as many as fit into an answer
+  nlohmann::json jobs_json() const;                    // how many there are by state
   std::string status_document(time_point now) const;
-  std::string graphs_document(const std::map<std::string, std::string>& arguments) const;
+  // See runtime/graph_query.hpp for the arguments.
+  result<std::string> graphs_document(const std::map<std::string, std::string>& arguments) const;
   std::string statistics_document() const;
   // The life of the graph that the argument `graph` names, or of one whose key, or a stage's, begins so. Errors:
   // not_found; bad_input when it is not clear which.
   result<std::string> explain_document(const std::map<std::string, std::string>& arguments, time_point now) const;
   result<const graph_entry*> find_graph(const std::string& wanted) const;
+  std::string top_document(time_point now) const;
+  // The argument `worker` is a worker's name or how only one's begins. Errors: not_found, bad_input.
+  result<std::string> drain_worker(const std::map<std::string, std::string>& arguments, bool draining);
+  result<net::peer_id> find_worker(const std::string& wanted) const;
   stage_facts facts_of(const stage_entry& stage, time_point now) const;
   // Artifacts and failures of all stages whose key, or graph's key, begins with the argument `key`.
   result<std::string> forget(const std::map<std::string, std::string>& arguments, time_point now);

@@ -3,6 +3,9 @@
 #include "actors/coordinator_core.hpp"
 #include "actors/life_report.hpp"
 #include "runtime/digest.hpp"
+#include "runtime/graph_query.hpp"
+
+#include <charconv>
 
 namespace fxfarm::actors {
 namespace {
@@ -22,6 +25,23 @@ void answer_with(net::answer& reply, result<std::string> document) {
   }
   reply.code = to_string(document.failure().code);
   reply.reason = document.failure().message;
+}
+
+result<graph_query> query_from(const std::map<std::string, std::string>& arguments) {
+  graph_query query;
+  for (const auto& [name, value] : arguments) {
+    if (name == "state") query.state = value;
+    if (name == "name") query.name = value;
+    if (name == "key") query.key = value;
+    if (name == "stage") query.stage = value;
+    if (name == "sort") query.sort = value;
+    if (name != "limit") continue;
+    const auto* end = value.data() + value.size();
+    if (std::from_chars(value.data(), end, query.limit).ptr != end || value.empty()) {
+      return {errc::bad_input, "limit: want a number"};
+    }
+  }
+  return query;
 }
 
 // An answer is one frame: what fits, and a word that there is more.
@@ -46,7 +66,7 @@ void coordinator_core::on(const net::peer_id& from, const net::ask& m, time_poin
   if (m.what == "status") {
     reply.document = status_document(now);
   } else if (m.what == "graphs") {
-    reply.document = graphs_document(m.arguments);
+    answer_with(reply, graphs_document(m.arguments));
   } else if (m.what == "stats") {
     reply.document = statistics_document();
   } else if (m.what == "reset-stats") {
@@ -56,18 +76,22 @@ void coordinator_core::on(const net::peer_id& from, const net::ask& m, time_poin
     answer_with(reply, forget(m.arguments, now));
   } else if (m.what == "explain") {
     answer_with(reply, explain_document(m.arguments, now));
+  } else if (m.what == "top") {
+    reply.document = top_document(now);
+  } else if (m.what == "drain" || m.what == "undrain") {
+    answer_with(reply, drain_worker(m.arguments, m.what == "drain"));
   } else {
     reply.code = to_string(errc::bad_input);
-    reply.reason = "unknown question '" + m.what + "'; known are status, stats, reset-stats, graphs, explain, forget";
+    reply.reason = "unknown question '" + m.what +
+                   "'; known are status, stats, reset-stats, graphs, explain, top, drain, undrain, forget";
   }
   port_.send(from, std::move(reply), nullptr);
 }
 
-std::string coordinator_core::status_document(time_point now) const {
+json coordinator_core::workers_json(bool& truncated) const {
   json workers = json::array();
-  const auto known = scheduler_.workers();
   report_room room;
-  for (const auto& w : known) {
+  for (const auto& w : scheduler_.workers()) {
     auto it = peers_.find(w.id);
     json entry{{"name", it == peers_.end() ? w.id : it->second.who.id},
                {"host", it == peers_.end() ? "" : it->second.who.host},
@@ -80,8 +104,19 @@ std::string coordinator_core::status_document(time_point now) const {
     if (!room.takes(entry)) break;
     workers.push_back(std::move(entry));
   }
+  truncated = room.full();
+  return workers;
+}
+
+json coordinator_core::jobs_json() const {
   json jobs = json::object();
   for (const auto& [state, count] : jobs_.count_by_state()) jobs[std::string(to_string(state))] = count;
+  return jobs;
+}
+
+std::string coordinator_core::status_document(time_point now) const {
+  bool truncated = false;
+  auto workers = workers_json(truncated);
   // The store lives on a thread of its own; its size is known here from its gauges.
   json store = json::object();
   constexpr std::string_view held = "cache_bytes_";
@@ -95,32 +130,38 @@ std::string coordinator_core::status_document(time_point now) const {
            {"id", settings_.id},
            {"version", settings_.version},
            {"pid", settings_.pid},
+           {"unix_seconds", settings_.unix_seconds()},
            {"uptime_seconds", std::chrono::duration<double>(now - started_).count()},
            {"draining", draining_},
            {"endpoints", settings_.endpoints},
            {"metrics", settings_.metrics},
-           {"peers", {{"clients", clients_}, {"workers", known.size()}}},
-           {"workers", workers},
-           {"truncated", room.full()},
-           {"jobs", jobs},
+           {"peers", {{"clients", clients_}, {"workers", scheduler_.workers().size()}}},
+           {"workers", std::move(workers)},
+           {"truncated", truncated},
+           {"jobs", jobs_json()},
            {"store", store},
            {"graph_bytes", graph_bytes_}};
   return text_of(doc);
 }
 
-std::string coordinator_core::graphs_document(const std::map<std::string, std::string>& arguments) const {
-  const auto wanted = arguments.find("key");
+result<std::string> coordinator_core::graphs_document(const std::map<std::string, std::string>& arguments) const {
+  auto query = query_from(arguments);
+  if (!query) return query.failure();
   json graphs = json::array();
   report_room room;
-  for (const auto& graph : book_.graphs()) {
-    if (wanted != arguments.end() && graph.graph_key.rfind(wanted->second, 0) != 0) continue;
+  for (const auto* graph : select(book_, *query)) {
     json stages = json::array();
-    for (const auto& s : graph.stages) stages.push_back(stage_json(s, jobs_.find(s.stage_key)));
-    json entry{{"graph_key", graph.graph_key}, {"name", graph.name}, {"stages", stages}};
-    if (!room.takes(entry)) break;  // the youngest come first
+    for (const auto& s : graph->stages) {
+      if (shows(*query, s)) stages.push_back(stage_json(s, jobs_.find(s.stage_key)));
+    }
+    json entry{{"graph_key", graph->graph_key},
+               {"name", graph->name},
+               {"lookups", graph->lookups},
+               {"stages", std::move(stages)}};
+    if (!room.takes(entry)) break;
     graphs.push_back(std::move(entry));
   }
-  return text_of(json{{"graphs", graphs}, {"truncated", room.full()}});
+  return text_of(json{{"graphs", graphs}, {"known", book_.graphs().size()}, {"truncated", room.full()}});
 }
 
 result<std::string> coordinator_core::forget(const std::map<std::string, std::string>& arguments, time_point now) {

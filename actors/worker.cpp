@@ -54,6 +54,8 @@ void worker_slots::handle(const link_events& events) {
       take_job(in.peer, *job, in.attachment);
     } else if (const auto* cancel = std::get_if<net::cancel_job>(&m)) {
       cancel_job(in.peer, *cancel);
+    } else if (const auto* drained = std::get_if<net::set_drain>(&m)) {
+      set_drain(in.peer, *drained);
     } else {
       options_.probe->message_refused();
     }
@@ -77,6 +79,8 @@ void worker_slots::take_job(const net::peer_id& from, const net::job& m, const b
   accepted_job job{from, m, graph};
   if (!graph) return fail(job, {errc::protocol, "the job came without its graph"});
   if (draining_) return fail(job, {errc::shutdown, "the worker is draining"});
+  // It was on its way when the operator's word came: no attempt of the job's.
+  if (held_back_) return fail(job, {errc::busy, "the worker takes no jobs, an operator wants it so"});
   // Each coordinator sends no more than the slots it was offered.
   if (waiting_.size() >= slots_.size() * std::max<std::size_t>(coordinators_.size(), 1)) {
     return fail(job, {errc::busy, "the worker has more jobs than it offered slots"});
@@ -155,6 +159,11 @@ void worker_slots::cancel_job(const net::peer_id& from, const net::cancel_job& m
   }
 }
 
+void worker_slots::set_drain(const net::peer_id& from, const net::set_drain& m) {
+  if (std::exchange(held_back_, m.draining) == m.draining) return;
+  log::info(m.draining ? "no more jobs are taken" : "jobs are taken again", {{"coordinator", from}});
+}
+
 void worker_slots::take_state(const engine_state& m) {
   auto& slot = slots_.at(m.slot);
   if (m.problem) {
@@ -214,7 +223,7 @@ void worker_slots::fail(const accepted_job& job, const error& why) {
 net::worker_offer worker_slots::make_offer(const net::peer_id& to) const {
   net::worker_offer out;
   out.name = options_.name;
-  out.draining = draining_;
+  out.draining = draining_ || held_back_;
   for (const auto& slot : slots_) {
     if (slot.runs_on && !out_of_order(slot)) {
       ++out.slots;

@@ -69,6 +69,7 @@ private:
 
   void take_job(const net::peer_id& from, const net::job& m, const blob& graph);
   void cancel_job(const net::peer_id& from, const net::cancel_job& m);
+  void set_drain(const net::peer_id& from, const net::set_drain& m);
   void start_waiting();
   // A result that no coordinator could be told of yet.
   struct unclaimed_result {
@@ -106,7 +107,8 @@ private:
   std::deque<sent_result> sent_;            // oldest first
   std::deque<unclaimed_result> unclaimed_;  // oldest first
   bool tick_armed_ = false;
-  bool draining_ = false;
+  bool draining_ = false;   // it ends when its jobs have
+  bool held_back_ = false;  // an operator wants it to take no jobs
   bool ended_ = false;
 };
 

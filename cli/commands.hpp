@@ -34,7 +34,12 @@ exit_code stats_command(const command& self, const arguments& args);
 exit_code reset_stats_command(const command& self, const arguments& args);
 exit_code graphs_command(const command& self, const arguments& args);
 exit_code explain_command(const command& self, const arguments& args);
+exit_code top_command(const command& self, const arguments& args);
+exit_code drain_command(const command& self, const arguments& args);  // and undrain
 exit_code cache_command(const command& self, const arguments& args);
+exit_code config_command(const command& self, const arguments& args);
+exit_code doctor_command(const command& self, const arguments& args);
+exit_code man_command(const command& self, const arguments& args);
 exit_code completion_command(const command& self, const arguments& args);
 exit_code version_command(const command& self, const arguments& args);
 exit_code guard_command(const command& self, const arguments& args);

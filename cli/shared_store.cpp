@@ -80,6 +80,19 @@ store_reporter report_to(monitoring::store_probe& probe) {
   return reporter;
 }
 
+result<void> ping_redis(const redis_config& config) {
+  auto connecting = client_options(config);
+  if (!connecting) return connecting.failure();
+  redis_store redis(std::make_unique<redis_client>(*connecting),
+                    redis_store_options{config.prefix, config.ttl, config.value_bytes});
+  return redis.ping();
+}
+
+std::string shown_url(const redis_config& config) {
+  const auto target = parse_redis_url(config.url);
+  return target ? to_string(*target) : std::string("redis");
+}
+
 result<std::shared_ptr<shared_tier>> open_shared_tier(const redis_config& config, monitoring::metrics& metrics) {
   if (config.url.empty()) return std::shared_ptr<shared_tier>();
   auto connecting = client_options(config);

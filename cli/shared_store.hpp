@@ -16,4 +16,9 @@ store_reporter report_to(monitoring::store_probe& probe);
 // naming the option whose file cannot be used.
 result<std::shared_ptr<shared_tier>> open_shared_tier(const redis_config& config, monitoring::metrics& metrics);
 
+// Whether the configured Redis answers. Errors: bad_config as above; unreachable, timeout, refused.
+result<void> ping_redis(const redis_config& config);
+// Its URL without a password.
+std::string shown_url(const redis_config& config);
+
 }  // namespace fxfarm::cli

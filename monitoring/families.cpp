@@ -39,6 +39,8 @@ std::string label_bound::admit(std::string_view value) {
 template <class Metric>
 family<Metric>::family(family_book& book, family_spec spec, std::initializer_list<label_values> known)
     : spec_(std::move(spec)), family_(add_family<Metric>(book, spec_)), bounds_(spec_.labels.size()) {
+  const auto code = std::find(spec_.labels.begin(), spec_.labels.end(), "code");
+  if (code != spec_.labels.end()) code_ = static_cast<std::size_t>(code - spec_.labels.begin());
   if (spec_.labels.empty()) only_ = &locked_at({});
   for (const auto& values : known) locked_at(values);
   book.stats().add_source([this](statistics_map& c, statistics_map& g) { contribute(c, g); });
@@ -81,6 +83,7 @@ void family<Metric>::contribute(statistics_map& counters, statistics_map& gauges
       counters[spec_.flat + suffix + "_count"] += static_cast<double>(seen.sample_count);
     } else if constexpr (std::is_same_v<Metric, prometheus::Counter>) {
       counters[spec_.flat + suffix] += child->Value();
+      if (code_) counters[spec_.flat + "." + values[*code_]] += child->Value();
     } else {
       gauges[spec_.flat + suffix] += child->Value();
     }

@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -77,6 +78,7 @@ private:
 
   Metric* only_ = nullptr;  // the child of a family without labels
   const family_spec spec_;
+  std::optional<std::size_t> code_;  // the label with an error's code: a counter is told by it, too
   prometheus::Family<Metric>& family_;
   std::mutex mutex_;  // guards what follows
   std::vector<label_bound> bounds_;

@@ -472,6 +472,18 @@ struct job_failed {
   }
 };
 
+// An operator has the worker finish what it has and take no more, or take jobs again. It tells every coordinator so by
+// its offers.
+struct set_drain {
+  static constexpr std::string_view tag = "set_drain";
+  bool draining = false;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f("draining", s.draining);
+  }
+};
+
 // Nobody waits for the job any longer, or its lease has moved on.
 struct cancel_job {
   static constexpr std::string_view tag = "cancel_job";
@@ -487,7 +499,8 @@ struct cancel_job {
 
 // --- operator <-> coordinator ----------------------------------------------------------------------------------------
 
-// A question of the command line. `what` is "status", "stats", "reset-stats", "graphs", "explain" or "forget".
+// A question of the command line. `what` is "status", "stats", "reset-stats", "graphs", "explain", "top", "drain",
+// "undrain" or "forget".
 struct ask {
   static constexpr std::string_view tag = "ask";
   std::uint64_t request = 0;
@@ -522,6 +535,6 @@ struct answer {
 using message = std::variant<hello, welcome, heartbeat, goodbye, rejected, chunk, credit, stream_abort,  // link
                              lookup, need_graph, submit, stage_progress, stage_ready, stage_failed, release, switched,
                              stage_armed, switch_proposed, switch_vote, switch_decided, worker_offer, job, job_held,
-                             job_alive, job_done, job_failed, cancel_job, ask, answer>;
+                             job_alive, job_done, job_failed, cancel_job, set_drain, ask, answer>;
 
 }  // namespace fxfarm::net

@@ -120,6 +120,28 @@ void declare_own(option_set& o, top_config& c) {
   o.add("once", c.once, kinds::boolean(), "print one look and end").is_flag_only = true;
 }
 
+void declare_own(option_set& o, cache_config& c) {
+  o.add("directory", c.directory, kinds::path(), "directory of artifacts; a coordinator may be at work in it",
+        "the cache_dir of this user's only farm")
+      .is_flag_only = true;
+  o.add("bytes", c.bytes, kinds::maybe(kinds::byte_count()), "gc: what was used least lately goes beyond so many")
+      .is_flag_only = true;
+  o.add("unused_for", c.unused_for, kinds::maybe(kinds::duration()), "gc: what nobody used for so long goes")
+      .is_flag_only = true;
+  o.add("dry_run", c.dry_run, kinds::boolean(), "gc: only tell what would go").is_flag_only = true;
+}
+
+void declare_own(option_set& o, doctor_config& c) {
+  o.add("endpoint", c.endpoint, kinds::endpoint(), "coordinator to ask, too", "the local farm of this user, if any")
+      .is_flag_only = true;
+  o.add("json", c.json, kinds::boolean(), "print the findings as JSON").is_flag_only = true;
+}
+
+void declare(option_set& o, doctor_config& c) {
+  declare_own(o, c);
+  declare(o, static_cast<local_config&>(c));
+}
+
 template <class Config>
 requires std::derived_from<Config, client_config>
 void declare(option_set& o, Config& c) {
@@ -241,11 +263,11 @@ option_listing listing(const char* table) {
 }
 
 template <class Config>
-option_listing own_listing(const char* command) {
+option_listing own_listing(const char* table, const char* command) {
   Config standard;
   option_set options;
   declare_own(options, standard);
-  option_listing out{"client", command, options.all()};
+  option_listing out{table, command, options.all()};
   unbind(out);
   return out;
 }
@@ -390,12 +412,25 @@ result<parsed<top_config>> parse_top(const config_inputs& in) {
   return parse<top_config>(in, "client");
 }
 
+result<parsed<cache_config>> parse_cache(const config_inputs& in) {
+  return parse<cache_config>(in, "client");
+}
+
+result<parsed<doctor_config>> parse_doctor(const config_inputs& in) {
+  return parse<doctor_config>(in, "local");
+}
+
 std::vector<option_listing> list_options() {
   auto local = listing<local_config>("local");
-  return {listing<common_config>(""),       listing<coordinator_config>("coordinator"),
-          listing<worker_config>("worker"), std::move(local),
-          listing<client_config>("client"), own_listing<graphs_config>("graphs"),
-          own_listing<top_config>("top")};
+  return {listing<common_config>(""),
+          listing<coordinator_config>("coordinator"),
+          listing<worker_config>("worker"),
+          std::move(local),
+          listing<client_config>("client"),
+          own_listing<graphs_config>("client", "graphs"),
+          own_listing<top_config>("client", "top"),
+          own_listing<cache_config>("client", "cache"),
+          own_listing<doctor_config>("local", "doctor")};
 }
 
 }  // namespace fxfarm

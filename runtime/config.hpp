@@ -106,6 +106,20 @@ struct graphs_config : client_config {
   unsigned limit = limits::graphs_listed;
 };
 
+// `fxfarm cache`.
+struct cache_config : client_config {
+  std::string directory;                                  // empty: the one that this user's farms have
+  std::optional<std::uint64_t> bytes;                     // that gc leaves
+  std::optional<std::chrono::milliseconds> unused_for{};  // what gc removes
+  bool dry_run = false;
+};
+
+// `fxfarm doctor`: what a local farm and a client of this user would have.
+struct doctor_config : local_config {
+  std::string endpoint;  // empty: the local farm of this user, if there is one
+  bool json = false;
+};
+
 // `fxfarm top`.
 struct top_config : client_config {
   std::chrono::milliseconds interval = limits::top_interval;
@@ -150,6 +164,8 @@ result<parsed<local_config>> parse_local(const config_inputs& in);
 result<parsed<client_config>> parse_client(const config_inputs& in);
 result<parsed<graphs_config>> parse_graphs(const config_inputs& in);
 result<parsed<top_config>> parse_top(const config_inputs& in);
+result<parsed<cache_config>> parse_cache(const config_inputs& in);
+result<parsed<doctor_config>> parse_doctor(const config_inputs& in);
 
 // One role's options as people read them: for --help, for shell completion, for the reference. They are not bound to a
 // struct: `assign` and `current` are empty.

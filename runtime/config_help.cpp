@@ -25,7 +25,7 @@ void print_help(std::ostream& out, const option_listing& listing, std::size_t wi
 
 // An option for one call has a flag and nothing else.
 void print_flags(std::ostream& out, const option_listing& listing) {
-  out << "\n## `fxfarm " << listing.command << "`, beside those of `client`\n\n"
+  out << "\n## `fxfarm " << listing.command << "`, beside those of `" << listing.table << "`\n\n"
       << "| flag | default | value | what it does |\n| --- | --- | --- | --- |\n";
   for (const auto& o : listing.options) {
     out << "| `" << o.flag() << "` | " << (o.default_text.empty() ? "none" : o.default_text) << " | " << o.allowed

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace fxfarm {
@@ -26,6 +27,20 @@ struct value_kind {
 };
 
 namespace kinds {
+
+// What may be left out; its text is then empty.
+template <class T>
+value_kind<std::optional<T>> maybe(value_kind<T> kind) {
+  value_kind<std::optional<T>> out;
+  out.allowed = kind.allowed;
+  out.parse = [parse = std::move(kind.parse)](std::string_view text) -> std::optional<std::optional<T>> {
+    auto value = parse(text);
+    if (!value) return std::nullopt;
+    return std::optional<std::optional<T>>(std::in_place, std::move(value));
+  };
+  out.render = [render = std::move(kind.render)](const std::optional<T>& v) { return v ? render(*v) : std::string(); };
+  return out;
+}
 
 value_kind<bool> boolean();
 value_kind<std::string> text();  // one line, at most limits::text_bytes_max

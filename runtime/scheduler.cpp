@@ -160,7 +160,10 @@ result<void> scheduler::check_fit(const platform& target) const {
     if (missing.empty()) missing = fit.failure().message;
   }
   if (missing.empty() && !faulty_.empty()) missing = workers_.at(*faulty_.begin()).offer.problem;
-  if (missing.empty()) missing = workers_.empty() ? "no worker is connected" : "no worker takes jobs at the moment";
+  if (missing.empty())
+    missing = workers_.empty()                                   ? "no worker is connected"
+              : count(worker_state::draining) == workers_.size() ? "every worker is draining"
+                                                                 : "no worker takes jobs at the moment";
   return {errc::no_worker, missing};
 }
 

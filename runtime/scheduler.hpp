@@ -103,6 +103,7 @@ public:
   std::size_t count(worker_state s) const { return states_[static_cast<std::size_t>(s)]; }
   const worker_offer* offer_of(const std::string& worker) const;
   std::vector<worker_view> workers() const;
+  std::size_t busy_of(const std::string& worker) const;  // jobs that it runs
 
   // How many queued jobs that a worker of its could take come before it by rank and age; fairness between spaces may
   // have it otherwise.

@@ -34,6 +34,11 @@ std::size_t scheduler::ahead_of(const std::string& job) const {
   return ahead;
 }
 
+std::size_t scheduler::busy_of(const std::string& worker) const {
+  auto it = workers_.find(worker);
+  return it == workers_.end() ? 0 : it->second.jobs.size();
+}
+
 std::uint64_t scheduler::slots_for(const platform& target) const {
   std::map<const pool*, bool> fits;
   std::uint64_t slots = 0;

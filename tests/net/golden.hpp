@@ -220,6 +220,10 @@ inline std::vector<golden> golden_messages() {
         "\244code\250deadline"  // code: 'deadline'
         "\246reason\244late"  // reason: 'late'
         ""sv},
+    {set_drain{true},
+        "\202\244type\251set_drain\244body\201"  // set_drain, 1 fields
+        "\250draining\303"  // draining: true
+        ""sv},
     {cancel_job{"j1", "released"},
         "\202\244type\252cancel_job\244body\202"  // cancel_job, 2 fields
         "\242id\242j1"  // id: 'j1'

@@ -374,6 +374,8 @@ TEST(config, every_default_is_a_value_that_the_option_itself_allows) {
   check(parse_client(inputs()), parse_client);
   check(parse_graphs(inputs()), parse_graphs);
   check(parse_top(inputs()), parse_top);
+  check(parse_cache(inputs()), parse_cache);
+  check(parse_doctor(inputs()), parse_doctor);
 }
 
 }  // namespace

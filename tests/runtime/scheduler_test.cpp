@@ -110,6 +110,7 @@ TEST(scheduler, says_what_is_missing) {
     o.draining = true;
     return o;
   }();
+  const auto idle = offer(0);
   const auto broken = [] {
     scheduler::worker_offer o;
     o.problem = "engine_start: no module named torch";
@@ -120,7 +121,8 @@ TEST(scheduler, says_what_is_missing) {
     const char* message;  // null: it fits, or may fit soon
   } const cases[] = {
       {{}, "no worker is connected"},
-      {{draining}, "no worker takes jobs at the moment"},
+      {{draining}, "every worker is draining"},
+      {{draining, idle}, "no worker takes jobs at the moment"},
       {{broken}, "engine_start: no module named torch"},
       {{broken, offer(1)}, nullptr},
       {{broken, scheduler::worker_offer{}}, nullptr},

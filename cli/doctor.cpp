@@ -1,0 +1,157 @@
+// Looks at what a farm needs on this host, and tells how to mend what it does not have.
+
+#include "cli/console.hpp"
+#include "cli/doctor_checks.hpp"
+#include "cli/operator_command.hpp"
+#include "cli/render_parts.hpp"
+#include "cli/run_program.hpp"
+#include "cli/shared_store.hpp"
+#include "fxfarm_version.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <iostream>
+
+#include <fcntl.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace fxfarm::cli {
+namespace {
+
+using nlohmann::json;
+using namespace std::chrono_literals;
+
+constexpr auto python_max = 60s;  // importing torch from a cold disk takes long
+constexpr auto compiler_max = 10s;
+
+// Finds the package without importing it first, so that a missing one is not taken for a broken torch.
+constexpr const char* python_question =
+    "import importlib.util, json, sys, torch\n"
+    "there = importlib.util.find_spec('fxfarm') is not None\n"
+    "if there: from fxfarm._torch.platform import cpu_isa\n"
+    "gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ''\n"
+    "print(json.dumps({'torch': torch.__version__, 'python': '%d.%d' % sys.version_info[:2],\n"
+    "                  'fxfarm': there, 'isa': cpu_isa() if there else '', 'gpu': gpu}))\n";
+
+double unix_now() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+directory_facts look_at_directory(const std::string& path, std::string holds, bool must_be_private) {
+  directory_facts f;
+  f.path = path;
+  f.holds = std::move(holds);
+  f.must_be_private = must_be_private;
+  struct stat info {};
+  f.exists = ::stat(path.c_str(), &info) == 0;
+  f.is_directory = f.exists && S_ISDIR(info.st_mode);
+  f.is_private = f.is_directory && info.st_uid == ::geteuid() && (info.st_mode & 077U) == 0;
+  auto nearest = std::filesystem::path(path);
+  std::error_code ignored;
+  while (!std::filesystem::exists(nearest, ignored) && nearest.has_parent_path() && nearest != nearest.parent_path()) {
+    nearest = nearest.parent_path();
+  }
+  f.may_write = ::faccessat(AT_FDCWD, nearest.c_str(), W_OK | X_OK, AT_EACCESS) == 0;
+  return f;
+}
+
+// Whether somebody listens there is told by the attempt to do the same.
+port_facts look_at_port(const std::string& host, const std::string& port, std::string what_for, std::string option) {
+  port_facts f;
+  f.address = host + ":" + port;
+  f.what_for = std::move(what_for);
+  f.option = std::move(option);
+  addrinfo hints{};
+  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (const int why = ::getaddrinfo(host.c_str(), port.c_str(), &hints, &found); why != 0) {
+    f.problem = ::gai_strerror(why);
+    return f;
+  }
+  const int fd = ::socket(found->ai_family, found->ai_socktype | SOCK_CLOEXEC, 0);
+  const int on = 1;
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (::bind(fd, found->ai_addr, found->ai_addrlen) != 0) {
+    f.in_use = errno == EADDRINUSE;
+    if (!f.in_use) f.problem = std::strerror(errno);
+  }
+  ::close(fd);
+  ::freeaddrinfo(found);
+  return f;
+}
+
+void look_at_host(const doctor_config& c, const config_inputs& in, std::vector<finding>& found) {
+  const auto printed = run_program({c.python, "-c", python_question}, python_max);
+  found.push_back(judge_python(c.python, printed));
+  found.push_back(judge_hardware(printed));
+  const auto cxx = in.environment.find("CXX");
+  const auto compiler = cxx == in.environment.end() || cxx->second.empty() ? std::string("g++") : cxx->second;
+  found.push_back(judge_compiler(compiler, run_program({compiler, "--version"}, compiler_max)));
+  const auto run = paths::runtime_directory(in.environment, in.uid);
+  found.push_back(judge_directory(look_at_directory(run, "sockets of local farms", true)));
+  found.push_back(judge_directory(look_at_directory(c.cache_dir, "artifacts", false)));
+  found.push_back(judge_directory(look_at_directory(c.engine_cache_dir, "kernels of engines", false)));
+  found.push_back(judge_port(look_at_port("127.0.0.1", "7070", "a coordinator", "--listen")));
+  found.push_back(judge_port(look_at_port("127.0.0.1", "9090", "a coordinator's metrics", "--metrics")));
+  found.push_back(judge_port(look_at_port("127.0.0.1", "9091", "a worker's metrics", "--metrics")));
+}
+
+void look_at_farm(const doctor_config& c, const config_inputs& in, std::vector<finding>& found) {
+  client_config asking;
+  asking.endpoint = c.endpoint;
+  auto endpoint = endpoint_of(asking, in);
+  if (!endpoint) {
+    found.push_back({"farm", grade::well, "none is asked: " + endpoint.failure().message, {}});
+    return;
+  }
+  farm_facts facts;
+  facts.endpoint = *endpoint;
+  facts.our_version = build_text;
+  facts.asked = unix_now();
+  facts.status = ask_coordinator(*endpoint, {"status"});
+  facts.answered = unix_now();
+  for (auto& f : judge_farm(facts)) found.push_back(std::move(f));
+}
+
+std::string text_of(const std::vector<finding>& found) {
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& f : found) {
+    rows.push_back({std::string(to_string(f.verdict)), f.check, f.what});
+    if (!f.mend.empty()) rows.push_back({"", "", "to do: " + f.mend});
+  }
+  return render_table(rows);
+}
+
+json json_of(const std::vector<finding>& found) {
+  json all = json::array();
+  for (const auto& f : found) {
+    all.push_back({{"check", f.check}, {"verdict", to_string(f.verdict)}, {"what", f.what}, {"mend", f.mend}});
+  }
+  return {{"findings", std::move(all)}};
+}
+
+}  // namespace
+
+exit_code doctor_command(const command& self, const arguments& args) {
+  const auto in = config_inputs::of_process(args);
+  auto parsed = parse_doctor(in);
+  if (!parsed) return fail(self.name, parsed.failure());
+  if (parsed->help_wanted) return print_help(self);
+  const auto& c = parsed->config;
+  std::vector<finding> found;
+  look_at_host(c, in, found);
+  look_at_farm(c, in, found);
+  if (!c.redis.url.empty()) found.push_back(judge_redis(shown_url(c.redis), ping_redis(c.redis)));
+  std::cout << (c.json ? json_of(found).dump(-1, ' ', false, json::error_handler_t::replace) + "\n" : text_of(found))
+            << std::flush;
+  const bool wrong =
+      std::any_of(found.begin(), found.end(), [](const finding& f) { return f.verdict == grade::wrong; });
+  return wrong ? exit_failed : exit_ok;
+}
+
+}  // namespace fxfarm::cli
