@@ -20,11 +20,6 @@ bool allowed(const std::string& role, const net::message& what) {
          (role == "operator" && std::holds_alternative<net::ask>(what));
 }
 
-life_step last_step(errc code) {
-  if (code == errc::quarantined) return life_step::quarantined;
-  return code == errc::cancelled ? life_step::cancelled : life_step::failed;
-}
-
 }  // namespace
 
 coordinator_core::coordinator_core(coordinator_settings settings, coordinator_port& port,
@@ -62,7 +57,10 @@ void coordinator_core::handle_message(const net::peer_id& from, const net::messa
   if (const auto* m = std::get_if<net::lookup>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::submit>(&what)) return on(from, *m, attachment, now);
   if (const auto* m = std::get_if<net::release>(&what)) return on(from, *m, now);
-  if (const auto* m = std::get_if<net::switched>(&what)) return on(from, *m, now);
+  if (const auto* m = std::get_if<net::switched>(&what)) {
+    note_switch(from, *m, now);
+    return on(from, *m);
+  }
   if (const auto* m = std::get_if<net::stage_armed>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::switch_vote>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::worker_offer>(&what)) return on(from, *m, now);
@@ -71,11 +69,6 @@ void coordinator_core::handle_message(const net::peer_id& from, const net::messa
   if (const auto* m = std::get_if<net::job_done>(&what)) return on(from, *m, attachment, now);
   if (const auto* m = std::get_if<net::job_failed>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::ask>(&what)) return on(from, *m, now);
-}
-
-const std::string& coordinator_core::name_of(const net::peer_id& id) const {
-  auto it = peers_.find(id);
-  return it == peers_.end() ? id : it->second.who.id;
 }
 
 void coordinator_core::peer_left(const net::peer_id& id, const error& why, time_point now) {
@@ -278,20 +271,15 @@ void coordinator_core::forget_dropped(const std::vector<job_table::dropped_job>&
   }
 }
 
-void coordinator_core::on(const net::peer_id& from, const net::switched& m, time_point now) {
-  auto what = life_step::switched;
+void coordinator_core::on(const net::peer_id&, const net::switched& m) {
   if (m.error.empty()) {
     probe_.request_to_switch(m.stage, m.request_to_switch_seconds);
     probe_.load_took(m.load_seconds);
   } else if (m.error == to_string(errc::slower)) {
     probe_.rolled_back(m.stage);
-    what = life_step::rolled_back;
   } else {
     probe_.load_failed(m.error);
-    what = life_step::load_failed;
   }
-  book_.note(m.graph_key, m.stage_key, what, now,
-             {.who = name_of(from), .text = m.error, .seconds = m.request_to_switch_seconds});
 }
 
 // --- jobs ------------------------------------------------------------------------------------------------------------
@@ -362,10 +350,8 @@ void coordinator_core::settle(const std::vector<job_setback>& setbacks, time_poi
     auto* entry = book_.find(setback.graph_key, setback.stage_key);
     if (setback.retried) {
       probe_.retried();
-      if (entry) {
-        entry->state = "queued";
-        book_.note(*entry, life_step::retried, now, {.who = name_of(setback.worker), .text = to_string(setback.why)});
-      }
+      if (entry) entry->state = "queued";
+      note_setback(setback, now);
       queue_again(*jobs_.find(setback.stage_key), now);
       continue;
     }
@@ -374,8 +360,8 @@ void coordinator_core::settle(const std::vector<job_setback>& setbacks, time_poi
     if (entry) {
       entry->state = "failed";
       entry->error = to_string(setback.why);
-      book_.note(*entry, last_step(setback.why.code), now, {.who = name_of(setback.worker), .text = entry->error});
     }
+    note_setback(setback, now);
     for (const auto& peer : setback.subscribers) {
       tell_failure(peer, setback.graph_key, setback.stage_key, setback.why);
     }

@@ -119,7 +119,7 @@ private:
   void on(const net::peer_id& from, const net::lookup& m, time_point now);
   void on(const net::peer_id& from, const net::submit& m, const blob& graph, time_point now);
   void on(const net::peer_id& from, const net::release& m, time_point now);
-  void on(const net::peer_id& from, const net::switched& m, time_point now);
+  void on(const net::peer_id& from, const net::switched& m);
   void on(const net::peer_id& from, const net::stage_armed& m, time_point now);
   void on(const net::peer_id& from, const net::switch_vote& m, time_point now);
   void on(const net::peer_id& from, const net::worker_offer& m, time_point now);
@@ -131,6 +131,8 @@ private:
 
   // For people: what a peer calls itself, or its id when it is gone.
   const std::string& name_of(const net::peer_id& id) const;
+  void note_switch(const net::peer_id& from, const net::switched& m, time_point now);
+  void note_setback(const job_setback& setback, time_point now);
 
   void tell_switches();
   void ask_for_stage(const net::peer_id& from, job_request request, bool refused, time_point now);

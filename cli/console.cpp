@@ -19,7 +19,8 @@ exit_code print_help(const command& c) {
     std::cout << "\nUsage: fxfarm " << c.name << " " << c.operands << (c.table.empty() ? "" : " [options]") << "\n";
   }
   if (c.table.empty()) return exit_ok;
-  std::cout << "\nOptions (also FXFARM_* variables and keys in [" << c.table << "] of the file):\n"
+  std::cout << "\nOptions (but for those of one call, also FXFARM_* variables and keys in [" << c.table
+            << "] of the file):\n"
             << options_help(c.name, c.table);
   return exit_ok;
 }

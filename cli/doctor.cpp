@@ -59,10 +59,12 @@ directory_facts look_at_directory(const std::string& path, std::string holds, bo
   return f;
 }
 
-// Whether somebody listens there is told by the attempt to do the same.
-port_facts look_at_port(const std::string& host, const std::string& port, std::string what_for, std::string option) {
+// Where roles are when nothing else is said. Whether somebody listens there is told by the attempt to do the same.
+port_facts look_at_port(const std::string& address, std::string what_for, std::string option) {
   port_facts f;
-  f.address = host + ":" + port;
+  f.address = address;
+  const auto colon = address.rfind(':');
+  const auto host = address.substr(0, colon), port = address.substr(colon + 1);
   f.what_for = std::move(what_for);
   f.option = std::move(option);
   addrinfo hints{};
@@ -96,9 +98,12 @@ void look_at_host(const doctor_config& c, const config_inputs& in, std::vector<f
   found.push_back(judge_directory(look_at_directory(run, "sockets of local farms", true)));
   found.push_back(judge_directory(look_at_directory(c.cache_dir, "artifacts", false)));
   found.push_back(judge_directory(look_at_directory(c.engine_cache_dir, "kernels of engines", false)));
-  found.push_back(judge_port(look_at_port("127.0.0.1", "7070", "a coordinator", "--listen")));
-  found.push_back(judge_port(look_at_port("127.0.0.1", "9090", "a coordinator's metrics", "--metrics")));
-  found.push_back(judge_port(look_at_port("127.0.0.1", "9091", "a worker's metrics", "--metrics")));
+  const coordinator_config coordinator;
+  const worker_config worker;
+  const auto listen = coordinator.listen.front();
+  found.push_back(judge_port(look_at_port(listen.substr(listen.find("//") + 2), "a coordinator", "--listen")));
+  found.push_back(judge_port(look_at_port(coordinator.metrics, "a coordinator's metrics", "--metrics")));
+  found.push_back(judge_port(look_at_port(worker.metrics, "a worker's metrics", "--metrics")));
 }
 
 void look_at_farm(const doctor_config& c, const config_inputs& in, std::vector<finding>& found) {

@@ -14,7 +14,7 @@ struct shown_counter {
   const char* words;
 };
 constexpr std::array counters{
-    shown_counter{"lookups", "lookups"},           shown_counter{"lookups_joined", "joined"},
+    shown_counter{"lookups", "lookups"},           shown_counter{"joined", "joined"},
     shown_counter{"jobs_started", "jobs started"}, shown_counter{"jobs_finished", "jobs finished"},
     shown_counter{"jobs_retried", "jobs retried"}, shown_counter{"jobs_failed", "jobs failed"}};
 

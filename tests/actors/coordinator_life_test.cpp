@@ -1,4 +1,4 @@
-// What a coordinator writes down of a graph's life, and how it answers `explain`.
+// What a coordinator writes down of a graph's life, and how it answers those who ask about it or have a worker rest.
 
 #include "actors/coordinator_core.hpp"
 #include "doubles.hpp"
@@ -64,13 +64,13 @@ protected:
     for (auto left = time; left > 0s; left -= 1s) core.tick(now += 1s);
   }
 
-  net::answer ask(std::map<std::string, std::string> arguments) {
+  net::answer ask(const std::string& what, std::map<std::string, std::string> arguments = {}) {
     tell(came("operator", "operator"));
-    tell(said("operator", net::ask{7, "explain", std::move(arguments)}));
+    tell(said("operator", net::ask{7, what, std::move(arguments)}));
     return out.take<net::answer>("operator").at(0);
   }
   json explain(const std::string& graph) {
-    const auto answer = ask({{"graph", graph}});
+    const auto answer = ask("explain", {{"graph", graph}});
     EXPECT_EQ(answer.code, "none") << answer.reason;
     return json::parse(answer.document, nullptr, false);
   }
@@ -170,8 +170,7 @@ TEST_F(coordinator_life_test, what_nobody_waits_for_and_what_is_forgotten_is_tol
   tell(said("a", net::release{{key_of('a')}}));
   EXPECT_EQ(life('a'), "0 missed\n0 graph_asked a-id\n0 cancelled\n");
   EXPECT_EQ(why('a'), "nobody waits for it any longer; the next one who asks starts it again");
-  tell(came("op", "operator"));
-  tell(said("op", net::ask{1, "forget", {{"key", key_of('a')}}}));
+  ask("forget", {{"key", key_of('a')}});
   EXPECT_EQ(explain(hex64('a'))["events"].back()["step"], "forgotten");
   EXPECT_EQ(explain(hex64('a'))["stages"][0]["state"], "forgotten");
 }
@@ -224,14 +223,14 @@ TEST_F(coordinator_life_test, a_graph_is_found_by_name_or_by_how_a_key_begins) {
   EXPECT_EQ(explain("graph b")["graph_key"], hex64('b'));
   EXPECT_EQ(explain("bbbb")["graph_key"], hex64('b'));
   EXPECT_EQ(explain(key_of('b').substr(0, 20))["graph_key"], hex64('b'));
-  EXPECT_EQ(ask({{"graph", "cccc"}}).code, "not_found");
-  EXPECT_EQ(ask({{"graph", ""}}).code, "bad_input");
-  EXPECT_EQ(ask({}).code, "bad_input");
+  EXPECT_EQ(ask("explain", {{"graph", "cccc"}}).code, "not_found");
+  EXPECT_EQ(ask("explain", {{"graph", ""}}).code, "bad_input");
+  EXPECT_EQ(ask("explain").code, "bad_input");
 
   auto twin = lookup_of('c');
   twin.name = "graph b";
   tell(said("a", twin));
-  const auto unclear = ask({{"graph", "graph b"}});
+  const auto unclear = ask("explain", {{"graph", "graph b"}});
   EXPECT_EQ(unclear.code, "bad_input");
   EXPECT_NE(unclear.reason.find("2 graphs"), std::string::npos);
   EXPECT_NE(unclear.reason.find(hex64('c').substr(0, 16) + " (graph b)"), std::string::npos);
@@ -240,5 +239,73 @@ TEST_F(coordinator_life_test, a_graph_is_found_by_name_or_by_how_a_key_begins) {
 TEST_F(coordinator_life_test, what_was_never_known_is_written_nowhere) {
   client("a");
   tell(said("a", net::switched{hex64('a'), key_of('a'), "default", 5, 0.5, {}}));
-  EXPECT_EQ(ask({{"graph", hex64('a')}}).code, "not_found");
+  EXPECT_EQ(ask("explain", {{"graph", hex64('a')}}).code, "not_found");
+}
+
+TEST_F(coordinator_life_test, a_worker_is_taken_out_of_work_at_once_and_told) {
+  worker("w");
+  const auto told = ask("drain", {{"worker", "w-i"}});
+  EXPECT_EQ(json::parse(told.document), (json{{"worker", "w-id"}, {"draining", true}, {"busy", 0}}));
+  EXPECT_TRUE(out.take<net::set_drain>("w").at(0).draining);
+  client("a");
+  ask_for("a", 'a');
+  submit("a", 'a');
+  EXPECT_EQ(out.count<net::job>(), 0u);
+  EXPECT_EQ(why('a'), "no worker fits: every worker is draining");
+  EXPECT_EQ(json::parse(ask("status").document)["workers"][0]["state"], "draining");
+
+  ask("undrain", {{"worker", "w-id"}});
+  EXPECT_FALSE(out.take<net::set_drain>("w").at(0).draining);
+  net::worker_offer offer;
+  offer.runs_on = machine();
+  offer.slots = 1;
+  tell(said("w", offer));
+  EXPECT_EQ(out.count<net::job>("w"), 1u);
+}
+
+TEST_F(coordinator_life_test, a_worker_is_found_by_how_only_its_name_begins) {
+  worker("w1");
+  worker("w2");
+  EXPECT_EQ(ask("drain", {{"worker", "w1"}}).code, "none");
+  EXPECT_EQ(ask("drain", {{"worker", "w"}}).code, "bad_input");
+  EXPECT_EQ(ask("drain", {{"worker", "v"}}).code, "not_found");
+  EXPECT_EQ(ask("drain").code, "bad_input");
+}
+
+TEST_F(coordinator_life_test, top_has_the_queue_by_stage_and_what_takes_longest) {
+  worker("w");
+  client("a");
+  for (char graph : {'a', 'b', 'c'}) {
+    ask_for("a", graph);
+    submit("a", graph);
+  }
+  now += 2s;
+  finish("w", 'a');
+  now += 3s;
+  ask_for("a", 'd');
+  const auto top = json::parse(ask("top").document);
+  EXPECT_EQ(top["stages"], json::array({{{"name", "default"},
+                                         {"wants_graph", 1},
+                                         {"queued", 1},
+                                         {"running", 1},
+                                         {"storing", 0},
+                                         {"oldest_seconds", 5.0}}}));
+  EXPECT_EQ(top["running"][0]["name"], "graph b");
+  EXPECT_EQ(top["running"][0]["worker"], "w-id");
+  EXPECT_EQ(top["running"][0]["seconds"], 3.0);
+  EXPECT_EQ(top["slowest"][0]["name"], "graph a");
+  EXPECT_EQ(top["slowest"][0]["seconds"], 3.0) << "of its phases";
+  EXPECT_EQ(top["clients"], 1);
+  EXPECT_EQ(top["workers"].size(), 1u);
+}
+
+TEST_F(coordinator_life_test, graphs_are_selected_by_the_arguments_of_the_question) {
+  client("a");
+  for (char graph : {'a', 'b', 'c'}) ask_for("a", graph);
+  const auto found = json::parse(ask("graphs", {{"name", "graph"}, {"sort", "name"}, {"limit", "2"}}).document);
+  EXPECT_EQ(found["known"], 3);
+  ASSERT_EQ(found["graphs"].size(), 2u);
+  EXPECT_EQ(found["graphs"][0]["name"], "graph a");
+  EXPECT_EQ(found["graphs"][0]["lookups"], 1);
+  EXPECT_EQ(ask("graphs", {{"limit", "many"}}).code, "bad_input");
 }

@@ -21,6 +21,7 @@ protected:
     o.request.graph = some_bytes("graph");
     o.request.stages = wanted;
     o.request.target = machine();
+    o.request.parts = {{"inputs", "a1"}};
     o.fallback = std::move(fallback);
     o.log = log;
     o.load = [this](load_task t) { loads.push_back(std::move(t)); };
@@ -85,6 +86,7 @@ TEST_F(output_test, asks_for_all_stages_and_sends_the_graph_when_it_is_needed) {
   ASSERT_EQ(lookups.size(), 1u);
   EXPECT_EQ(lookups[0].stages, plan);
   EXPECT_EQ(lookups[0].graph_bytes, 5u);
+  EXPECT_EQ(lookups[0].parts.at("inputs"), "a1");
   hear(net::need_graph{hex64('a')});
   ASSERT_EQ(out.sent.size(), 1u);
   EXPECT_EQ(text_of(*out.sent[0].attachment), "graph");

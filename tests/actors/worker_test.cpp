@@ -370,3 +370,27 @@ TEST_F(worker_test, drains_at_once_when_it_must) {
   tell(worker, drain{true});
   EXPECT_EQ(ended, 1);
 }
+
+TEST_F(worker_test, an_operator_has_it_take_no_jobs_and_take_them_again) {
+  start(1);
+  engine_ready(0);
+  deliver(worker, came("tcp://other"));
+  job("1");
+  link->take<net::worker_offer>();
+  deliver(worker, said(farm, net::set_drain{true}));
+  EXPECT_TRUE(offered().draining);
+  EXPECT_TRUE(offered("tcp://other").draining) << "every coordinator is told";
+  job("2", "tcp://other");
+  auto refused = link->take<net::job_failed>("tcp://other");
+  ASSERT_EQ(refused.size(), 1u);
+  EXPECT_EQ(refused[0].code, "busy") << "it was on its way: no attempt of the job's";
+
+  outcome(0, "1");
+  EXPECT_EQ(link->count<net::job_done>(farm), 1u) << "what it has it finishes";
+  EXPECT_EQ(ended, 0) << "it stays";
+  link->take<net::worker_offer>();
+  deliver(worker, said("tcp://other", net::set_drain{false}));
+  EXPECT_FALSE(offered().draining);
+  job("3");
+  EXPECT_EQ(given.back().second.id, "3");
+}

@@ -112,6 +112,41 @@ TEST(program, completion_offers_the_flags_of_a_command) {
   EXPECT_EQ(got.text, "--slots\n");
 }
 
+TEST(program, completion_and_the_manual_name_every_command_and_flag) {
+  for (const char* arguments : {"completion bash", "completion zsh", "completion fish", "man"}) {
+    auto text = run(arguments).text;
+    // Of a flag fish wants the name alone, and in the manual a hyphen is to stay one.
+    const std::string form = arguments;
+    for (const auto& c : commands()) {
+      auto name = std::string(c.name);
+      if (form == "man" && name == "reset-stats") name = "reset\\-stats";
+      if (c.hidden) continue;
+      EXPECT_NE(text.find(name), std::string::npos) << form << " " << name;
+    }
+    EXPECT_EQ(text.find("options-reference"), std::string::npos) << form;
+    const auto flag = form == "completion fish" ? "-l job-attempts"
+                      : form == "man"           ? "\\-\\-job\\-attempts"
+                                                : "--job-attempts";
+    EXPECT_NE(text.find(flag), std::string::npos) << form;
+  }
+}
+
+TEST(program, shells_take_what_completion_prints) {
+  EXPECT_EQ(shell(FXFARM_PROGRAM " completion bash | bash -n 2>&1").text, "");
+  if (shell("command -v zsh").code == 0) {
+    EXPECT_EQ(shell(FXFARM_PROGRAM " completion zsh | zsh -n 2>&1").text, "");
+  }
+  if (shell("command -v fish").code == 0) {
+    EXPECT_EQ(shell(FXFARM_PROGRAM " completion fish | fish -n 2>&1").text, "");
+  }
+}
+
+TEST(program, completion_offers_the_words_of_a_command) {
+  auto got = shell("bash -c 'source <(" FXFARM_PROGRAM
+                   " completion bash); COMP_WORDS=(fxfarm cache e); COMP_CWORD=2; _fxfarm; echo \"${COMPREPLY[@]}\"'");
+  EXPECT_EQ(got.text, "export\n");
+}
+
 TEST(program, prints_the_reference_of_all_options_which_is_the_one_in_the_docs) {
   std::ifstream file(FXFARM_SOURCE_DIR "/docs/reference/options.md");
   std::string written(std::istreambuf_iterator<char>(file), {});

@@ -130,6 +130,7 @@ TEST(statistics, start_again_at_zero_after_a_reset_while_the_metrics_go_on) {
   auto s = m.snapshot();
   EXPECT_EQ(s.at("jobs_started"), 1);
   EXPECT_EQ(s.at("jobs_failed"), 1);
+  EXPECT_EQ(s.at("jobs_failed.deadline"), 1);
   EXPECT_EQ(s.at("cache_hits_memory"), 1);
   EXPECT_EQ(s.at("compile_seconds_sum"), 4);
   EXPECT_EQ(s.at("resets"), 0);
@@ -141,6 +142,7 @@ TEST(statistics, start_again_at_zero_after_a_reset_while_the_metrics_go_on) {
   s = m.snapshot();
   EXPECT_EQ(s.at("jobs_started"), 1);
   EXPECT_EQ(s.at("jobs_failed"), 0);
+  EXPECT_EQ(s.at("jobs_failed.deadline"), 0);
   EXPECT_EQ(s.at("cache_hits_memory"), 0);
   EXPECT_EQ(s.at("compile_seconds_sum"), 2.5);
   EXPECT_EQ(s.at("compile_seconds_count"), 1);

@@ -153,7 +153,7 @@ def doubled_farm(monkeypatch: pytest.MonkeyPatch, artifacts: Path) -> Iterator[N
 
     def serialize(snapshot: Any) -> Any:
         return types.SimpleNamespace(
-            key="k" * 64, payload=b"graph", name="model", node_count=1, device="cpu", groups=()
+            key="k" * 64, payload=b"graph", name="model", node_count=1, device="cpu", groups=(), parts={}
         )
 
     def load_artifact(data: Any, directory: Any, groups: Any) -> Any:

@@ -542,3 +542,34 @@ TEST(scheduler, books_agree_whatever_happens) {
     EXPECT_EQ(s.inconsistency(), "");
   }
 }
+
+TEST(scheduler, tells_what_goes_before_a_job_and_who_could_take_it) {
+  scheduler s;
+  s.set_worker("w", offer(2));
+  s.set_worker("v", offer(3, machine("2.12.0")));
+  s.set_worker("rests", [] {
+    auto o = offer(5);
+    o.draining = true;
+    return o;
+  }());
+  const time_point start{};
+  auto at = [&](const char* job, unsigned rank, int seconds, const char* torch = "2.13.0") {
+    s.enqueue({job, machine(torch), rank, "space", 0, start + std::chrono::seconds(seconds)});
+  };
+  at("second", 0, 200);
+  at("first", 0, 100);
+  at("later stage", 1, 0);
+  at("elsewhere", 0, 0, "2.12.0");
+  EXPECT_EQ(s.ahead_of("first"), 0u);
+  EXPECT_EQ(s.ahead_of("second"), 1u);
+  EXPECT_EQ(s.ahead_of("later stage"), 2u);
+  EXPECT_EQ(s.ahead_of("elsewhere"), 0u) << "no worker of the others could take it";
+  EXPECT_EQ(s.ahead_of("unknown"), 0u);
+  EXPECT_EQ(s.slots_for(machine()), 2u);
+  EXPECT_EQ(s.slots_for(machine("2.12.0")), 3u);
+  EXPECT_EQ(s.slots_for(machine("2.11.0")), 0u);
+  EXPECT_EQ(s.busy_of("w"), 0u);
+  s.assign();
+  EXPECT_EQ(s.busy_of("w"), 2u);
+  EXPECT_EQ(s.busy_of("unknown"), 0u);
+}

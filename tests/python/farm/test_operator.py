@@ -9,6 +9,7 @@ import os
 import pty
 import queue
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from typing import Any
 import pytest
 from echo_client import graph_key
 from echo_farm import Asking, echo_farm_in
+from farm_client import Client
 from harness import DEADLINE_S, PROGRAM, Farm, until
 
 
 @pytest.fixture
-def farm(place: Path) -> Iterator[Farm]:
+def echo_farm(place: Path) -> Iterator[Farm]:
     with echo_farm_in(place) as farm:
         yield farm
 
@@ -44,7 +46,8 @@ def steps(farm: Farm, endpoint: str, graph: str, stage: str = "default") -> list
     return [e["step"] for e in events if e["stage"] == stage]
 
 
-def test_the_life_of_a_graph_is_told_from_the_miss_to_the_switch(farm: Farm) -> None:
+def test_the_life_of_a_graph_is_told_from_the_miss_to_the_switch(echo_farm: Farm) -> None:
+    farm = echo_farm
     _, endpoint = farm.coordinator()
     farm.worker(endpoint)
     farm.until_workers(endpoint)
@@ -63,14 +66,31 @@ def test_the_life_of_a_graph_is_told_from_the_miss_to_the_switch(farm: Farm) -> 
     assert client.leave() == other.leave() == 0
 
 
-def test_what_cannot_be_explained_says_why(farm: Farm) -> None:
+def test_of_a_miss_the_graph_that_nearly_was_it_is_named(farm: Farm, client: Client) -> None:
+    _, endpoint = farm.coordinator()
+    farm.worker(endpoint)
+    client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
+    known = client.model(1.0)
+    known.until_compiled()
+    other = client.model(2.0)
+    other.until_compiled()
+    told = asked(farm, "explain", "--endpoint", endpoint, other.status.key)
+    assert {"inputs", "nodes", "modes", "inductor_config"} <= told["parts"].keys()
+    (stage,) = told["stages"]
+    assert stage["neighbour"]["graph_key"] == known.status.key
+    assert [d["part"] for d in stage["neighbour"]["differ"]] == ["graph.nodes"]
+
+
+def test_what_cannot_be_explained_says_why(echo_farm: Farm) -> None:
+    farm = echo_farm
     _, endpoint = farm.coordinator()
     done = farm.command("explain", "--endpoint", endpoint, "unheard-of")
     assert done.returncode == 1
     assert "unheard-of" in done.stderr
 
 
-def test_graphs_are_listed_as_they_are_wanted(farm: Farm) -> None:
+def test_graphs_are_listed_as_they_are_wanted(echo_farm: Farm) -> None:
+    farm = echo_farm
     _, endpoint = farm.coordinator()
     farm.worker(endpoint)
     client = settled(farm, endpoint, count=3)
@@ -86,7 +106,8 @@ def test_graphs_are_listed_as_they_are_wanted(farm: Farm) -> None:
     assert client.leave() == 0
 
 
-def test_a_drained_worker_finishes_what_it_has_and_takes_no_more(farm: Farm) -> None:
+def test_a_drained_worker_finishes_what_it_has_and_takes_no_more(echo_farm: Farm) -> None:
+    farm = echo_farm
     assert farm.control is not None
     _, endpoint = farm.coordinator()
     farm.worker(endpoint, name="first")
@@ -112,13 +133,15 @@ def test_a_drained_worker_finishes_what_it_has_and_takes_no_more(farm: Farm) -> 
     assert client.leave() == 0
 
 
-def test_top_prints_one_look_unless_it_has_a_terminal(farm: Farm) -> None:
+def test_top_prints_one_look_unless_it_has_a_terminal(echo_farm: Farm) -> None:
+    farm = echo_farm
     _, endpoint = farm.coordinator()
     farm.worker(endpoint)
     (worker,) = farm.until_workers(endpoint)
     once = farm.command("top", "--endpoint", endpoint)
     assert once.returncode == 0
     assert worker["name"] in once.stdout
+    assert "lookups 0, joined 0, jobs started 0, jobs finished 0" in once.stdout
     assert "\x1b" not in once.stdout
     assert asked(farm, "top", "--endpoint", endpoint)["rates"] is None
 
@@ -138,7 +161,8 @@ def test_top_prints_one_look_unless_it_has_a_terminal(farm: Farm) -> None:
     os.close(ours)
 
 
-def test_artifacts_are_carried_to_another_farm_and_what_is_broken_stays(farm: Farm) -> None:
+def test_artifacts_are_carried_to_another_farm_and_what_is_broken_stays(echo_farm: Farm) -> None:
+    farm = echo_farm
     coordinator, endpoint = farm.coordinator()
     farm.worker(endpoint)
     client = settled(farm, endpoint, count=2)
@@ -170,7 +194,8 @@ def test_artifacts_are_carried_to_another_farm_and_what_is_broken_stays(farm: Fa
     assert client.leave() == 0
 
 
-def test_config_tells_where_each_value_comes_from(farm: Farm) -> None:
+def test_config_tells_where_each_value_comes_from(echo_farm: Farm) -> None:
+    farm = echo_farm
     farm.variables["FXFARM_SLOTS"] = "3"
     farm.variables["FXFARM_REDIS"] = "redis://user:secret@127.0.0.1"
     done = farm.command("config", "show", "local", "--json", "--nice", "5")
@@ -182,7 +207,8 @@ def test_config_tells_where_each_value_comes_from(farm: Farm) -> None:
     assert "secret" not in done.stdout
 
 
-def test_doctor_finds_what_is_there_and_what_is_missing(farm: Farm) -> None:
+def test_doctor_finds_what_is_there_and_what_is_missing(echo_farm: Farm) -> None:
+    farm = echo_farm
     _, endpoint = farm.coordinator()
 
     def verdicts(*args: str) -> tuple[int, dict[str, str]]:
@@ -197,6 +223,7 @@ def test_doctor_finds_what_is_there_and_what_is_missing(farm: Farm) -> None:
     assert found["compiler"] == "well"
     farm.worker(endpoint)
     farm.until_workers(endpoint)
-    assert verdicts("--endpoint", endpoint)[1]["workers"] == "well"
+    _, found = verdicts("--endpoint", endpoint, "--python", sys.executable)
+    assert (found["workers"], found["python"]) == ("well", "well")
     code, found = verdicts("--python", "/nonexistent/python")
     assert (code, found["python"]) == (1, "wrong")

@@ -1,0 +1,42 @@
+#include "runtime/config_commands.hpp"
+
+namespace fxfarm {
+
+void declare_own(option_set& o, graphs_config& c) {
+  o.add("state", c.state,
+        kinds::one_of(
+            {"looking", "wants_graph", "queued", "running", "storing", "ready", "failed", "released", "forgotten"}),
+        "only graphs with a stage in that state", "any")
+      .is_flag_only = true;
+  o.add("name", c.name, kinds::text(), "only graphs whose name has that text in it", "any").is_flag_only = true;
+  o.add("key", c.key, kinds::text(), "only graphs whose key, or a stage's, begins so", "any").is_flag_only = true;
+  o.add("stage", c.stage, kinds::text(), "only stages of that name, and graphs with one", "any").is_flag_only = true;
+  o.add("sort", c.sort, kinds::one_of({"recent", "name", "compile", "queue", "lookups"}),
+        "order: asked for last, name, longest compile, longest wait, most lookups")
+      .is_flag_only = true;
+  o.add("limit", c.limit, kinds::count(1, 1'000'000), "graphs that are shown").is_flag_only = true;
+}
+
+void declare_own(option_set& o, top_config& c) {
+  o.add("interval", c.interval, kinds::duration(), "time between two looks").is_flag_only = true;
+  o.add("once", c.once, kinds::boolean(), "print one look and end").is_flag_only = true;
+}
+
+void declare_own(option_set& o, cache_config& c) {
+  o.add("directory", c.directory, kinds::path(), "directory of artifacts; a coordinator may be at work in it",
+        "the cache_dir of this user's only farm")
+      .is_flag_only = true;
+  o.add("bytes", c.bytes, kinds::maybe(kinds::byte_count()), "gc: what was used least lately goes beyond so many")
+      .is_flag_only = true;
+  o.add("unused_for", c.unused_for, kinds::maybe(kinds::duration()), "gc: what nobody used for so long goes")
+      .is_flag_only = true;
+  o.add("dry_run", c.dry_run, kinds::boolean(), "gc: only tell what would go").is_flag_only = true;
+}
+
+void declare_own(option_set& o, doctor_config& c) {
+  o.add("endpoint", c.endpoint, kinds::endpoint(), "coordinator to ask, too", "the local farm of this user, if any")
+      .is_flag_only = true;
+  o.add("json", c.json, kinds::boolean(), "print the findings as JSON").is_flag_only = true;
+}
+
+}  // namespace fxfarm
