@@ -18,8 +18,8 @@ protected:
   void send(const net::peer_id& to, net::message what, blob attachment) override {
     out.send(to, std::move(what), std::move(attachment));
   }
-  std::optional<stored> find_in_memory(const std::string& key) override {
-    return memory.contains(key) ? std::optional(stored{some_bytes(), {}, "w", "memory"}) : std::nullopt;
+  std::shared_ptr<const stored> find_in_memory(const std::string& key) override {
+    return memory.contains(key) ? std::make_shared<const stored>(stored{some_bytes(), {}, "w", "memory"}) : nullptr;
   }
   void read_store(const std::string& key) override { reads.push_back(key); }
   void write_store(const std::string& key, stored) override { writes.push_back(key); }
