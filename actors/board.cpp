@@ -78,14 +78,21 @@ void board::count(const std::string& name, std::uint64_t by) {
   counters_[name] += by;
 }
 
-std::map<std::string, std::uint64_t> board::stats() const {
+std::map<std::string, std::uint64_t> board::totals() const {
   std::lock_guard lock(mutex_);
   return counters_;
 }
 
+std::map<std::string, std::uint64_t> board::stats() const {
+  std::lock_guard lock(mutex_);
+  auto since = counters_;
+  for (const auto& [name, before] : at_reset_) since[name] -= before;
+  return since;
+}
+
 void board::reset_stats() {
   std::lock_guard lock(mutex_);
-  for (auto& [name, value] : counters_) value = 0;
+  at_reset_ = counters_;
 }
 
 }  // namespace fxfarm::actors

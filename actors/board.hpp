@@ -30,6 +30,8 @@ public:
   wait_result wait(const std::string& stage, std::chrono::milliseconds timeout) const;
 
   void count(const std::string& name, std::uint64_t by = 1);
+  // Since the start, and since the last reset.
+  std::map<std::string, std::uint64_t> totals() const;
   std::map<std::string, std::uint64_t> stats() const;
   void reset_stats();
 
@@ -38,6 +40,7 @@ private:
   mutable std::condition_variable changed_;
   std::map<std::uint64_t, std::shared_ptr<const graph_status>> graphs_;
   std::map<std::string, std::uint64_t> counters_;
+  std::map<std::string, std::uint64_t> at_reset_;
 };
 
 }  // namespace fxfarm::actors

@@ -44,6 +44,7 @@ void client_state::submit(const submit_graph& m) {
   options.space = settings_.space;
   options.fallback = settings_.local_endpoint;
   options.log = settings_.log;
+  options.probe = settings_.probe;
   options.load = settings_.load;
   options.failed = settings_.failed;
   graph g;

@@ -40,6 +40,7 @@ struct client_settings {
   std::string salt;
   std::shared_ptr<net::connector> links;
   std::shared_ptr<board> log;
+  monitoring::client_probe* probe = nullptr;  // outlives the actors
   std::function<void(load_task)> load;
   std::function<void()> failed = [] {};                                   // see client::start
   std::function<void(switch_notice)> told = [](const switch_notice&) {};  // likewise

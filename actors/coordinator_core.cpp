@@ -272,14 +272,17 @@ void coordinator_core::forget_dropped(const std::vector<job_table::dropped_job>&
 }
 
 void coordinator_core::on(const net::peer_id&, const net::switched& m) {
-  if (m.error.empty()) {
-    probe_.request_to_switch(m.stage, m.request_to_switch_seconds);
-    probe_.load_took(m.load_seconds);
-  } else if (m.error == to_string(errc::slower)) {
-    probe_.rolled_back(m.stage);
-  } else {
-    probe_.load_failed(m.error);
+  for (const double told : {m.request_to_switch_seconds, m.load_seconds, m.prepare_seconds, m.farm_seconds}) {
+    if (!is_duration(told)) return probe_.message_refused("client");
   }
+  if (m.error == to_string(errc::slower)) return probe_.rolled_back(m.stage);
+  if (!m.error.empty()) return probe_.load_failed(m.error, m.stage);
+  probe_.request_to_switch(m.stage, m.request_to_switch_seconds);
+  probe_.load_took(m.stage, m.load_seconds);
+  if (m.farm_seconds == 0) return;  // of a client that does not tell them yet
+  probe_.switch_step(m.stage, "prepare", m.prepare_seconds);
+  probe_.switch_step(m.stage, "farm", m.farm_seconds);
+  probe_.switch_step(m.stage, "load", m.load_seconds);
 }
 
 // --- jobs ------------------------------------------------------------------------------------------------------------
@@ -313,7 +316,7 @@ void coordinator_core::start_jobs(time_point now) {
     const auto& graph = graphs_.at(r.graph_key);
     const auto attempt = jobs_.start(key, worker, now, limits::transfer_time_max(graph->size()));
     probe_.job_started();
-    probe_.queue_waited(job->queue_seconds());
+    probe_.queue_waited(r.stage.name, job->queue_seconds());
     net::job message{attempt, key, r.graph_key, r.name, r.stage, *r.target, 0, 0, r.rank, job->attempts, r.space};
     message.lease_ms = static_cast<std::uint64_t>(settings_.jobs.lease.count());
     message.deadline_ms = static_cast<std::uint64_t>(settings_.jobs.deadline.count());
@@ -349,14 +352,14 @@ void coordinator_core::settle(const std::vector<job_setback>& setbacks, time_poi
     }
     auto* entry = book_.find(setback.graph_key, setback.stage_key);
     if (setback.retried) {
-      probe_.retried();
+      probe_.retried(to_string(setback.why.code));
       if (entry) entry->state = "queued";
       note_setback(setback, now);
       queue_again(*jobs_.find(setback.stage_key), now);
       continue;
     }
     scheduler_.cancel(setback.stage_key);
-    probe_.job_failed(to_string(setback.why.code));
+    probe_.job_failed(to_string(setback.why.code), setback.stage);
     if (entry) {
       entry->state = "failed";
       entry->error = to_string(setback.why);
@@ -398,6 +401,16 @@ void coordinator_core::tick(time_point now) {
   start_jobs(now);
   give_up_starting(now);
   fail_unplaceable(now);
+  tell_waiting(now);
+}
+
+void coordinator_core::tell_waiting(time_point now) const {
+  std::map<std::string, monitoring::waiting_jobs> waiting;
+  for (const auto& [stage, since] : jobs_.queued_since()) {
+    const std::chrono::duration<double> oldest = std::max(now - *since.begin(), time_point::duration(0));
+    waiting[stage] = {static_cast<double>(since.size()), oldest.count()};
+  }
+  probe_.waiting_now(waiting);
 }
 
 // A worker that leaves is often back in a moment, so the grace starts when the last one that fits has gone.
@@ -439,6 +452,8 @@ void coordinator_core::publish_gauges() const {
     probe_.workers_now(to_string(state), static_cast<double>(scheduler_.count(state)));
   }
   probe_.clients_now(static_cast<double>(clients_));
+  probe_.clients_waiting_now(static_cast<double>(jobs_.peers_waiting()));
+  if (jobs_.count(job_state::queued) == 0) probe_.waiting_now({});  // no tick may follow
 }
 
 }  // namespace fxfarm::actors

@@ -150,6 +150,7 @@ private:
   void forget_read(const net::peer_id& from, const std::string& stage_key);
   void give_up_starting(time_point now);
   void fail_unplaceable(time_point now);
+  void tell_waiting(time_point now) const;
   void queue_jobs(const std::vector<std::string>& stage_keys, time_point now);
   void enqueue(const job_record& job);
   void queue_again(const job_record& job, time_point now);

@@ -4,13 +4,14 @@
 #include "monitoring/log.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace fxfarm::actors {
 namespace {
 
 double total(const std::map<std::string, double>& phases) {
   double sum = 0;
-  for (const auto& [phase, seconds] : phases) sum += seconds;
+  for (const auto& [phase, seconds] : phases) sum += is_duration(seconds) ? seconds : 0;
   return sum;
 }
 
@@ -67,7 +68,9 @@ void coordinator_core::on(const net::peer_id& from, const net::job_done& m, cons
   probe_.job_finished();
   probe_.artifact_made(static_cast<double>(artifact->size()));
   probe_.compiled(request.stage.name, total(m.phases));
-  for (const auto& [phase, seconds] : m.phases) probe_.phase_took(request.stage.name, phase, seconds);
+  for (const auto& [phase, seconds] : m.phases) {
+    if (is_duration(seconds)) probe_.phase_took(request.stage.name, phase, seconds);
+  }
   if (auto* entry = book_.find(request.graph_key, request.stage_key)) {
     entry->compile_seconds = total(m.phases);
     book_.note(*entry, life_step::compiled, now,
@@ -94,8 +97,10 @@ void coordinator_core::store_written(const std::string& stage_key, const result<
     entry->source = artifact.made_by;
     book_.note(*entry, life_step::answered, now, {.count = job->subscribers.size()});
   }
+  bool first = true;  // the others were spared a compile of their own
   for (const auto& peer : job->subscribers) {
-    probe_.stage_served("job");
+    probe_.stage_served("job", static_cast<double>(artifact.data->size()));
+    if (!std::exchange(first, false)) probe_.compile_saved("job", total(artifact.phases));
     port_.send(peer,
                net::stage_ready{job->request.graph_key, stage_key, artifact.made_by, done.mapped().queue_seconds,
                                 artifact.phases},
@@ -125,7 +130,8 @@ void coordinator_core::note_stored(stage_entry& entry, const stored& artifact, t
   entry.source = artifact.tier;
   book_.note(entry, life_step::hit, now, {.who = artifact.tier});
   entry.compile_seconds = total(artifact.phases);
-  probe_.stage_served(artifact.tier);
+  probe_.stage_served(artifact.tier, static_cast<double>(artifact.data->size()));
+  probe_.compile_saved(artifact.tier, entry.compile_seconds);
 }
 
 }  // namespace fxfarm::actors

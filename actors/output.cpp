@@ -155,6 +155,7 @@ void output_state::fail(std::size_t stage, const error& why) {
   status_.stages[stage].state = stage_state::failed;
   status_.stages[stage].error = to_string(why);
   options_.log->count("stages_failed");
+  options_.probe->stage_failed(status_.stages[stage].name, to_string(why.code));
 }
 
 void output_state::lose_farm(const error& why) {
@@ -186,7 +187,10 @@ void output_state::finish_load(const load_result& m) {
   if (m.stage >= plan_.size() || plan_.at(m.stage) != stage_plan::state::loading) return;
   auto& s = status_.stages[m.stage];
   s.seconds_load = std::chrono::duration<double>(options_.now() - load_started_).count();
-  net::switched report{options_.request.graph_key, s.stage_key, s.name, seconds(), s.seconds_load, {}};
+  const auto prepare = options_.request.prepare_seconds;
+  net::switched report{options_.request.graph_key, s.stage_key, s.name, prepare + seconds(), s.seconds_load, {}};
+  report.prepare_seconds = prepare;
+  report.farm_seconds = s.seconds_to_ready;
   const auto& outcome = *m.outcome;
   if (outcome) {
     s.state = stage_state::loaded;
@@ -194,6 +198,8 @@ void output_state::finish_load(const load_result& m) {
     s.seconds_to_switch = seconds();
     status_.stage = s.name;
     options_.log->count("stages_loaded");
+    options_.probe->switched(s.name, report.request_to_switch_seconds);
+    options_.probe->load_took(s.name, s.seconds_load);
     net::release useless;
     for (auto worse : plan_.mark_loaded(m.stage)) {
       status_.stages[worse].state = stage_state::superseded;
@@ -231,6 +237,7 @@ void output_state::roll_back(const rolled_back& m) {
   s.error = to_string(m.why);
   status_.stage = plan_.current() ? status_.stages[*plan_.current()].name : "eager";
   options_.log->count("stages_rolled_back");
+  options_.probe->rolled_back(s.name);
   send(net::switched{options_.request.graph_key, s.stage_key, s.name, seconds(), s.seconds_load,
                      std::string(to_string(m.why.code))});
   publish();

@@ -5,6 +5,7 @@
 #include "actors/board.hpp"
 #include "actors/gate.hpp"
 #include "actors/messages.hpp"
+#include "monitoring/metrics.hpp"
 #include "runtime/stage_plan.hpp"
 
 #include <caf/stateful_actor.hpp>
@@ -27,6 +28,7 @@ struct output_options {
   std::string space;
   std::string fallback;  // the farm that is asked when another cannot serve the graph; empty: none
   std::shared_ptr<board> log;
+  monitoring::client_probe* probe = nullptr;  // outlives the actor
   std::function<void(load_task)> load;
   std::function<void()> failed = [] {};  // see client::start
   std::function<std::chrono::steady_clock::time_point()> now = [] { return std::chrono::steady_clock::now(); };

@@ -321,6 +321,9 @@ void worker_slots::publish_gauges() const {
   options_.probe->engines_now("busy", busy);
   options_.probe->engines_now("restarting", faulty);
   options_.probe->jobs_now(busy);
+  options_.probe->lacks("engines", idle + busy > 0 ? "" : "none is warm");
+  options_.probe->coordinators_now(static_cast<double>(coordinators_.size()));
+  options_.probe->lacks("coordinators", coordinators_.empty() ? "none is connected" : "");
 }
 
 worker_actor::behavior_type worker_behavior(worker_slots::pointer self, worker_options options) {

@@ -61,9 +61,10 @@ result<void> run_coordinator(const coordinator_config& config) {
   if (!host) return host.failure();
   auto coordinator = coordinator_half::start(**host, {config, config.listen, "coordinator", {}});
   if (!coordinator) return coordinator.failure();
+  (*host)->serve();
   log::info("coordinator ready",
             {{"endpoints", joined((*coordinator)->endpoints())}, {"metrics", (*host)->metrics_address()}});
-  log::info("stopping", {{"why", (*host)->stop().wait()}});
+  log::info("stopping", {{"why", (*host)->wait_for_stop()}});
   (*coordinator)->drain();
   return {};
 }
@@ -73,8 +74,9 @@ result<void> run_worker(const worker_config& config) {
   if (!host) return host.failure();
   auto worker = worker_half::start(**host, {config, config.coordinators, config.name});
   if (!worker) return worker.failure();
+  (*host)->serve();
   log::info("worker ready", {{"coordinators", joined(config.coordinators)}, {"metrics", (*host)->metrics_address()}});
-  log::info("stopping", {{"why", (*host)->stop().wait()}});
+  log::info("stopping", {{"why", (*host)->wait_for_stop()}});
   (*worker)->drain();
   return {};
 }
@@ -103,8 +105,9 @@ result<void> run_local(const local_config& config) {
   if (!coordinator) return coordinator.failure();
   auto worker = worker_half::start(**host, {config, {config.endpoint()}, "local", false});
   if (!worker) return worker.failure();
+  (*host)->serve();
   log::info("local farm ready", {{"socket", config.socket}, {"metrics", (*host)->metrics_address()}});
-  log::info("stopping", {{"why", (*host)->stop().wait()}});
+  log::info("stopping", {{"why", (*host)->wait_for_stop()}});
   // With the coordinator go all whom the worker works for: what it still runs ends with it.
   (*coordinator)->drain();
   return {};

@@ -34,30 +34,13 @@ result<void> start_log(const common_config& config) {
   return {};
 }
 
-monitoring::link_counters read_counters(const net::link_counters& from) {
-  auto get = [](const net::link_counters::counter& c) { return c.load(std::memory_order_relaxed); };
-  monitoring::link_counters out;
-  out.messages_received = get(from.messages_in);
-  out.messages_sent = get(from.messages_out);
-  out.bytes_received = get(from.bytes_in);
-  out.bytes_sent = get(from.bytes_out);
-  out.chunk_bytes_received = get(from.chunk_bytes_in);
-  out.chunk_bytes_sent = get(from.chunk_bytes_out);
-  for (std::size_t code = 0; code < net::link_counters::codes; ++code) {
-    const auto count = get(from.rejected[code]);
-    if (count > 0) out.rejected[std::string(to_string(static_cast<errc>(code)))] = count;
-  }
-  out.peers = get(from.peers_up);
-  out.reconnects = get(from.reconnects);
-  out.streams_aborted = get(from.streams_aborted);
-  return out;
-}
-
 result<std::shared_ptr<store>> open_store(const farm_config& config, monitoring::store_probe& probe) {
   store_options options;
   if (config.cache_bytes > 0) options.directory = config.cache_dir;
   options.disk_bytes = config.cache_bytes;
   options.memory_bytes = config.memory_bytes;
+  probe.limit_is("disk", static_cast<double>(config.cache_bytes));
+  probe.limit_is("memory", static_cast<double>(config.memory_bytes));
   auto opened = store::open(options, report_to(probe));
   if (!opened) return opened.failure();
   return std::shared_ptr<store>(std::move(*opened));
@@ -102,6 +85,16 @@ result<std::unique_ptr<service>> service::start(const std::string& role, const c
   return s;
 }
 
+void service::serve() {
+  metrics_->ready()->lacks("role", {});
+}
+
+std::string service::wait_for_stop() {
+  auto why = stop_->wait();
+  metrics_->ready()->lacks("role", "it is stopping: " + why);
+  return why;
+}
+
 // --- coordinator -----------------------------------------------------------------------------------------------------
 
 result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host, const options& o) {
@@ -122,7 +115,7 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
   auto router = net::router::start(std::move(routing), actors::relay<actors::coordinator_actor>::sink(half->inbox_));
   if (!router) return router.failure();
   half->router_ = std::move(*router);
-  metrics.watch_link([r = half->router_] { return read_counters(r->counters()); });
+  metrics.watch_link([r = half->router_] { return r->counters().read(); });
 
   half->store_ = host.actors().spawn(actors::store_behavior, *kept, half->shared_);
   auto [on_end, ended] = ending();
@@ -189,7 +182,7 @@ result<std::unique_ptr<worker_half>> worker_half::start(service& host, const opt
   half->dialer_ = std::move(*dialer);
 
   // Holds the dialer for as long as there are metrics.
-  if (o.link_in_metrics) host.metrics().watch_link([d = half->dialer_] { return read_counters(d->counters()); });
+  if (o.link_in_metrics) host.metrics().watch_link([d = half->dialer_] { return d->counters().read(); });
   std::error_code no_temporary;
   const auto temporary = std::filesystem::temp_directory_path(no_temporary);
   if (no_temporary) return {errc::io, "directory of temporary files: " + no_temporary.message()};

@@ -25,6 +25,11 @@ public:
   static result<std::unique_ptr<service>> start(const std::string& role, const common_config& config,
                                                 const std::string& metrics_address);
 
+  // The role has all that it needs of this process: /readyz says so until the order to stop.
+  void serve();
+  // Blocks until then; tells why.
+  std::string wait_for_stop();
+
   stop_order& stop() { return *stop_; }
   monitoring::metrics& metrics() { return *metrics_; }
   std::string metrics_address() const { return exposer_ ? exposer_->address() : "off"; }

@@ -5,6 +5,8 @@
 #include "actors/system.hpp"
 #include "client/local_farm.hpp"
 #include "fxfarm_version.hpp"
+#include "monitoring/exposer.hpp"
+#include "monitoring/log.hpp"
 #include "net/dialer.hpp"
 #include "net/resolver.hpp"
 #include "runtime/digest.hpp"
@@ -64,12 +66,26 @@ result<void> check(const graph_request& request) {
   return {};
 }
 
+monitoring::client_counters count(const actors::board& log, const call_counts& calls) {
+  monitoring::client_counters out;
+  out.counted = log.totals();
+  for (const auto& graph : log.graphs()) {
+    ++out.graphs[graph.stage];
+    if (!graph.settled) ++out.graphs_waiting;
+  }
+  out.eager_calls = calls.eager;
+  out.compiled_calls = calls.compiled;
+  return out;
+}
+
 }  // namespace
 
 struct client::impl {
   explicit impl(client_options o) : options(std::move(o)), config(actor_threads), system(config) {}
 
   client_options options;
+  monitoring::metrics metrics{build_text, "client"};
+  std::unique_ptr<monitoring::exposer> page;
   actors::system_config config;
   caf::actor_system system;
   std::shared_ptr<actors::board> log = std::make_shared<actors::board>();
@@ -78,6 +94,17 @@ struct client::impl {
   client_actor self;
   std::unique_ptr<net::resolver> names;
   std::atomic<std::uint64_t> ids{0};
+
+  // A model runs as well without.
+  void serve_metrics() {
+    if (options.metrics.empty()) return;
+    metrics.watch_link([l = links] { return l->counters().read(); });
+    metrics.watch_client([l = log, calls = options.calls] { return count(*l, calls()); });
+    metrics.ready()->lacks("role", {});
+    std::string problem;
+    page = monitoring::exposer::start(metrics, options.metrics, problem);
+    if (!page) log::warning("metrics: " + problem);
+  }
 };
 
 client::client(std::unique_ptr<impl> i) : impl_(std::move(i)) {}
@@ -91,6 +118,7 @@ result<std::unique_ptr<client>> client::start(client_options options, std::funct
   auto dialer = net::dialer::start(std::move(dialing), actors::relay<client_actor>::sink(i->inbox));
   if (!dialer) return dialer.failure();
   i->links = std::move(*dialer);
+  i->serve_metrics();
 
   actors::client_settings settings;
   settings.has_farm = !i->options.endpoints.empty();
@@ -104,6 +132,7 @@ result<std::unique_ptr<client>> client::start(client_options options, std::funct
   settings.salt = i->options.salt;
   settings.links = i->links;
   settings.log = i->log;
+  settings.probe = &i->metrics.client();
   settings.load = std::move(load);
   settings.failed = std::move(failed);
   settings.told = std::move(told);
@@ -120,6 +149,7 @@ result<std::unique_ptr<client>> client::start(client_options options, std::funct
 
 client::~client() {
   if (!impl_) return;
+  impl_->page.reset();
   impl_->names.reset();
   impl_->inbox->unbind();
   impl_->links->stop();
@@ -180,6 +210,10 @@ std::map<std::string, std::uint64_t> client::stats() const {
 
 void client::reset_stats() {
   impl_->log->reset_stats();
+}
+
+std::string client::metrics_address() const {
+  return impl_->page ? impl_->page->address() : std::string();
 }
 
 void client::abandon() {

@@ -25,6 +25,9 @@ struct client_options {
   std::vector<std::string> local_command;
   std::string space = "default";  // namespace
   std::string salt;               // must equal the farm's
+  std::string metrics;            // "host:port" to serve metrics at, port 0: any; empty: nowhere
+  // For metrics: counts of all calls of the process. Any thread; must not call the client.
+  std::function<call_counts()> calls = [] { return call_counts{}; };
 };
 
 class client {
@@ -64,6 +67,8 @@ public:
   // Counters by name: graphs, lookups, stages_loaded, stages_failed, artifact_bytes, local_farms_started, ...
   std::map<std::string, std::uint64_t> stats() const;
   void reset_stats();
+  // Where metrics are served; empty: nowhere, since that was not asked for or, as the log tells, not possible.
+  std::string metrics_address() const;
 
   // In the child of a fork: forget everything without touching threads that are not there.
   void abandon();

@@ -3,13 +3,13 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <exception>
+#include <functional>
 #include <optional>
+#include <vector>
 
+#include <CivetServer.h>
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <prometheus/collectable.h>
-#include <prometheus/exposer.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -41,12 +41,48 @@ std::string why_not(const sockaddr_in& address) {
   return why;
 }
 
+struct answer {
+  const char* status;  // "200 OK"
+  std::string body;
+};
+
+// Answers every request of one path with what `tell` says.
+class page : public CivetHandler {
+public:
+  explicit page(std::function<answer()> tell) : tell_(std::move(tell)) {}
+
+  bool handleGet(CivetServer*, mg_connection* to) override {
+    const auto now = tell_();
+    mg_printf(to, "HTTP/1.1 %s\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: %zu\r\n\r\n",
+              now.status, now.body.size());
+    mg_write(to, now.body.data(), now.body.size());
+    return true;
+  }
+
+private:
+  const std::function<answer()> tell_;
+};
+
+answer tell_readiness(const readiness& ready) {
+  const auto lacking = ready.lacking();
+  if (lacking.empty()) return {"200 OK", "ready\n"};
+  std::string body;
+  for (const auto& [part, what] : lacking) body += part + ": " + what + "\n";
+  return {"503 Service Unavailable", std::move(body)};
+}
+
 }  // namespace
 
 struct exposer::impl {
-  std::shared_ptr<prometheus::Collectable> everything;
-  std::shared_ptr<prometheus::Collectable> build;
-  std::unique_ptr<prometheus::Exposer> server;
+  explicit impl(const metrics& m)
+      : everything([text = m.text_reader()] { return answer{"200 OK", text()}; }),
+        health([text = m.build_reader()] { return answer{"200 OK", text()}; }),
+        ready([r = m.ready()] { return tell_readiness(*r); }) {}
+
+  page everything;
+  page health;
+  page ready;
+  std::unique_ptr<CivetServer> server;  // last: its threads use the pages
 };
 
 exposer::exposer(std::unique_ptr<impl> i, std::string address) : impl_(std::move(i)), address_(std::move(address)) {}
@@ -59,20 +95,19 @@ std::unique_ptr<exposer> exposer::start(const metrics& m, const std::string& add
         "'" + address + "' is no address to serve metrics at: an IPv4 address and a port are, such as 127.0.0.1:9464";
     return nullptr;
   }
-  auto made = std::make_unique<impl>();
-  made->everything = m.collectable();
-  made->build = m.build();
+  auto made = std::make_unique<impl>(m);
   try {
     // One scraper is usual; the second thread keeps health checks going while it is slow.
-    made->server = std::make_unique<prometheus::Exposer>(std::vector<std::string>{
+    made->server = std::make_unique<CivetServer>(std::vector<std::string>{
         "listening_ports", address, "num_threads", "2", "request_timeout_ms", "5000", "enable_keep_alive", "no"});
-    made->server->RegisterCollectable(made->everything, "/metrics");
-    made->server->RegisterCollectable(made->build, "/healthz");
-  } catch (const std::exception&) {
+  } catch (const CivetException&) {
     problem = "cannot serve metrics at " + address + ": " + why_not(*parsed);
     return nullptr;
   }
-  const auto ports = made->server->GetListeningPorts();
+  made->server->addHandler("/metrics", made->everything);
+  made->server->addHandler("/healthz", made->health);
+  made->server->addHandler("/readyz", made->ready);
+  const auto ports = made->server->getListeningPorts();
   const auto host = address.substr(0, address.rfind(':'));
   return std::unique_ptr<exposer>(new exposer(std::move(made), host + ":" + std::to_string(ports.at(0))));
 }

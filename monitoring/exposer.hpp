@@ -1,6 +1,6 @@
 #pragma once
-// Serves metrics over HTTP: /metrics for Prometheus, /healthz (200 with the build's version and role) for whoever wants
-// to know that the process lives.
+// What a process tells over HTTP: /metrics for Prometheus, /healthz (200: the process lives) and /readyz (200 when it can
+// do its work, else 503 with what it lacks) for whoever starts, restarts or routes to it.
 
 #include "monitoring/metrics.hpp"
 

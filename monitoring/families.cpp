@@ -54,6 +54,14 @@ Metric& family<Metric>::at(std::initializer_list<std::string_view> values) {
 }
 
 template <class Metric>
+std::vector<Metric*> family<Metric>::children() {
+  std::lock_guard lock(mutex_);
+  std::vector<Metric*> all;
+  for (const auto& [values, child] : children_) all.push_back(child);
+  return all;
+}
+
+template <class Metric>
 Metric& family<Metric>::locked_at(std::span<const std::string_view> values) {
   // Values that have a child were admitted as they are.
   if (const auto known = children_.find(values); known != children_.end()) return *known->second;

@@ -1,6 +1,7 @@
 #pragma once
 // Metric families that bound their labels and are statistics, too. Internal to monitoring.
 
+#include "monitoring/readiness.hpp"
 #include "monitoring/statistics.hpp"
 
 #include <algorithm>
@@ -36,14 +37,16 @@ private:
 // Families of one process.
 class family_book {
 public:
-  explicit family_book(statistics& stats) : stats_(stats) {}
+  family_book(statistics& stats, readiness& ready) : stats_(stats), ready_(ready) {}
 
   prometheus::Registry& registry() { return registry_; }
   statistics& stats() { return stats_; }
+  readiness& ready() { return ready_; }
 
 private:
   prometheus::Registry registry_;
   statistics& stats_;
+  readiness& ready_;
 };
 
 struct family_spec {
@@ -71,6 +74,8 @@ public:
   family(family_book& book, family_spec spec, std::initializer_list<label_values> known = {});
 
   Metric& at(std::initializer_list<std::string_view> values);
+  // All that there are so far.
+  std::vector<Metric*> children();
 
 private:
   Metric& locked_at(std::span<const std::string_view> values);

@@ -2,6 +2,7 @@
 // Every metric of the farm. A component gets a probe, whose verbs say what happened; names, labels and buckets are in
 // this folder only. Everything here is thread-safe.
 
+#include "monitoring/readiness.hpp"
 #include "monitoring/statistics.hpp"
 
 #include <cstdint>
@@ -10,10 +11,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-
-namespace prometheus {
-class Collectable;
-}
 
 namespace fxfarm::monitoring {
 
@@ -24,6 +21,12 @@ inline constexpr std::size_t label_bytes_max = 64;
 
 class family_book;
 
+// Jobs of one stage that wait for a worker.
+struct waiting_jobs {
+  double count = 0;
+  double oldest_seconds = 0;  // how long the oldest has waited
+};
+
 class coordinator_probe {
 public:
   explicit coordinator_probe(family_book& book);
@@ -31,7 +34,10 @@ public:
 
   void lookup_received();
   void joined();                                // a lookup found its job in flight
-  void stage_served(std::string_view source);   // a tier by name, or "job" when it has just been made
+  // An artifact was sent to a client from `source`: a tier by name, or "job" when it has just been made.
+  void stage_served(std::string_view source, double bytes);
+  // A client got, from there, what it would have compiled for so long.
+  void compile_saved(std::string_view source, double seconds);
   void stage_refused(std::string_view code);    // a client was told that a stage will not come; errc by name
   void message_refused(std::string_view role);  // a peer of that role may not send such a message, or it was malformed
   void artifact_refused();                      // a client could not use a stored artifact and asked for another
@@ -40,18 +46,21 @@ public:
   void job_queued();
   void job_started();
   void job_finished();
-  void job_failed(std::string_view code);  // errc by name
-  void retried();
+  void job_failed(std::string_view code, std::string_view stage);  // errc by name
+  void retried(std::string_view code);                             // likewise: why the attempt before ended
   void adopted();    // a worker brought a job that a coordinator which is gone had given it
   void cancelled();  // nobody waited for the job any longer
   void worker_came();
   void worker_left();
-  void queue_waited(double seconds);
+  void queue_waited(std::string_view stage, double seconds);
+  void waiting_now(const std::map<std::string, waiting_jobs>& by_stage);  // all there are
   void phase_took(std::string_view stage, std::string_view phase, double seconds);
   void compiled(std::string_view stage, double seconds);           // all phases of one job
   void request_to_switch(std::string_view stage, double seconds);  // from the client's request to running it
-  void load_took(double seconds);                                  // in the client
-  void load_failed(std::string_view code);                         // in the client; errc by name
+  // What that time went to: "prepare" in the client, "farm" from the lookup to the artifact, "load" in the client.
+  void switch_step(std::string_view stage, std::string_view step, double seconds);
+  void load_took(std::string_view stage, double seconds);                // in the client
+  void load_failed(std::string_view code, std::string_view stage);       // in the client; errc by name
   void rolled_back(std::string_view stage);                        // in the client, which found it slower
   void switch_agreed();                                            // by the ranks of a job, for one graph
   void switch_aborted();                                           // likewise; it is proposed again
@@ -59,6 +68,7 @@ public:
   void jobs_now(std::string_view state, double count);     // "queued", "running"
   void workers_now(std::string_view state, double count);  // "starting", "idle", "busy", "draining", "unavailable"
   void clients_now(double count);
+  void clients_waiting_now(double count);
 
 private:
   struct impl;
@@ -75,6 +85,7 @@ public:
   void failed(std::string_view tier);
   void evicted(std::string_view tier, double bytes);
   void size_now(std::string_view tier, double bytes);
+  void limit_is(std::string_view tier, double bytes);
   // Shows that tier from now on, so that rates have a zero to start from; memory and disk are always there.
   void has_tier(std::string_view tier);
 
@@ -108,6 +119,9 @@ public:
 
   void engines_now(std::string_view state, double count);  // "starting", "idle", "busy", "restarting"
   void jobs_now(double running);
+  void coordinators_now(double count);
+  // See readiness::lacks.
+  void lacks(std::string_view part, std::string_view what);
   void engine_restarted(std::string_view reason);  // errc by name
   void engine_warmed(double seconds);
   void message_refused();  // a coordinator may not send such a message
@@ -119,6 +133,32 @@ public:
 private:
   struct impl;
   std::unique_ptr<impl> impl_;
+};
+
+// A process that runs models.
+class client_probe {
+public:
+  explicit client_probe(family_book& book);
+  ~client_probe();
+
+  // The calls of a graph run that stage from now on, so long after the program compiled the graph.
+  void switched(std::string_view stage, double seconds);
+  void load_took(std::string_view stage, double seconds);
+  void stage_failed(std::string_view stage, std::string_view code);  // errc by name
+  void rolled_back(std::string_view stage);
+
+private:
+  struct impl;
+  std::unique_ptr<impl> impl_;
+};
+
+// What a client has counted since its start, and what is now.
+struct client_counters {
+  std::map<std::string, std::uint64_t> counted;    // by name, as in client::stats
+  std::map<std::string, std::uint64_t> graphs;     // stage that calls run -> graphs
+  std::uint64_t graphs_waiting = 0;                // of these, for a stage
+  std::uint64_t eager_calls = 0;
+  std::uint64_t compiled_calls = 0;
 };
 
 // What a link to peers has counted since it was opened.
@@ -148,9 +188,12 @@ public:
   store_probe& store();
   redis_probe& redis();
   worker_probe& worker();
+  client_probe& client();
   // `read` is called whenever somebody looks, on any thread. Null: the link is gone; afterwards the last one is not
   // called any more.
   void watch_link(std::function<link_counters()> read);
+  // Likewise for a client.
+  void watch_client(std::function<client_counters()> read);
 
   // The same numbers by flat name ("lookups", "cache_hits_memory", "compile_seconds_sum", ...), counters since the last
   // reset; also "resets" and "last_reset_timestamp_seconds".
@@ -160,9 +203,12 @@ public:
   // The exposition format of Prometheus.
   std::string text() const;
 
-  // For the exposer: everything, and what says that the process lives (its build only).
-  std::shared_ptr<prometheus::Collectable> collectable() const;
-  std::shared_ptr<prometheus::Collectable> build() const;
+  // What the process lacks to do its work; shown as fxfarm_ready, too.
+  std::shared_ptr<readiness> ready() const;
+
+  // For the exposer: text(), and what says that the process lives (its build only). They keep what they read alive.
+  std::function<std::string()> text_reader() const;
+  std::function<std::string()> build_reader() const;
 
 private:
   struct impl;

@@ -2,6 +2,10 @@
 #include "monitoring/families.hpp"
 #include "monitoring/metrics.hpp"
 
+#include <algorithm>
+#include <atomic>
+#include <utility>
+
 namespace fxfarm::monitoring {
 
 // --- coordinator -----------------------------------------------------------------------------------------------------
@@ -26,6 +30,17 @@ struct coordinator_probe::impl {
   counters served{book,
                   {"fxfarm_stages_served_total", "Artifacts sent to clients.", {"source"}, "stages_served", 0},
                   {{"memory"}, {"disk"}, {"job"}}};
+  counters served_bytes{
+      book,
+      {"fxfarm_served_bytes_total", "Bytes of artifacts sent to clients.", {"source"}, "served_bytes", 0},
+      {{"memory"}, {"disk"}, {"job"}}};
+  counters saved{book,
+                 {"fxfarm_compile_seconds_saved_total",
+                  "Time of compiles that clients did not need, since an artifact was stored or made for others.",
+                  {"source"},
+                  "compile_seconds_saved",
+                  0},
+                 {{"memory"}, {"disk"}, {"job"}}};
   counters stages_refused{
       book,
       {"fxfarm_stages_refused_total", "Stages that clients were told will not come.", {"code"}, "stages_refused"},
@@ -45,35 +60,69 @@ struct coordinator_probe::impl {
   counters cancelled{
       book, {"fxfarm_jobs_cancelled_total", "Jobs dropped since nobody waited for them.", {}, "jobs_cancelled"}};
   gauges clients{book, {"fxfarm_clients", "Clients that are connected.", {}, "clients_now"}};
+  gauges clients_waiting{
+      book, {"fxfarm_clients_waiting", "Clients that wait for a job.", {}, "clients_waiting_now"}};
   counters queued{book, {"fxfarm_jobs_queued_total", "Jobs put in line.", {}, "jobs_queued"}};
   counters started{book,
                    {"fxfarm_jobs_started_total", "Jobs given to a worker, retries included.", {}, "jobs_started"}};
   counters finished{book, {"fxfarm_jobs_finished_total", "Jobs that made an artifact.", {}, "jobs_finished"}};
-  counters failed{
-      book, {"fxfarm_jobs_failed_total", "Jobs that failed for good.", {"code"}, "jobs_failed"}, {{"compile_failed"}}};
-  counters retried{book, {"fxfarm_jobs_retried_total", "Attempts that were repeated elsewhere.", {}, "jobs_retried"}};
+  counters failed{book,
+                  {"fxfarm_jobs_failed_total", "Jobs that failed for good.", {"code", "stage"}, "jobs_failed"},
+                  {{"compile_failed", "default"}, {"quarantined", "default"}}};
+  counters retried{
+      book,
+      {"fxfarm_jobs_retried_total", "Attempts that were repeated, by why they ended.", {"code"}, "jobs_retried"},
+      {{"engine_crashed"}}};
   counters came{book, {"fxfarm_workers_connected_total", "Workers that connected.", {}, "workers_connected"}};
   counters left{book, {"fxfarm_workers_lost_total", "Workers that left or fell silent.", {}, "workers_lost"}};
-  histograms waits{book, {"fxfarm_job_queue_seconds", "Time that jobs waited for a worker.", {}, "queue_seconds"}};
+  histograms waits{
+      book,
+      {"fxfarm_job_queue_seconds", "Time that jobs waited for a worker.", {"stage"}, "queue_seconds"},
+      {{"default"}}};
+  gauges waiting{book,
+                 {"fxfarm_jobs_waiting", "Jobs that wait for a worker.", {"stage"}, "jobs_waiting", 0},
+                 {{"default"}}};
+  gauges oldest{book,
+                {"fxfarm_oldest_job_wait_seconds",
+                 "How long the oldest job that waits for a worker has done so.",
+                 {"stage"},
+                 "oldest_job_wait_seconds",
+                 0},
+                {{"default"}}};
+  std::atomic<bool> some_wait{false};
   histograms phases{
       book,
       {"fxfarm_compile_phase_seconds", "Time of each phase of a compile.", {"stage", "phase"}, "phase_seconds", 1}};
-  histograms compiles{book, {"fxfarm_compile_seconds", "Time of compiles, all phases.", {"stage"}, "compile_seconds"}};
+  histograms compiles{book,
+                      {"fxfarm_compile_seconds", "Time of compiles, all phases.", {"stage"}, "compile_seconds"},
+                      {{"default"}}};
   histograms switches{book,
                       {"fxfarm_request_to_switch_seconds",
                        "Time from a client's request to running the stage.",
                        {"stage"},
-                       "request_to_switch_seconds"}};
-  histograms loads{book, {"fxfarm_load_seconds", "Time that clients took to load an artifact.", {}, "load_seconds"}};
+                       "request_to_switch_seconds"},
+                      {{"default"}}};
+  histograms steps{
+      book,
+      {"fxfarm_switch_step_seconds",
+       "What that time went to: preparing the graph, waiting for the farm, loading the artifact.",
+       {"stage", "step"},
+       "switch_step_seconds",
+       1},
+      {{"default", "prepare"}, {"default", "farm"}, {"default", "load"}}};
+  histograms loads{book,
+                   {"fxfarm_load_seconds", "Time that clients took to load an artifact.", {"stage"}, "load_seconds"},
+                   {{"default"}}};
   counters load_failures{
       book,
-      {"fxfarm_load_failures_total", "Artifacts that clients could not load.", {"code"}, "load_failures"},
-      {{"load_failed"}}};
+      {"fxfarm_load_failures_total", "Artifacts that clients could not load.", {"code", "stage"}, "load_failures"},
+      {{"load_failed", "default"}}};
   counters rolled_back{book,
                        {"fxfarm_stages_rolled_back_total",
                         "Stages that clients took back since they were slower than what they replaced.",
                         {"stage"},
-                        "stages_rolled_back"}};
+                        "stages_rolled_back"},
+                       {{"default"}}};
   histograms artifacts{book, {"fxfarm_artifact_bytes", "Size of the artifacts made.", {}, "artifact_bytes"}};
   gauges jobs{book,
               {"fxfarm_jobs", "Jobs by state.", {"state"}, "jobs_now", 0},
@@ -101,8 +150,12 @@ void coordinator_probe::switch_aborted() {
 void coordinator_probe::joined() {
   impl_->joined.at({}).Increment();
 }
-void coordinator_probe::stage_served(std::string_view source) {
+void coordinator_probe::stage_served(std::string_view source, double bytes) {
   impl_->served.at({source}).Increment();
+  impl_->served_bytes.at({source}).Increment(bytes);
+}
+void coordinator_probe::compile_saved(std::string_view source, double seconds) {
+  impl_->saved.at({source}).Increment(seconds);
 }
 void coordinator_probe::stage_refused(std::string_view code) {
   impl_->stages_refused.at({code}).Increment();
@@ -125,6 +178,9 @@ void coordinator_probe::cancelled() {
 void coordinator_probe::clients_now(double count) {
   impl_->clients.at({}).Set(count);
 }
+void coordinator_probe::clients_waiting_now(double count) {
+  impl_->clients_waiting.at({}).Set(count);
+}
 void coordinator_probe::job_queued() {
   impl_->queued.at({}).Increment();
 }
@@ -134,11 +190,11 @@ void coordinator_probe::job_started() {
 void coordinator_probe::job_finished() {
   impl_->finished.at({}).Increment();
 }
-void coordinator_probe::job_failed(std::string_view code) {
-  impl_->failed.at({code}).Increment();
+void coordinator_probe::job_failed(std::string_view code, std::string_view stage) {
+  impl_->failed.at({code, stage}).Increment();
 }
-void coordinator_probe::retried() {
-  impl_->retried.at({}).Increment();
+void coordinator_probe::retried(std::string_view code) {
+  impl_->retried.at({code}).Increment();
 }
 void coordinator_probe::worker_came() {
   impl_->came.at({}).Increment();
@@ -146,8 +202,23 @@ void coordinator_probe::worker_came() {
 void coordinator_probe::worker_left() {
   impl_->left.at({}).Increment();
 }
-void coordinator_probe::queue_waited(double seconds) {
-  impl_->waits.at({}).Observe(seconds);
+void coordinator_probe::queue_waited(std::string_view stage, double seconds) {
+  impl_->waits.at({stage}).Observe(seconds);
+}
+void coordinator_probe::waiting_now(const std::map<std::string, waiting_jobs>& by_stage) {
+  if (by_stage.empty() && !impl_->some_wait) return;
+  impl_->some_wait = !by_stage.empty();
+  // Several stages may share the label "other".
+  std::map<prometheus::Gauge*, double> counts, ages;
+  for (auto* child : impl_->waiting.children()) counts[child] = 0;
+  for (auto* child : impl_->oldest.children()) ages[child] = 0;
+  for (const auto& [stage, jobs] : by_stage) {
+    counts[&impl_->waiting.at({stage})] += jobs.count;
+    auto& age = ages[&impl_->oldest.at({stage})];
+    age = std::max(age, jobs.oldest_seconds);
+  }
+  for (auto& [child, count] : counts) child->Set(count);
+  for (auto& [child, age] : ages) child->Set(age);
 }
 void coordinator_probe::phase_took(std::string_view stage, std::string_view phase, double seconds) {
   impl_->phases.at({stage, phase}).Observe(seconds);
@@ -158,11 +229,14 @@ void coordinator_probe::compiled(std::string_view stage, double seconds) {
 void coordinator_probe::request_to_switch(std::string_view stage, double seconds) {
   impl_->switches.at({stage}).Observe(seconds);
 }
-void coordinator_probe::load_took(double seconds) {
-  impl_->loads.at({}).Observe(seconds);
+void coordinator_probe::switch_step(std::string_view stage, std::string_view step, double seconds) {
+  impl_->steps.at({stage, step}).Observe(seconds);
 }
-void coordinator_probe::load_failed(std::string_view code) {
-  impl_->load_failures.at({code}).Increment();
+void coordinator_probe::load_took(std::string_view stage, double seconds) {
+  impl_->loads.at({stage}).Observe(seconds);
+}
+void coordinator_probe::load_failed(std::string_view code, std::string_view stage) {
+  impl_->load_failures.at({code, stage}).Increment();
 }
 void coordinator_probe::rolled_back(std::string_view stage) {
   impl_->rolled_back.at({stage}).Increment();
@@ -177,111 +251,6 @@ void coordinator_probe::workers_now(std::string_view state, double count) {
   impl_->workers.at({state}).Set(count);
 }
 
-// --- store -----------------------------------------------------------------------------------------------------------
-
-struct store_probe::impl {
-  explicit impl(family_book& b) : book(b) {}
-
-  family_book& book;
-  counters queries{book,
-                   {"fxfarm_store_queries_total", "Questions to a tier of the store.", {"tier"}, "cache_queries", 0},
-                   {{"memory"}, {"disk"}}};
-  counters hits{book,
-                {"fxfarm_store_hits_total", "Artifacts found in a tier.", {"tier"}, "cache_hits", 0},
-                {{"memory"}, {"disk"}}};
-  counters errors{book,
-                  {"fxfarm_store_errors_total", "Operations of a tier that failed.", {"tier"}, "cache_errors", 0},
-                  {{"memory"}, {"disk"}}};
-  counters evictions{
-      book,
-      {"fxfarm_store_evictions_total", "Artifacts that made room in a tier.", {"tier"}, "cache_evictions", 0},
-      {{"memory"}, {"disk"}}};
-  counters evicted_bytes{
-      book,
-      {"fxfarm_store_evicted_bytes_total", "Bytes that made room in a tier.", {"tier"}, "cache_evicted_bytes", 0},
-      {{"memory"}, {"disk"}}};
-  gauges sizes{
-      book, {"fxfarm_store_bytes", "Bytes held by a tier.", {"tier"}, "cache_bytes", 0}, {{"memory"}, {"disk"}}};
-};
-
-store_probe::store_probe(family_book& book) : impl_(std::make_unique<impl>(book)) {}
-store_probe::~store_probe() = default;
-
-void store_probe::queried(std::string_view tier) {
-  impl_->queries.at({tier}).Increment();
-}
-void store_probe::hit(std::string_view tier) {
-  impl_->hits.at({tier}).Increment();
-}
-void store_probe::failed(std::string_view tier) {
-  impl_->errors.at({tier}).Increment();
-}
-void store_probe::evicted(std::string_view tier, double bytes) {
-  impl_->evictions.at({tier}).Increment();
-  impl_->evicted_bytes.at({tier}).Increment(bytes);
-}
-void store_probe::size_now(std::string_view tier, double bytes) {
-  impl_->sizes.at({tier}).Set(bytes);
-}
-
-void store_probe::has_tier(std::string_view tier) {
-  impl_->queries.at({tier});
-  impl_->hits.at({tier});
-  impl_->errors.at({tier});
-}
-
-// --- redis -----------------------------------------------------------------------------------------------------------
-
-struct redis_probe::impl {
-  explicit impl(family_book& b) : book(b) {}
-
-  family_book& book;
-  gauges breaker{book,
-                 {"fxfarm_redis_breaker",
-                  "1 for the state that the circuit breaker before Redis is in.",
-                  {"state"},
-                  "redis_breaker",
-                  0},
-                 {{"closed"}, {"open"}, {"half_open"}}};
-  counters opened{book, {"fxfarm_redis_breaker_opened_total", "How often Redis was left alone.", {}, "redis_opened"}};
-  gauges queue_bytes{
-      book, {"fxfarm_redis_queue_bytes", "Artifacts that wait to be written to Redis.", {}, "redis_queue_bytes"}};
-  gauges queue_entries{
-      book, {"fxfarm_redis_queue_entries", "Writes and removals that wait for Redis.", {}, "redis_queue_entries"}};
-  counters written{book, {"fxfarm_redis_writes_total", "Artifacts written to Redis.", {}, "redis_writes"}};
-  counters dropped{
-      book,
-      {"fxfarm_redis_writes_dropped_total", "Writes to Redis that were given up.", {"reason"}, "redis_dropped", 0},
-      {{"full"}, {"too_large"}, {"refused"}, {"failed"}, {"shutdown"}}};
-  histograms operations{
-      book,
-      {"fxfarm_redis_operation_seconds", "Time of operations on Redis.", {"operation"}, "redis_seconds", 0},
-      {{"get"}, {"put"}, {"remove"}, {"ping"}}};
-};
-
-redis_probe::redis_probe(family_book& book) : impl_(std::make_unique<impl>(book)) {}
-redis_probe::~redis_probe() = default;
-
-void redis_probe::breaker_now(std::string_view state) {
-  for (const std::string_view s : {"closed", "open", "half_open"}) impl_->breaker.at({s}).Set(s == state ? 1 : 0);
-}
-void redis_probe::breaker_opened() {
-  impl_->opened.at({}).Increment();
-}
-void redis_probe::queue_now(double bytes, double entries) {
-  impl_->queue_bytes.at({}).Set(bytes);
-  impl_->queue_entries.at({}).Set(entries);
-}
-void redis_probe::written() {
-  impl_->written.at({}).Increment();
-}
-void redis_probe::dropped(std::string_view reason) {
-  impl_->dropped.at({reason}).Increment();
-}
-void redis_probe::took(std::string_view operation, double seconds) {
-  impl_->operations.at({operation}).Observe(seconds);
-}
-
 // --- worker ----------------------------------------------------------------------------------------------------------
 
 struct worker_probe::impl {
@@ -292,6 +261,9 @@ struct worker_probe::impl {
                  {"fxfarm_worker_engines", "Engines by state.", {"state"}, "engines_now", 0},
                  {{"starting"}, {"idle"}, {"busy"}, {"restarting"}}};
   gauges running{book, {"fxfarm_worker_jobs", "Jobs that run on this worker.", {}, "worker_jobs_now"}};
+  gauges coordinators{
+      book,
+      {"fxfarm_worker_coordinators", "Coordinators that this worker is connected to.", {}, "worker_coordinators_now"}};
   counters restarts{book,
                     {"fxfarm_worker_engine_restarts_total", "Engines started again.", {"reason"}, "engine_restarts"},
                     {{"engine_crashed"}}};
@@ -325,6 +297,12 @@ void worker_probe::engines_now(std::string_view state, double count) {
 void worker_probe::jobs_now(double running) {
   impl_->running.at({}).Set(running);
 }
+void worker_probe::coordinators_now(double count) {
+  impl_->coordinators.at({}).Set(count);
+}
+void worker_probe::lacks(std::string_view part, std::string_view what) {
+  impl_->book.ready().lacks(part, what);
+}
 void worker_probe::engine_restarted(std::string_view reason) {
   impl_->restarts.at({reason}).Increment();
 }
@@ -345,6 +323,50 @@ void worker_probe::phase_took(std::string_view stage, std::string_view phase, do
 }
 void worker_probe::artifact_made(double bytes) {
   impl_->artifacts.at({}).Observe(bytes);
+}
+
+// --- client ----------------------------------------------------------------------------------------------------------
+
+struct client_probe::impl {
+  explicit impl(family_book& b) : book(b) {}
+
+  family_book& book;
+  histograms switches{book,
+                      {"fxfarm_client_request_to_switch_seconds",
+                       "Time from this process's request to running the stage.",
+                       {"stage"},
+                       "client_request_to_switch_seconds"},
+                      {{"default"}}};
+  histograms loads{
+      book,
+      {"fxfarm_client_load_seconds", "Time of loading an artifact here.", {"stage"}, "client_load_seconds"},
+      {{"default"}}};
+  counters failed{
+      book,
+      {"fxfarm_client_stages_failed_total", "Stages that will not come.", {"stage", "code"}, "client_stages_failed"},
+      {{"default", "load_failed"}}};
+  counters rolled_back{book,
+                       {"fxfarm_client_stages_rolled_back_total",
+                        "Stages taken back since they were slower than what they replaced.",
+                        {"stage"},
+                        "client_stages_rolled_back"},
+                       {{"default"}}};
+};
+
+client_probe::client_probe(family_book& book) : impl_(std::make_unique<impl>(book)) {}
+client_probe::~client_probe() = default;
+
+void client_probe::switched(std::string_view stage, double seconds) {
+  impl_->switches.at({stage}).Observe(seconds);
+}
+void client_probe::load_took(std::string_view stage, double seconds) {
+  impl_->loads.at({stage}).Observe(seconds);
+}
+void client_probe::stage_failed(std::string_view stage, std::string_view code) {
+  impl_->failed.at({stage, code}).Increment();
+}
+void client_probe::rolled_back(std::string_view stage) {
+  impl_->rolled_back.at({stage}).Increment();
 }
 
 }  // namespace fxfarm::monitoring

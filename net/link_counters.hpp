@@ -1,6 +1,7 @@
 #pragma once
 // What a socket thread has seen so far. It counts with relaxed atomics; any thread may read, each value on its own.
 
+#include "monitoring/metrics.hpp"
 #include "runtime/error.hpp"
 
 #include <array>
@@ -28,6 +29,25 @@ struct link_counters {
   static void take(counter& c) { c.fetch_sub(1, std::memory_order_relaxed); }
   counter& rejected_for(errc code) { return rejected[static_cast<std::size_t>(code)]; }
   const counter& rejected_for(errc code) const { return rejected[static_cast<std::size_t>(code)]; }
+
+  // As metrics show them.
+  monitoring::link_counters read() const {
+    auto get = [](const counter& c) { return c.load(std::memory_order_relaxed); };
+    monitoring::link_counters out;
+    out.messages_received = get(messages_in);
+    out.messages_sent = get(messages_out);
+    out.bytes_received = get(bytes_in);
+    out.bytes_sent = get(bytes_out);
+    out.chunk_bytes_received = get(chunk_bytes_in);
+    out.chunk_bytes_sent = get(chunk_bytes_out);
+    for (std::size_t code = 0; code < codes; ++code) {
+      if (const auto count = get(rejected[code])) out.rejected[std::string(to_string(static_cast<errc>(code)))] = count;
+    }
+    out.peers = get(peers_up);
+    out.reconnects = get(reconnects);
+    out.streams_aborted = get(streams_aborted);
+    return out;
+  }
 };
 
 }  // namespace fxfarm::net

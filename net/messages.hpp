@@ -265,7 +265,9 @@ struct switched {
   std::string stage;  // name
   double request_to_switch_seconds = 0;
   double load_seconds = 0;
-  std::string error;  // empty: it was switched in
+  std::string error;           // empty: it was switched in
+  double prepare_seconds = 0;  // of request_to_switch_seconds, before the lookup
+  double farm_seconds = 0;     // likewise, from the lookup to the artifact's arrival
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -275,6 +277,8 @@ struct switched {
     f("request_to_switch_seconds", s.request_to_switch_seconds);
     f("load_seconds", s.load_seconds);
     f("error", s.error);
+    f("prepare_seconds", s.prepare_seconds);
+    f("farm_seconds", s.farm_seconds);
   }
 };
 

@@ -23,6 +23,13 @@ struct graph_request {
   stage_list stages;      // worst to best, 1 to limits::stages_per_graph_max
   platform target;
   std::map<std::string, std::string> parts;  // of the graph key, for people: digests by name; may be left out
+  double prepare_seconds = 0;                // from the program's request to the submit
+};
+
+// Calls of all graphs of a process, by what they ran.
+struct call_counts {
+  std::uint64_t eager = 0;
+  std::uint64_t compiled = 0;
 };
 
 // A stage whose artifact has arrived and whose turn it is. The loader must answer each task exactly once.

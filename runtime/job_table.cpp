@@ -112,6 +112,7 @@ bool job_table::adopt(const job_request& request, const std::string& worker, con
 void job_table::want_graph(const std::string& stage_key, time_point now) {
   auto& job = jobs_.at(stage_key);
   assert(job.state == job_state::queued);
+  take_out(job);
   move_to(job, job_state::wants_graph);
   job.graph_until = now + limits::graph_wait_max;
   put_in(job);
@@ -146,6 +147,7 @@ std::string job_table::start(const std::string& stage_key, const std::string& wo
                              std::chrono::milliseconds transfer) {
   auto& job = jobs_.at(stage_key);
   assert(job.state == job_state::queued);
+  take_out(job);
   run(job, worker, attempt_prefix_ + "-" + std::to_string(++attempts_made_), now, transfer);
   return job.attempt;
 }
@@ -247,6 +249,11 @@ std::optional<time_point> job_table::due(const job_record& job) const {
 
 void job_table::take_out(job_record& job) {
   if (auto late = due(job)) due_.erase({*late, job.request.stage_key});
+  if (job.state == job_state::queued) {
+    auto same = queued_since_.find(job.request.stage.name);
+    same->second.erase(same->second.find(job.queued_at));
+    if (same->second.empty()) queued_since_.erase(same);
+  }
   if (job.state != job_state::running) return;
   auto held = by_worker_.find(job.worker);
   held->second.erase(job.request.stage_key);
@@ -256,6 +263,7 @@ void job_table::take_out(job_record& job) {
 void job_table::put_in(job_record& job) {
   const std::string_view key = job.request.stage_key;
   if (auto late = due(job)) due_.emplace(std::pair{*late, key}, &job);
+  if (job.state == job_state::queued) queued_since_[job.request.stage.name].insert(job.queued_at);
   if (job.state == job_state::running) by_worker_[job.worker].emplace(key, &job);
 }
 
@@ -276,7 +284,8 @@ job_setback job_table::set_back(job_record& job, error why, time_point now) {
     // Another attempt might have gone well: the next one who asks is not told otherwise.
     return give_up(stage_key, {errc::cancelled, "nobody waits for another attempt, the last: " + to_string(why)}, now);
   }
-  job_setback out{stage_key, job.worker, job.attempt, std::move(why), true, job.request.graph_key, {}};
+  job_setback out{stage_key, job.worker, job.attempt, std::move(why), true, job.request.graph_key,
+                  job.request.stage.name, {}};
   by_attempt_.erase(job.attempt);
   take_out(job);
   move_to(job, job_state::queued);
@@ -295,6 +304,7 @@ job_setback job_table::give_up(const std::string& stage_key, error why, time_poi
                   why,
                   false,
                   job.request.graph_key,
+                  job.request.stage.name,
                   {job.subscribers.begin(), job.subscribers.end()}};
   if (worth_remembering(why.code)) remember_failure(stage_key, why, now);
   erase(stage_key);

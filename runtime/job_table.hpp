@@ -83,6 +83,7 @@ struct job_setback {
   error why;
   bool retried = false;  // queued again; otherwise it failed for good and left the table
   std::string graph_key;
+  std::string stage;                     // its name
   std::vector<std::string> subscribers;  // to be told, when it failed for good
 };
 
@@ -152,6 +153,9 @@ public:
   const std::unordered_map<std::string, job_record>& jobs() const { return jobs_; }
   const std::map<job_state, std::size_t>& count_by_state() const { return counts_; }
   std::size_t count(job_state s) const { return counts_.at(s); }
+  // Since when jobs are queued, by the name of their stage.
+  const std::map<std::string, std::multiset<time_point>>& queued_since() const { return queued_since_; }
+  std::size_t peers_waiting() const { return by_peer_.size(); }
   bool empty() const { return jobs_.empty(); }
 
   // What is wrong with these books, for tests; empty when nothing is. Counts everything anew.
@@ -170,7 +174,7 @@ private:
   void move_to(job_record& job, job_state next);
   // When the job is late if nothing happens; never, for one that waits for others than its clients and worker.
   std::optional<time_point> due(const job_record& job) const;
-  // A job is out of what is ordered by time and worker while something of it changes.
+  // A job is out of what is ordered by time, stage and worker while something of it changes.
   void take_out(job_record& job);
   void put_in(job_record& job);
 
@@ -192,6 +196,7 @@ private:
   std::unordered_map<std::string, job_index> by_peer_;                  // those that a peer waits for
   std::unordered_map<std::string, job_index> by_worker_;                // those that a worker runs
   std::map<std::pair<time_point, std::string_view>, job_record*> due_;  // by when they are late
+  std::map<std::string, std::multiset<time_point>> queued_since_;       // by name of the stage
   std::unordered_map<std::string, failure> failures_;
   std::list<std::string> failure_order_;  // oldest first
 };

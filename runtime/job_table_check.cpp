@@ -36,6 +36,11 @@ std::string job_table::inconsistency() const {
         return "job " + key + " is not found by its worker";
       ++running;
     }
+    if (job.state == job_state::queued) {
+      auto same = queued_since_.find(r.stage.name);
+      if (same == queued_since_.end() || !same->second.contains(job.queued_at))
+        return "job " + key + " is not found by its age";
+    }
     if (auto late = this->due(job)) {
       if (!due_.contains({*late, std::string_view(key)})) return "job " + key + " will not be late";
       ++due;
@@ -49,6 +54,7 @@ std::string job_table::inconsistency() const {
   if (counts != counts_) return "jobs are not counted by their states";
   if (by_attempt_.size() != attempts) return "an attempt is kept that no job has";
   if (due_.size() != due) return "a moment is kept at which no job is late";
+  if (total(queued_since_) != counts[job_state::queued]) return "an age is kept of a job that is not queued";
   if (total(by_worker_) != running) return "a worker keeps a job that it does not run";
   if (total(by_peer_) != subscriptions) return "a peer keeps a job that it does not wait for";
   if (total(by_graph_) != jobs_.size()) return "a graph keeps a job that is gone";

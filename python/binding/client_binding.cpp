@@ -2,6 +2,7 @@
 
 #include "client/client.hpp"
 #include "python/binding/load_queue.hpp"
+#include "python/binding/slot.hpp"
 
 #include <pybind11/stl.h>
 
@@ -87,13 +88,15 @@ struct artifact_bytes {
 class bound_client {
 public:
   bound_client(std::vector<std::string> endpoints, std::string local_endpoint, std::vector<std::string> local_command,
-               std::string space, std::string salt) {
+               std::string space, std::string salt, std::string metrics) {
     client_options options;
     options.endpoints = std::move(endpoints);
     options.local_endpoint = std::move(local_endpoint);
     options.local_command = std::move(local_command);
     options.space = std::move(space);
     options.salt = std::move(salt);
+    options.metrics = std::move(metrics);
+    options.calls = count_calls;
     auto started = without_gil([&] {
       return client::start(
           std::move(options), [queue = queue_](load_task task) { queue->push(std::move(task)); },
@@ -107,8 +110,9 @@ public:
   bound_client(const bound_client&) = delete;
 
   std::uint64_t submit(std::string graph_key, std::string name, const py::bytes& graph, const py::list& stages,
-                       const py::dict& target, std::map<std::string, std::string> parts) {
+                       const py::dict& target, std::map<std::string, std::string> parts, double prepare_seconds) {
     graph_request request;
+    request.prepare_seconds = prepare_seconds;
     request.graph_key = std::move(graph_key);
     request.name = std::move(name);
     request.target = from_dict<platform>(target, "target");
@@ -181,6 +185,8 @@ public:
     without_gil([&] { c->reset_stats(); });
   }
 
+  std::string metrics_address() const { return client_ ? client_->metrics_address() : std::string(); }
+
   bool stopped() const { return client_ == nullptr; }
 
   // The client ends with the last call that is still in it. The interpreter lock orders this with `alive`.
@@ -244,11 +250,13 @@ void add_client_types(py::module_& module) {
       .def("done", finish, py::arg("code") = "none", py::arg("message") = "");
 
   py::class_<bound_client>(module, "Client")
-      .def(py::init<std::vector<std::string>, std::string, std::vector<std::string>, std::string, std::string>(),
+      .def(py::init<std::vector<std::string>, std::string, std::vector<std::string>, std::string, std::string,
+                    std::string>(),
            py::kw_only(), py::arg("endpoints") = std::vector<std::string>{}, py::arg("local_endpoint") = "",
-           py::arg("local_command") = std::vector<std::string>{}, py::arg("space") = "default", py::arg("salt") = "")
+           py::arg("local_command") = std::vector<std::string>{}, py::arg("space") = "default", py::arg("salt") = "",
+           py::arg("metrics") = "")
       .def("submit", &bound_client::submit, py::arg("graph_key"), py::arg("name"), py::arg("graph"), py::arg("stages"),
-           py::arg("target"), py::arg("parts") = std::map<std::string, std::string>{})
+           py::arg("target"), py::arg("parts") = std::map<std::string, std::string>{}, py::arg("prepare_seconds") = 0.0)
       .def("release", &bound_client::release, py::arg("graph"))
       .def("roll_back", &bound_client::roll_back, py::arg("graph"), py::arg("stage"), py::arg("code"), py::arg("why"))
       .def("arm", &bound_client::arm, py::arg("graph"), py::arg("report"))
@@ -259,6 +267,7 @@ void add_client_types(py::module_& module) {
       .def("graphs", &bound_client::graphs)
       .def("stats", &bound_client::stats)
       .def("reset_stats", &bound_client::reset_stats)
+      .def_property_readonly("metrics_address", &bound_client::metrics_address)
       .def_property_readonly("stopped", &bound_client::stopped)
       .def("stop", &bound_client::stop)
       .def("abandon", &bound_client::abandon);

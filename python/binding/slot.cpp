@@ -7,9 +7,12 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <new>
+#include <unordered_set>
 #include <utility>
 
+#include <pthread.h>
 #include <structmember.h>
 
 namespace fxfarm::python {
@@ -70,9 +73,52 @@ struct slot_object {
   }
 };
 
-// Runs of slots that are gone, so that totals survive a model that is dropped.
-std::atomic<std::uint64_t> retired_eager_runs{0};
-std::atomic<std::uint64_t> retired_compiled_runs{0};
+call_counts runs_of(const slot_object& slot) {
+  const auto eager = slot.stages[0].runs.load(std::memory_order_relaxed);
+  return {eager, slot.calls() - eager};
+}
+
+// All slots, and the runs of those that are gone, so that totals survive a model that is dropped. It is never
+// destroyed, since slots may outlive static objects.
+class slot_register {
+public:
+  void add(const slot_object* slot) {
+    std::lock_guard lock(mutex_);
+    living_.insert(slot);
+  }
+  void retire(const slot_object* slot) {
+    std::lock_guard lock(mutex_);
+    if (living_.erase(slot) > 0) add_to(retired_, runs_of(*slot));
+  }
+  call_counts retired() const {
+    std::lock_guard lock(mutex_);
+    return retired_;
+  }
+  call_counts all() const {
+    std::lock_guard lock(mutex_);
+    call_counts sum = retired_;
+    for (const auto* slot : living_) add_to(sum, runs_of(*slot));
+    return sum;
+  }
+  // In the child of a fork: a thread of the parent's that was counting may have held the lock. Nobody was changing the
+  // set, since that takes the interpreter lock, which whoever forks has.
+  void renew_lock() { std::construct_at(&mutex_); }
+
+private:
+  static void add_to(call_counts& sum, const call_counts& more) {
+    sum.eager += more.eager;
+    sum.compiled += more.compiled;
+  }
+
+  mutable std::mutex mutex_;  // guards what follows
+  std::unordered_set<const slot_object*> living_;
+  call_counts retired_;
+};
+
+slot_register& slots() {
+  static auto* made = new slot_register;
+  return *made;
+}
 
 slot_object* as_slot(PyObject* o) {
   return reinterpret_cast<slot_object*>(o);
@@ -218,9 +264,7 @@ void slot_dealloc(PyObject* o) {
   slot_clear(o);
   Py_CLEAR(self->stages[0].target);
   Py_CLEAR(self->name);
-  retired_eager_runs.fetch_add(self->stages[0].runs.load(), std::memory_order_relaxed);
-  for (std::size_t i = 1; i < stages_max; ++i)
-    retired_compiled_runs.fetch_add(self->stages[i].runs.load(), std::memory_order_relaxed);
+  slots().retire(self);
   std::destroy_at(&self->stages);
   type->tp_free(o);
   Py_DECREF(type);
@@ -249,6 +293,7 @@ PyObject* slot_new(PyTypeObject* type, PyObject* args, PyObject* keywords) {
   std::construct_at(&self->current, &self->stages[0]);
   self->best = &self->stages[0];
   std::construct_at(&self->guard_misses, 0);
+  slots().add(self);
   return o;
 }
 
@@ -424,8 +469,9 @@ PyObject* slot_repr(PyObject* o) {
 }
 
 PyObject* retired_runs(PyObject*, PyObject*) {
-  return Py_BuildValue("KK", static_cast<unsigned long long>(retired_eager_runs.load(std::memory_order_relaxed)),
-                       static_cast<unsigned long long>(retired_compiled_runs.load(std::memory_order_relaxed)));
+  const auto runs = slots().retired();
+  return Py_BuildValue("KK", static_cast<unsigned long long>(runs.eager),
+                       static_cast<unsigned long long>(runs.compiled));
 }
 
 template <class F>
@@ -504,7 +550,16 @@ PyType_Spec type_spec = {
 
 }  // namespace
 
+call_counts count_calls() {
+  return slots().all();
+}
+
 int add_slot_type(PyObject* module) {
+  static const int no_fork_handler = pthread_atfork(nullptr, nullptr, [] { slots().renew_lock(); });
+  if (no_fork_handler != 0) {
+    PyErr_NoMemory();
+    return -1;
+  }
   owned type{PyType_FromModuleAndSpec(module, &type_spec, nullptr)};
   if (!type || PyModule_AddObjectRef(module, "Slot", type.get()) < 0) return -1;
   return PyModule_AddFunctions(module, module_functions);

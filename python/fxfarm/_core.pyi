@@ -119,6 +119,7 @@ class Client:
         local_command: Sequence[str] = ...,
         space: str = "default",
         salt: str = "",
+        metrics: str = "",
     ) -> None: ...
     def submit(
         self,
@@ -128,8 +129,10 @@ class Client:
         stages: Sequence[_StageSpec],
         target: dict[str, Any],
         parts: Mapping[str, str] = ...,
+        prepare_seconds: float = 0.0,
     ) -> int:
-        """`parts`: what the key covers, digests by name, so that the farm can tell graphs' differences."""
+        """Subscribes to a graph's stages. `parts`: what the key covers, digests by name, so that the farm can
+        tell graphs' differences. `prepare_seconds` have passed since the program's request."""
     def release(self, graph: int) -> None: ...
     def roll_back(self, graph: int, stage: int, code: str, why: str) -> None:
         """Says that calls left a loaded stage (index into the graph's stages) again, with an error code."""
@@ -144,6 +147,9 @@ class Client:
     def graphs(self) -> list[_GraphStatus]: ...
     def stats(self) -> dict[str, int]: ...
     def reset_stats(self) -> None: ...
+    @property
+    def metrics_address(self) -> str:
+        """Where metrics are served, as host:port; empty: nowhere."""
     @property
     def stopped(self) -> bool: ...
     def stop(self) -> None: ...

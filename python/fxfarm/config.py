@@ -18,6 +18,8 @@ from fxfarm._torch import platform
 LOG_LEVELS = ("debug", "info", "warning", "error", "off")
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _BUILT_IN = (stages.EAGER, *stages.NAMED)
+LOOPBACK = "127.0.0.1"
+_PORT_MAX = 65535
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 
@@ -121,6 +123,27 @@ def _byte_count(value: object) -> int:
     return int(digits) * unit
 
 
+def _address(value: object) -> str:
+    """HOST:PORT, or nothing; a port alone is on loopback."""
+    text = str(value).strip() if isinstance(value, (int, str)) and not isinstance(value, bool) else "?"
+    if text in ("", "off"):
+        return ""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > _PORT_MAX:
+        raise _NotAllowedError("a port, HOST:PORT with an IPv4 address, or off")
+    return f"{host or LOOPBACK}:{int(port)}"
+
+
+def metrics_address(options: Config, environ: Mapping[str, str]) -> str:
+    """Where this process is to serve its metrics; empty: nowhere. The ranks that torchrun starts on one host
+    have ports of their own, one after the other."""
+    host, _, port = options.client_metrics.rpartition(":")
+    rank = environ.get("LOCAL_RANK", "")
+    if not port or int(port) == 0 or not rank.isdecimal():
+        return options.client_metrics
+    return f"{host}:{int(port) + int(rank)}"
+
+
 def _default_artifact_dir() -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "fxfarm" / "artifacts"
@@ -166,6 +189,12 @@ class Config:
     )
     artifact_bytes: int = _option(
         _byte_count, "most that is kept there, least recently used first to go", default=1 << 30
+    )
+    client_metrics: str = _option(
+        _address,
+        "address of this process's metrics page, a port alone is on loopback; torchrun's LOCAL_RANK is added "
+        "to the port; none: no page",
+        default="",
     )
     python: str = _option(
         _filled_text, "interpreter of the local farm's engines", factory=lambda: sys.executable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ class Graph:
     first_optimized: int | None = None
     """The slot's index of the first stage whose calls are `optimized_runs`; None: they are not told apart."""
     snapshot: Any = None
+    asked_at: float = dataclasses.field(default_factory=time.monotonic)
+    """When the program asked for it, on the monotonic clock, in seconds."""
     forwards: OutstandingForwards | None = None
     """Of a graph that is trained."""
     client_id: int | None = None

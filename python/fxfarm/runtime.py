@@ -166,8 +166,9 @@ class Runtime:
         target = target_platform(serialized.device, self.options.isa)
         client = self._connected()
         with self._submitting:
+            prepared_s = time.monotonic() - graph.asked_at
             graph.client_id = client.submit(
-                graph.key, graph.name, serialized.payload, graph.stages, target, serialized.parts
+                graph.key, graph.name, serialized.payload, graph.stages, target, serialized.parts, prepared_s
             )
             self._by_client[graph.client_id] = graph
         self._bg_started += len(graph.stages)
@@ -202,6 +203,7 @@ class Runtime:
             local_command=local_farm.command(endpoint, o),
             space=o.space,
             salt=o.salt,
+            metrics=config.metrics_address(o, os.environ),
         )
         self._loader = Loader(client, o, find=self._found, later=self._commands.put, stopping=self._stopping)
         return client

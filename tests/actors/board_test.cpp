@@ -86,3 +86,13 @@ TEST(board, counters_go_back_to_nothing_and_keep_their_names) {
   b.reset_stats();
   EXPECT_EQ(b.stats().at("lookups"), 0u);
 }
+
+TEST(board, a_reset_sets_its_counters_back_and_keeps_totals_for_metrics) {
+  board b;
+  b.count("lookups", 3);
+  b.reset_stats();
+  b.count("lookups");
+  b.count("graphs");
+  EXPECT_EQ(b.stats(), (std::map<std::string, std::uint64_t>{{"lookups", 1}, {"graphs", 1}}));
+  EXPECT_EQ(b.totals().at("lookups"), 4u);
+}

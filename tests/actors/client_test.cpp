@@ -16,6 +16,7 @@ protected:
   void start(std::vector<std::string> endpoints, std::string local_endpoint = local) {
     farms = endpoints;
     client_settings s;
+    s.probe = &metrics.client();
     s.has_farm = !endpoints.empty();
     s.local_endpoint = std::move(local_endpoint);
     s.start_local = [this](std::function<void(result<void>)> done) {
@@ -60,6 +61,7 @@ protected:
 
   std::vector<std::string> farms;
   std::shared_ptr<outbox> links = std::make_shared<outbox>();
+  monitoring::metrics metrics{"1", "client"};
   std::shared_ptr<board> log = std::make_shared<board>();
   std::vector<load_task> loads;
   std::vector<switch_notice> notices;
@@ -297,6 +299,7 @@ TEST_F(client_test, ends_while_a_load_is_pending) {
 
 TEST_F(client_test, a_graph_waits_until_the_farm_has_been_found) {
   client_settings s;
+  s.probe = &metrics.client();
   s.has_farm = true;
   s.local_endpoint = local;
   s.links = links;

@@ -3,6 +3,8 @@
 #include "doubles.hpp"
 #include "runtime/keys.hpp"
 
+#include <limits>
+
 #include <nlohmann/json.hpp>
 
 using namespace fxfarm;
@@ -174,6 +176,82 @@ TEST_F(coordinator_core_test, eight_lookups_make_one_job_and_one_question) {
   tell(said("w", net::job_done{jobs[0].id, key_of(), {}}, some_bytes()));
   answer_writes();
   for (int i = 0; i < 8; ++i) EXPECT_EQ(out.count<net::stage_ready>("c" + std::to_string(i)), 1u) << i;
+}
+
+TEST_F(coordinator_core_test, counts_the_compile_time_that_clients_were_spared_and_the_bytes_they_got) {
+  worker("w");
+  client("a");
+  client("b");
+  client("c");
+  lookup_misses("a");
+  lookup_misses("b");
+  submit("a");
+  const auto id = out.take<net::job>().at(0).id;
+  tell(said("w", net::job_done{id, key_of(), {{"lower", 1.5}, {"codegen", 0.5}}}, some_bytes("artifact")));
+  answer_writes();
+  EXPECT_EQ(metrics.snapshot()["compile_seconds_saved_job"], 2) << "one of the two would have compiled in any case";
+  EXPECT_EQ(metrics.snapshot()["served_bytes_job"], 16);
+  tell(said("c", ask_for()));
+  answer_reads(std::optional<stored>({some_bytes("artifact"), {{"lower", 1.5}, {"codegen", 0.5}}, "w", "disk"}));
+  EXPECT_EQ(metrics.snapshot()["compile_seconds_saved_disk"], 2);
+  EXPECT_EQ(metrics.snapshot()["served_bytes_disk"], 8);
+}
+
+TEST_F(coordinator_core_test, shows_who_waits_for_which_stage_and_for_how_long) {
+  worker("w");
+  client("a");
+  lookup_misses("a", stages({"default", "max-autotune"}));
+  submit("a");  // the first stage runs, the second waits
+  pass(7s);
+  auto shown = metrics.snapshot();
+  EXPECT_EQ(shown["clients_waiting_now"], 0) << "told with the gauges";
+  core.publish_gauges();
+  shown = metrics.snapshot();
+  EXPECT_EQ(shown["clients_waiting_now"], 1);
+  EXPECT_EQ(shown["jobs_waiting_default"], 0);
+  EXPECT_EQ(shown["jobs_waiting_max-autotune"], 1);
+  EXPECT_EQ(shown["oldest_job_wait_seconds_max-autotune"], 7);
+  const auto id = out.take<net::job>().at(0).id;
+  tell(said("w", net::job_done{id, key_of(), {}}, some_bytes()));
+  core.publish_gauges();
+  shown = metrics.snapshot();
+  EXPECT_EQ(shown["jobs_waiting_max-autotune"], 0) << "it runs now, and no tick need follow";
+  EXPECT_EQ(shown["oldest_job_wait_seconds_max-autotune"], 0);
+  EXPECT_EQ(shown["queue_seconds_sum"], 7);
+}
+
+TEST_F(coordinator_core_test, counts_what_a_switch_took_step_by_step) {
+  client("a");
+  tell(said("a", net::switched{graph, key_of(), "default", 3.75, 0.25, {}, 0.5, 3}));
+  auto counted = metrics.snapshot();
+  EXPECT_EQ(counted["request_to_switch_seconds_sum"], 3.75);
+  EXPECT_EQ(counted["switch_step_seconds_prepare_sum"], 0.5);
+  EXPECT_EQ(counted["switch_step_seconds_farm_sum"], 3);
+  EXPECT_EQ(counted["switch_step_seconds_load_sum"], 0.25);
+  tell(said("a", net::switched{graph, key_of(), "default", 2, 0.25, {}}));
+  counted = metrics.snapshot();
+  EXPECT_EQ(counted["request_to_switch_seconds_sum"], 5.75);
+  EXPECT_EQ(counted["switch_step_seconds_farm_count"], 1) << "an older client tells no steps";
+}
+
+TEST_F(coordinator_core_test, a_time_that_cannot_be_one_is_not_counted) {
+  worker("w");
+  client("a");
+  const double odd[] = {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(), -1, 1e300};
+  for (const double seconds : odd) {
+    tell(said("a", net::switched{graph, key_of(), "default", seconds, 0, {}}));
+    tell(said("a", net::switched{graph, key_of(), "default", 1, 1, {}, 0, seconds}));
+  }
+  EXPECT_EQ(metrics.snapshot()["messages_refused"], 8);
+  EXPECT_EQ(metrics.snapshot()["request_to_switch_seconds_count"], 0);
+  lookup_misses("a");
+  submit("a");
+  const auto id = out.take<net::job>().at(0).id;
+  tell(said("w", net::job_done{id, key_of(), {{"lower", 1.5}, {"codegen", odd[0]}, {"pack", -2}}}, some_bytes()));
+  const auto counted = metrics.snapshot();
+  EXPECT_EQ(counted.at("compile_seconds_sum"), 1.5);
+  EXPECT_EQ(counted.at("phase_seconds_lower_sum"), 1.5);
+  EXPECT_FALSE(counted.contains("phase_seconds_codegen_sum"));
 }
 
 TEST_F(coordinator_core_test, a_hit_is_served_to_everyone_who_asked_once) {

@@ -24,6 +24,9 @@ protected:
     o.request.parts = {{"inputs", "a1"}};
     o.fallback = std::move(fallback);
     o.log = log;
+    o.probe = &metrics.client();
+    o.now = [this] { return now; };
+    o.request.prepare_seconds = 0.5;
     o.load = [this](load_task t) { loads.push_back(std::move(t)); };
     o.failed = [this] { ++failures; };
     graph_status known;
@@ -73,6 +76,8 @@ protected:
   int settled = 0;
   int failures = 0;  // that were told
   std::shared_ptr<board> log = std::make_shared<board>();
+  monitoring::metrics metrics{"1", "client"};
+  std::chrono::steady_clock::time_point now{1000s};
   output_owner owner;
   output_actor output;
 };
@@ -112,6 +117,25 @@ TEST_F(output_test, loads_the_best_stage_and_releases_worse_ones) {
   EXPECT_EQ(log->find(1)->stage, "c");
   EXPECT_EQ(settled, 1);
   EXPECT_TRUE(log->find(1)->settled);
+}
+
+TEST_F(output_test, tells_the_farm_and_its_own_metrics_how_long_each_step_of_a_switch_took) {
+  start(stages({"default"}));
+  tell(output, resubscribe{});
+  now += 3s;
+  ready(0);
+  now += 250ms;
+  loaded();
+  const auto told = out.take<net::switched>().at(0);
+  EXPECT_EQ(told.request_to_switch_seconds, 3.75);
+  EXPECT_EQ(told.prepare_seconds, 0.5);
+  EXPECT_EQ(told.farm_seconds, 3);
+  EXPECT_EQ(told.load_seconds, 0.25);
+  const auto counted = metrics.snapshot();
+  EXPECT_EQ(counted.at("client_request_to_switch_seconds_sum"), 3.75);
+  EXPECT_EQ(counted.at("client_load_seconds_sum"), 0.25);
+  tell(output, rolled_back{0, {errc::slower, "3 ms a call, 2 ms before"}});
+  EXPECT_EQ(metrics.snapshot().at("client_stages_rolled_back"), 1);
 }
 
 TEST_F(output_test, a_stage_that_was_slower_is_left_and_the_farm_told) {

@@ -87,6 +87,23 @@ protected:
 
 }  // namespace
 
+TEST_F(worker_test, is_ready_with_a_warm_engine_and_a_coordinator) {
+  start(1);
+  using parts = std::map<std::string, std::string>;
+  metrics.ready()->lacks("role", {});
+  EXPECT_EQ(metrics.ready()->lacking(), (parts{{"engines", "none is warm"}}));
+  engine_ready(0);
+  EXPECT_EQ(metrics.ready()->lacking(), parts{});
+  EXPECT_EQ(metrics.snapshot().at("worker_coordinators_now"), 1);
+  EXPECT_EQ(metrics.snapshot().at("ready"), 1);
+  deliver(worker, went(farm));
+  EXPECT_EQ(metrics.ready()->lacking(), (parts{{"coordinators", "none is connected"}}));
+  EXPECT_EQ(metrics.snapshot().at("ready"), 0);
+  deliver(worker, came(farm));
+  engine_down(0, errc::engine_crashed);
+  EXPECT_EQ(metrics.ready()->lacking(), (parts{{"engines", "none is warm"}}));
+}
+
 TEST_F(worker_test, offers_what_its_engines_are) {
   start(2);
   auto starting = offered();

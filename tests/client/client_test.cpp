@@ -1,5 +1,6 @@
 #include "client/client.hpp"
 
+#include "../monitoring/http_get.hpp"
 #include "scripted_farm.hpp"
 
 #include <thread>
@@ -40,6 +41,8 @@ protected:
     o.local_endpoint = only_local ? endpoint : "";
     o.local_command = std::move(local_command);
     o.salt = salt;
+    o.metrics = metrics;
+    o.calls = [] { return call_counts{7, 9}; };
     auto started = client::start(o, [this](load_task t) { loads.put(std::move(t)); });
     ASSERT_TRUE(started) << to_string(started.failure());
     c = std::move(*started);
@@ -56,6 +59,7 @@ protected:
     return loads.take();
   }
 
+  std::string metrics;  // address
   scratch_directory directory;
   const std::string endpoint = "ipc://" + directory.file("farm.sock");
   mailbox<load_task> loads;
@@ -113,6 +117,38 @@ TEST_F(client_test, a_graph_is_asked_for_sent_compiled_loaded_and_reported) {
   EXPECT_EQ(c->stats()["graphs_sent"], 1u);
   c->reset_stats();
   EXPECT_EQ(c->stats()["stages_loaded"], 0u);
+}
+
+TEST_F(client_test, serves_metrics_where_it_is_asked_to) {
+  start();
+  EXPECT_EQ(c->metrics_address(), "");
+  metrics = "127.0.0.1:0";
+  start();
+  const auto address = c->metrics_address();
+  auto page = http_get(address, "/metrics");
+  EXPECT_NE(page.find("\nfxfarm_client_calls_total{ran=\"compiled\"} 9\n"), std::string::npos) << page;
+  EXPECT_NE(page.find("\nfxfarm_client_request_to_switch_seconds_count{stage=\"default\"} 0\n"), std::string::npos);
+  pending_load().done({});
+  EXPECT_EQ(c->wait("", patience), wait_result::reached);
+  c->reset_stats();
+  page = http_get(address, "/metrics");
+  EXPECT_NE(page.find("\nfxfarm_client_request_to_switch_seconds_count{stage=\"default\"} 1\n"), std::string::npos);
+  EXPECT_NE(page.find("\nfxfarm_client_graphs{stage=\"default\"} 1\n"), std::string::npos);
+  EXPECT_NE(page.find("\nfxfarm_client_lookups_total 1\n"), std::string::npos);
+  EXPECT_TRUE(http_get(address, "/readyz").starts_with("HTTP/1.1 200"));
+  c.reset();
+  EXPECT_EQ(http_get(address, "/metrics"), "");
+}
+
+TEST_F(client_test, goes_without_metrics_where_they_cannot_be_served) {
+  metrics = "127.0.0.1:0";
+  start();
+  const auto first = std::move(c);
+  metrics = first->metrics_address();
+  start();
+  EXPECT_EQ(c->metrics_address(), "");
+  submit();
+  farm.next<net::lookup>();
 }
 
 TEST_F(client_test, a_corrupt_artifact_is_asked_for_again) {

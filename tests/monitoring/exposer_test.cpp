@@ -14,9 +14,25 @@ const char* const families[] = {
     "fxfarm_artifact_bytes histogram",
     "fxfarm_artifacts_refused_total counter",
     "fxfarm_build_info gauge",
+    "fxfarm_client_artifact_bytes_total counter",
+    "fxfarm_client_artifacts_refused_total counter",
+    "fxfarm_client_calls_total counter",
+    "fxfarm_client_fallbacks_total counter",
+    "fxfarm_client_farms_lost_total counter",
+    "fxfarm_client_graph_bytes_total counter",
+    "fxfarm_client_graphs gauge",
+    "fxfarm_client_graphs_waiting gauge",
+    "fxfarm_client_load_seconds histogram",
+    "fxfarm_client_local_farms_started_total counter",
+    "fxfarm_client_lookups_total counter",
+    "fxfarm_client_request_to_switch_seconds histogram",
+    "fxfarm_client_stages_failed_total counter",
+    "fxfarm_client_stages_rolled_back_total counter",
     "fxfarm_clients gauge",
+    "fxfarm_clients_waiting gauge",
     "fxfarm_compile_phase_seconds histogram",
     "fxfarm_compile_seconds histogram",
+    "fxfarm_compile_seconds_saved_total counter",
     "fxfarm_graph_bytes histogram",
     "fxfarm_job_queue_seconds histogram",
     "fxfarm_jobs gauge",
@@ -27,6 +43,7 @@ const char* const families[] = {
     "fxfarm_jobs_queued_total counter",
     "fxfarm_jobs_retried_total counter",
     "fxfarm_jobs_started_total counter",
+    "fxfarm_jobs_waiting gauge",
     "fxfarm_link_bytes_total counter",
     "fxfarm_link_chunk_bytes_total counter",
     "fxfarm_link_messages_total counter",
@@ -40,6 +57,8 @@ const char* const families[] = {
     "fxfarm_lookups_joined_total counter",
     "fxfarm_lookups_total counter",
     "fxfarm_messages_refused_total counter",
+    "fxfarm_oldest_job_wait_seconds gauge",
+    "fxfarm_ready gauge",
     "fxfarm_redis_breaker gauge",
     "fxfarm_redis_breaker_opened_total counter",
     "fxfarm_redis_operation_seconds histogram",
@@ -49,6 +68,7 @@ const char* const families[] = {
     "fxfarm_redis_writes_total counter",
     "fxfarm_request_to_switch_seconds histogram",
     "fxfarm_results_refused_total counter",
+    "fxfarm_served_bytes_total counter",
     "fxfarm_stages_refused_total counter",
     "fxfarm_stages_served_total counter",
     "fxfarm_stats_last_reset_timestamp_seconds gauge",
@@ -58,10 +78,13 @@ const char* const families[] = {
     "fxfarm_store_evicted_bytes_total counter",
     "fxfarm_store_evictions_total counter",
     "fxfarm_store_hits_total counter",
+    "fxfarm_store_limit_bytes gauge",
     "fxfarm_store_queries_total counter",
+    "fxfarm_switch_step_seconds histogram",
     "fxfarm_switches_aborted_total counter",
     "fxfarm_switches_agreed_total counter",
     "fxfarm_worker_artifact_bytes histogram",
+    "fxfarm_worker_coordinators gauge",
     "fxfarm_worker_engine_restarts_total counter",
     "fxfarm_worker_engine_warm_seconds histogram",
     "fxfarm_worker_engines gauge",
@@ -82,20 +105,23 @@ void use_everything(metrics& m) {
   c.joined();
   c.switch_agreed();
   c.switch_aborted();
-  c.stage_served("memory");
+  c.stage_served("memory", 1e6);
+  c.compile_saved("memory", 2);
   c.job_queued();
   c.job_started();
   c.job_finished();
-  c.job_failed("deadline");
-  c.retried();
+  c.job_failed("deadline", "default");
+  c.retried("busy");
   c.worker_came();
   c.worker_left();
-  c.queue_waited(0.1);
+  c.queue_waited("default", 0.1);
+  c.waiting_now({{"default", {2, 30}}});
   c.phase_took("default", "codegen", 1);
   c.compiled("default", 2);
   c.request_to_switch("default", 3);
-  c.load_took(0.01);
-  c.load_failed("corrupt");
+  c.switch_step("default", "farm", 2);
+  c.load_took("default", 0.01);
+  c.load_failed("corrupt", "default");
   c.rolled_back("default");
   c.artifact_made(1e6);
   c.stage_refused("no_worker");
@@ -105,6 +131,7 @@ void use_everything(metrics& m) {
   c.graph_received(1e4);
   c.cancelled();
   c.clients_now(1);
+  c.clients_waiting_now(1);
   c.jobs_now("queued", 1);
   c.workers_now("idle", 1);
   auto& s = m.store();
@@ -113,6 +140,7 @@ void use_everything(metrics& m) {
   s.failed("disk");
   s.evicted("disk", 1e6);
   s.size_now("disk", 1e9);
+  s.limit_is("disk", 1e10);
   auto& r = m.redis();
   r.breaker_now("open");
   r.breaker_opened();
@@ -123,6 +151,7 @@ void use_everything(metrics& m) {
   auto& w = m.worker();
   w.engines_now("idle", 2);
   w.jobs_now(1);
+  w.coordinators_now(2);
   w.engine_restarted("engine_crashed");
   w.engine_warmed(2);
   w.message_refused();
@@ -130,6 +159,13 @@ void use_everything(metrics& m) {
   w.job_failed("compile_failed");
   w.phase_took("default", "codegen", 1);
   w.artifact_made(1e6);
+  auto& p = m.client();
+  p.switched("default", 3);
+  p.load_took("default", 0.01);
+  p.stage_failed("default", "load_failed");
+  p.rolled_back("default");
+  m.ready()->lacks("role", {});
+  m.watch_client([] { return client_counters{{{"lookups", 3}}, {{"default", 2}}, 1, 10, 20}; });
   m.watch_link([] {
     link_counters counters;
     counters.rejected = {{"protocol", 1}};
@@ -163,13 +199,23 @@ TEST(exposer, every_verb_shows_in_the_statistics) {
   metrics m("0.1.0", "local");
   use_everything(m);
   const auto before = m.snapshot();
-  EXPECT_GE(before.size(), std::size(families) - 2);
+  constexpr std::size_t of_a_client = 10;  // which tells its statistics itself
+  EXPECT_GE(before.size(), std::size(families) - of_a_client);
   for (const char* name : {"lookups",
                            "jobs_adopted",
                            "joined",
                            "switches_agreed",
                            "switches_aborted",
                            "stages_served_memory",
+                           "served_bytes_memory",
+                           "compile_seconds_saved_memory",
+                           "jobs_waiting_default",
+                           "oldest_job_wait_seconds_default",
+                           "clients_waiting_now",
+                           "switch_step_seconds_farm_sum",
+                           "cache_limit_bytes_disk",
+                           "worker_coordinators_now",
+                           "ready",
                            "jobs_queued",
                            "jobs_started",
                            "jobs_finished",
@@ -219,6 +265,24 @@ TEST(exposer, says_that_the_process_lives_and_what_it_is) {
   EXPECT_TRUE(reply.starts_with("HTTP/1.1 200"));
   EXPECT_NE(reply.find(R"(fxfarm_build_info{role="worker",version="1.2.3"} 1)"), std::string::npos);
   EXPECT_TRUE(http_get(e->address(), "/other").starts_with("HTTP/1.1 404"));
+}
+
+TEST(exposer, says_whether_the_process_can_work_and_what_it_lacks) {
+  metrics m("0.1.0", "worker");
+  std::string problem;
+  auto e = exposer::start(m, "127.0.0.1:0", problem);
+  ASSERT_TRUE(e) << problem;
+  auto reply = http_get(e->address(), "/readyz");
+  EXPECT_TRUE(reply.starts_with("HTTP/1.1 503")) << reply;
+  EXPECT_TRUE(reply.ends_with("\r\n\r\nrole: it is starting\n")) << reply;
+  m.ready()->lacks("engines", "none is warm");
+  m.ready()->lacks("role", {});
+  EXPECT_TRUE(http_get(e->address(), "/readyz").ends_with("\r\n\r\nengines: none is warm\n"));
+  EXPECT_NE(http_get(e->address(), "/metrics").find("\nfxfarm_ready 0\n"), std::string::npos);
+  m.ready()->lacks("engines", {});
+  reply = http_get(e->address(), "/readyz");
+  EXPECT_TRUE(reply.starts_with("HTTP/1.1 200")) << reply;
+  EXPECT_NE(http_get(e->address(), "/metrics").find("\nfxfarm_ready 1\n"), std::string::npos);
 }
 
 TEST(exposer, says_that_a_port_is_taken) {

@@ -34,7 +34,7 @@ TEST(metrics, verbs_move_their_counters_gauges_and_histograms) {
   auto& c = m.coordinator();
   c.lookup_received();
   c.lookup_received();
-  c.stage_served("disk");
+  c.stage_served("disk", 10);
   c.jobs_now("running", 3);
   c.phase_took("default", "codegen", 2);
   c.compiled("default", 3.5);
@@ -64,22 +64,39 @@ TEST(metrics, a_tier_that_is_not_always_there_shows_from_when_it_is) {
   EXPECT_TRUE(has_line(text, R"(fxfarm_redis_writes_dropped_total{reason="shutdown"} 0)"));
 }
 
+TEST(metrics, stages_past_the_bound_wait_together) {
+  metrics m("0.1.0", "coordinator");
+  std::map<std::string, waiting_jobs> waiting;
+  for (int i = 0; i < 40; ++i) waiting["stage" + std::to_string(100 + i)] = {1, 10.0 + i};
+  m.coordinator().waiting_now(waiting);
+  const auto known = static_cast<int>(label_values_max) - 1;  // with "default", which is always there
+  EXPECT_TRUE(has_line(m.text(), R"(fxfarm_jobs_waiting{stage="other"} )" + std::to_string(40 - known)));
+  EXPECT_TRUE(has_line(m.text(), R"(fxfarm_oldest_job_wait_seconds{stage="other"} 49)"));
+  m.coordinator().waiting_now({{"stage100", {3, 2}}});
+  EXPECT_TRUE(has_line(m.text(), R"(fxfarm_jobs_waiting{stage="stage100"} 3)"));
+  EXPECT_TRUE(has_line(m.text(), R"(fxfarm_jobs_waiting{stage="other"} 0)"));
+  m.coordinator().waiting_now({});
+  EXPECT_TRUE(has_line(m.text(), R"(fxfarm_jobs_waiting{stage="stage100"} 0)"));
+}
+
 TEST(metrics, a_probe_is_made_once) {
   metrics m("0.1.0", "local");
   EXPECT_EQ(&m.redis(), &m.redis());
   EXPECT_EQ(&m.coordinator(), &m.coordinator());
   EXPECT_EQ(&m.store(), &m.store());
   EXPECT_EQ(&m.worker(), &m.worker());
+  EXPECT_EQ(&m.client(), &m.client());
 }
 
 TEST(metrics, a_label_has_a_bounded_number_of_values) {
   metrics m("0.1.0", "coordinator");
   for (int i = 0; i < 200; ++i) m.coordinator().compiled("stage" + std::to_string(i), 1);
   const auto text = m.text();
-  EXPECT_EQ(count(text, "fxfarm_compile_seconds_count{stage=\"stage"), label_values_max);
+  const auto kept = label_values_max - 1;  // "default" is always there
+  EXPECT_EQ(count(text, "fxfarm_compile_seconds_count{stage=\"stage"), kept);
   EXPECT_TRUE(has_line(text, R"(fxfarm_compile_seconds_count{stage="stage0"} 1)"));
   EXPECT_TRUE(
-      has_line(text, R"(fxfarm_compile_seconds_count{stage="other"} )" + std::to_string(200 - label_values_max)));
+      has_line(text, R"(fxfarm_compile_seconds_count{stage="other"} )" + std::to_string(200 - kept)));
   EXPECT_EQ(m.snapshot().at("compile_seconds_count"), 200);
 }
 
@@ -123,7 +140,7 @@ TEST(statistics, start_again_at_zero_after_a_reset_while_the_metrics_go_on) {
   m.watch_link([&] { return link; });
   auto& c = m.coordinator();
   c.job_started();
-  c.job_failed("deadline");
+  c.job_failed("deadline", "default");
   c.compiled("default", 4);
   c.jobs_now("queued", 5);
   m.store().hit("memory");

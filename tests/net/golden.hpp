@@ -113,14 +113,16 @@ inline std::vector<golden> golden_messages() {
         "\202\244type\247release\244body\201"  // release, 1 fields
         "\252stage_keys\222\242s1\242s2"  // stage_keys: ['s1', 's2']
         ""sv},
-    {switched{"g1", "s1", "default", 2.5, 0.125, "none"},
-        "\202\244type\250switched\244body\206"  // switched, 6 fields
+    {switched{"g1", "s1", "default", 2.5, 0.125, "none", 0.25, 1.5},
+        "\202\244type\250switched\244body\210"  // switched, 8 fields
         "\251graph_key\242g1"  // graph_key: 'g1'
         "\251stage_key\242s1"  // stage_key: 's1'
         "\245stage\247default"  // stage
         "\271request_to_switch_seconds\313@\004\000\000\000\000\000\000"  // request_to_switch_seconds: 2.5
         "\254load_seconds\313\077\300\000\000\000\000\000\000"  // load_seconds: 0.125
         "\245error\244none"  // error: 'none'
+        "\257prepare_seconds\313\077\320\000\000\000\000\000\000"  // prepare_seconds: 0.25
+        "\254farm_seconds\313\077\370\000\000\000\000\000\000"  // farm_seconds: 1.5
         ""sv},
     {stage_armed{"g1", "job", "r1", 1, 4, "s1", 2, 70000, 2.5},
         "\202\244type\253stage_armed\244body\211"  // stage_armed, 9 fields

@@ -64,7 +64,14 @@ class Client:
         Client.made.append(self)
 
     def submit(
-        self, graph_key: str, name: str, graph: bytes, stages: list[Any], target: Any, parts: dict[str, str]
+        self,
+        graph_key: str,
+        name: str,
+        graph: bytes,
+        stages: list[Any],
+        target: Any,
+        parts: dict[str, str],
+        prepare_seconds: float,
     ) -> int:
         with self._changed:
             ident = len(self.graph_states) + 1

@@ -41,6 +41,7 @@ def test_defaults_describe_the_local_farm(monkeypatch: pytest.MonkeyPatch) -> No
         salt="",
         artifact_dir=Path("/caches/fxfarm/artifacts"),
         artifact_bytes=1 << 30,
+        client_metrics="",
         python=sys.executable,
     )
 
@@ -67,11 +68,22 @@ def test_argument_wins_over_variable_over_file_over_default(file: Path) -> None:
         ("artifact_dir", "/c", Path("/c")),
         ("artifact_bytes", "4096", 4096),
         ("artifact_bytes", "3MiB", 3 << 20),
+        ("client_metrics", "9464", "127.0.0.1:9464"),
+        ("client_metrics", "0.0.0.0:9464", "0.0.0.0:9464"),
+        ("client_metrics", "off", ""),
         ("python", "/usr/bin/python3", "/usr/bin/python3"),
     ],
 )
 def test_variables_are_read(name: str, text: str, value: object) -> None:
     assert getattr(config.load(environ={"FXFARM_" + name.upper(): text}), name) == value
+
+
+def test_ranks_of_a_host_serve_metrics_at_ports_of_their_own() -> None:
+    options = config.Config(client_metrics="127.0.0.1:9464")
+    assert config.metrics_address(options, {}) == "127.0.0.1:9464"
+    assert config.metrics_address(options, {"LOCAL_RANK": "3"}) == "127.0.0.1:9467"
+    assert config.metrics_address(config.Config(client_metrics="127.0.0.1:0"), {"LOCAL_RANK": "3"}).endswith(":0")
+    assert config.metrics_address(config.Config(), {"LOCAL_RANK": "3"}) == ""
 
 
 def test_a_file_defines_stages_by_dotted_keys(file: Path) -> None:

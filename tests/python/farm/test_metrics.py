@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import urllib.error
+import urllib.request
+from pathlib import Path
+
 import pytest
 from farm_client import Client
-from harness import Farm, until
+from harness import DEADLINE_S, HERE, Farm, free_port, until
+from redis_servers import redis_in
 
 LINK = {"fxfarm_link_messages_total", "fxfarm_link_bytes_total", "fxfarm_link_chunk_bytes_total"}
 ALWAYS = {
@@ -28,6 +35,26 @@ WORKER = ALWAYS | {
 
 def families(page: str) -> set[str]:
     return {line.split(" ")[2] for line in page.splitlines() if line.startswith("# TYPE ")}
+
+
+def declared() -> set[str]:
+    """Every family there is; scripts/check holds the page against the code."""
+    page = (HERE.parents[2] / "docs/reference/metrics.md").read_text()
+    return set(re.findall(r"^\| `(fxfarm_\w+)` ", page, flags=re.MULTILINE))
+
+
+def emitted(page: str) -> set[str]:
+    """The families that have a sample: one that was declared and has none shows nothing."""
+    names = set(re.findall(r"^(fxfarm_\w+)[{ ]", page, flags=re.MULTILINE))
+    return {re.sub(r"_(bucket|sum|count)$", "", n) if n not in families(page) else n for n in names}
+
+
+def ready(address: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://{address}/readyz", timeout=DEADLINE_S) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read().decode()
 
 
 def sample(page: str, series: str) -> float:
@@ -92,3 +119,76 @@ def test_a_reset_sets_statistics_back_and_leaves_prometheus_alone(farm: Farm, cl
     client.model(2.0).until_compiled()
     assert farm.counts(endpoint, "jobs_started", "lookups") == (1, 1)
     assert sample(farm.scrape(address), "fxfarm_jobs_started_total") == 2
+
+
+def test_every_declared_family_is_emitted_by_a_real_farm(farm: Farm, client: Client, place: Path) -> None:
+    served = free_port()
+    with redis_in(place) as redis:
+        coordinator, endpoint = farm.coordinator("--redis", f"redis://{redis.address}")
+        worker = farm.worker(endpoint)
+        client.set(FXFARM_CLIENT_METRICS=str(served))
+        compiled_once(farm, client, endpoint)
+        addresses = {
+            "coordinator": coordinator.fact("coordinator ready", "metrics"),
+            "worker": worker.fact("worker ready", "metrics"),
+            "client": f"127.0.0.1:{served}",
+        }
+        pages = {role: farm.scrape(address) for role, address in addresses.items()}
+    shown = set().union(*map(emitted, pages.values()))
+    assert declared() - shown == set()
+    assert shown - declared() == set()
+    own = {name for name in declared() if name.startswith("fxfarm_client_")}
+    assert own <= emitted(pages["client"])
+    assert sample(pages["client"], 'fxfarm_client_calls_total{ran="compiled"}') > 0
+    assert sample(pages["client"], 'fxfarm_client_graphs{stage="default"}') == 1
+    told = sample(pages["client"], 'fxfarm_client_request_to_switch_seconds_sum{stage="default"}')
+    of_all = 'fxfarm_request_to_switch_seconds_sum{stage="default"}'
+    assert sample(pages["coordinator"], of_all) == pytest.approx(told), "the farm has what its client measured"
+    steps = [f'fxfarm_switch_step_seconds_sum{{stage="default",step="{s}"}}' for s in ("prepare", "farm", "load")]
+    measured = [sample(pages["coordinator"], step) for step in steps]
+    assert all(seconds > 0 for seconds in measured)
+    assert sum(measured) <= told
+
+
+def test_metrics_tell_who_waits_and_for_what(farm: Farm, client: Client) -> None:
+    coordinator, endpoint = farm.coordinator()
+    worker = farm.worker(endpoint)
+    address = coordinator.fact("coordinator ready", "metrics")
+    assert farm.control is not None
+    farm.control.on("wait")
+    client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
+    first, second = client.model(1.0), client.model(2.0)
+    farm.control.job()
+    oldest = 'fxfarm_oldest_job_wait_seconds{stage="default"}'
+    until("the second job is seen to wait", lambda: sample(farm.scrape(address), oldest) > 0)
+    page = farm.scrape(address)
+    assert sample(page, 'fxfarm_jobs_waiting{stage="default"}') == 1
+    assert sample(page, "fxfarm_clients_waiting") == 1
+    assert sample(farm.scrape(worker.fact("worker ready", "metrics")), "fxfarm_worker_jobs") == 1
+    for _ in range(2):
+        farm.control.open_gate()
+    first.until_compiled()
+    second.until_compiled()
+    until("nobody waits", lambda: sample(farm.scrape(address), "fxfarm_clients_waiting") == 0)
+    page = farm.scrape(address)
+    assert (sample(page, oldest), sample(page, 'fxfarm_jobs_waiting{stage="default"}')) == (0, 0)
+
+
+def test_a_role_is_ready_when_it_can_work_and_not_while_it_stops(farm: Farm, client: Client) -> None:
+    worker = farm.worker(f"tcp://127.0.0.1:{(port := free_port())}")
+    address = worker.fact("worker ready", "metrics")
+    until("its engine is warm", lambda: ready(address) == (503, "coordinators: none is connected\n"))
+    coordinator, endpoint = farm.coordinator(port=port)
+    assert ready(coordinator.fact("coordinator ready", "metrics")) == (200, "ready\n")
+    until("the worker is ready", lambda: ready(address) == (200, "ready\n"))
+
+    assert farm.control is not None
+    farm.control.on("wait")
+    client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
+    model = client.model()
+    farm.control.job()
+    worker.process.send_signal(signal.SIGTERM)
+    until("it says that it stops", lambda: ready(address) == (503, "role: it is stopping: SIGTERM\n"))
+    farm.control.open_gate()
+    model.until_compiled()
+    assert worker.process.wait(DEADLINE_S) == 0
