@@ -53,7 +53,8 @@ public:
 
   bool handleGet(CivetServer*, mg_connection* to) override {
     const auto now = tell_();
-    mg_printf(to, "HTTP/1.1 %s\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: %zu\r\n\r\n",
+    mg_printf(to,
+              "HTTP/1.1 %s\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: %zu\r\n\r\n",
               now.status, now.body.size());
     mg_write(to, now.body.data(), now.body.size());
     return true;
@@ -75,8 +76,12 @@ answer tell_readiness(const readiness& ready) {
 
 struct exposer::impl {
   explicit impl(const metrics& m)
-      : everything([text = m.text_reader()] { return answer{"200 OK", text()}; }),
-        health([text = m.build_reader()] { return answer{"200 OK", text()}; }),
+      : everything([text = m.text_reader()] {
+          return answer{"200 OK", text()};
+        }),
+        health([text = m.build_reader()] {
+          return answer{"200 OK", text()};
+        }),
         ready([r = m.ready()] { return tell_readiness(*r); }) {}
 
   page everything;

@@ -1,6 +1,6 @@
 #pragma once
-// What a process tells over HTTP: /metrics for Prometheus, /healthz (200: the process lives) and /readyz (200 when it can
-// do its work, else 503 with what it lacks) for whoever starts, restarts or routes to it.
+// What a process tells over HTTP: /metrics for Prometheus, /healthz (200: the process lives) and /readyz (200 when it
+// can do its work, else 503 with what it lacks) for whoever starts, restarts or routes to it.
 
 #include "monitoring/metrics.hpp"
 

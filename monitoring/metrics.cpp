@@ -47,7 +47,8 @@ struct metrics::impl {
                      "When the statistics were last reset, or the start.",
                      {},
                      "last_reset_timestamp_seconds"}};
-  gauges is_ready{process_book, {"fxfarm_ready", "1 when /readyz says that this process can do its work.", {}, "ready"}};
+  gauges is_ready{process_book,
+                  {"fxfarm_ready", "1 when /readyz says that this process can do its work.", {}, "ready"}};
   link_view link;
   client_view client_counts;
 
@@ -128,8 +129,8 @@ std::shared_ptr<readiness> metrics::ready() const {
 
 std::function<std::string()> metrics::text_reader() const {
   return [i = impl_] {
-    return text_of({&i->build_book.registry(), &i->process_book.registry(), &i->book.registry(), &i->link,
-                    &i->client_counts});
+    return text_of(
+        {&i->build_book.registry(), &i->process_book.registry(), &i->book.registry(), &i->link, &i->client_counts});
   };
 }
 

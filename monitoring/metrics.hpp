@@ -33,7 +33,7 @@ public:
   ~coordinator_probe();
 
   void lookup_received();
-  void joined();                                // a lookup found its job in flight
+  void joined();  // a lookup found its job in flight
   // An artifact was sent to a client from `source`: a tier by name, or "job" when it has just been made.
   void stage_served(std::string_view source, double bytes);
   // A client got, from there, what it would have compiled for so long.
@@ -59,11 +59,11 @@ public:
   void request_to_switch(std::string_view stage, double seconds);  // from the client's request to running it
   // What that time went to: "prepare" in the client, "farm" from the lookup to the artifact, "load" in the client.
   void switch_step(std::string_view stage, std::string_view step, double seconds);
-  void load_took(std::string_view stage, double seconds);                // in the client
-  void load_failed(std::string_view code, std::string_view stage);       // in the client; errc by name
-  void rolled_back(std::string_view stage);                        // in the client, which found it slower
-  void switch_agreed();                                            // by the ranks of a job, for one graph
-  void switch_aborted();                                           // likewise; it is proposed again
+  void load_took(std::string_view stage, double seconds);           // in the client
+  void load_failed(std::string_view code, std::string_view stage);  // in the client; errc by name
+  void rolled_back(std::string_view stage);                         // in the client, which found it slower
+  void switch_agreed();                                             // by the ranks of a job, for one graph
+  void switch_aborted();                                            // likewise; it is proposed again
   void artifact_made(double bytes);
   void jobs_now(std::string_view state, double count);     // "queued", "running"
   void workers_now(std::string_view state, double count);  // "starting", "idle", "busy", "draining", "unavailable"
@@ -154,9 +154,9 @@ private:
 
 // What a client has counted since its start, and what is now.
 struct client_counters {
-  std::map<std::string, std::uint64_t> counted;    // by name, as in client::stats
-  std::map<std::string, std::uint64_t> graphs;     // stage that calls run -> graphs
-  std::uint64_t graphs_waiting = 0;                // of these, for a stage
+  std::map<std::string, std::uint64_t> counted;  // by name, as in client::stats
+  std::map<std::string, std::uint64_t> graphs;   // stage that calls run -> graphs
+  std::uint64_t graphs_waiting = 0;              // of these, for a stage
   std::uint64_t eager_calls = 0;
   std::uint64_t compiled_calls = 0;
 };

@@ -60,8 +60,7 @@ struct coordinator_probe::impl {
   counters cancelled{
       book, {"fxfarm_jobs_cancelled_total", "Jobs dropped since nobody waited for them.", {}, "jobs_cancelled"}};
   gauges clients{book, {"fxfarm_clients", "Clients that are connected.", {}, "clients_now"}};
-  gauges clients_waiting{
-      book, {"fxfarm_clients_waiting", "Clients that wait for a job.", {}, "clients_waiting_now"}};
+  gauges clients_waiting{book, {"fxfarm_clients_waiting", "Clients that wait for a job.", {}, "clients_waiting_now"}};
   counters queued{book, {"fxfarm_jobs_queued_total", "Jobs put in line.", {}, "jobs_queued"}};
   counters started{book,
                    {"fxfarm_jobs_started_total", "Jobs given to a worker, retries included.", {}, "jobs_started"}};
@@ -75,13 +74,11 @@ struct coordinator_probe::impl {
       {{"engine_crashed"}}};
   counters came{book, {"fxfarm_workers_connected_total", "Workers that connected.", {}, "workers_connected"}};
   counters left{book, {"fxfarm_workers_lost_total", "Workers that left or fell silent.", {}, "workers_lost"}};
-  histograms waits{
-      book,
-      {"fxfarm_job_queue_seconds", "Time that jobs waited for a worker.", {"stage"}, "queue_seconds"},
-      {{"default"}}};
-  gauges waiting{book,
-                 {"fxfarm_jobs_waiting", "Jobs that wait for a worker.", {"stage"}, "jobs_waiting", 0},
-                 {{"default"}}};
+  histograms waits{book,
+                   {"fxfarm_job_queue_seconds", "Time that jobs waited for a worker.", {"stage"}, "queue_seconds"},
+                   {{"default"}}};
+  gauges waiting{
+      book, {"fxfarm_jobs_waiting", "Jobs that wait for a worker.", {"stage"}, "jobs_waiting", 0}, {{"default"}}};
   gauges oldest{book,
                 {"fxfarm_oldest_job_wait_seconds",
                  "How long the oldest job that waits for a worker has done so.",
@@ -93,23 +90,21 @@ struct coordinator_probe::impl {
   histograms phases{
       book,
       {"fxfarm_compile_phase_seconds", "Time of each phase of a compile.", {"stage", "phase"}, "phase_seconds", 1}};
-  histograms compiles{book,
-                      {"fxfarm_compile_seconds", "Time of compiles, all phases.", {"stage"}, "compile_seconds"},
-                      {{"default"}}};
+  histograms compiles{
+      book, {"fxfarm_compile_seconds", "Time of compiles, all phases.", {"stage"}, "compile_seconds"}, {{"default"}}};
   histograms switches{book,
                       {"fxfarm_request_to_switch_seconds",
                        "Time from a client's request to running the stage.",
                        {"stage"},
                        "request_to_switch_seconds"},
                       {{"default"}}};
-  histograms steps{
-      book,
-      {"fxfarm_switch_step_seconds",
-       "What that time went to: preparing the graph, waiting for the farm, loading the artifact.",
-       {"stage", "step"},
-       "switch_step_seconds",
-       1},
-      {{"default", "prepare"}, {"default", "farm"}, {"default", "load"}}};
+  histograms steps{book,
+                   {"fxfarm_switch_step_seconds",
+                    "What that time went to: preparing the graph, waiting for the farm, loading the artifact.",
+                    {"stage", "step"},
+                    "switch_step_seconds",
+                    1},
+                   {{"default", "prepare"}, {"default", "farm"}, {"default", "load"}}};
   histograms loads{book,
                    {"fxfarm_load_seconds", "Time that clients took to load an artifact.", {"stage"}, "load_seconds"},
                    {{"default"}}};

@@ -284,8 +284,8 @@ job_setback job_table::set_back(job_record& job, error why, time_point now) {
     // Another attempt might have gone well: the next one who asks is not told otherwise.
     return give_up(stage_key, {errc::cancelled, "nobody waits for another attempt, the last: " + to_string(why)}, now);
   }
-  job_setback out{stage_key, job.worker, job.attempt, std::move(why), true, job.request.graph_key,
-                  job.request.stage.name, {}};
+  job_setback out{
+      stage_key, job.worker, job.attempt, std::move(why), true, job.request.graph_key, job.request.stage.name, {}};
   by_attempt_.erase(job.attempt);
   take_out(job);
   move_to(job, job_state::queued);

@@ -41,7 +41,7 @@ inline constexpr auto goodbye_linger = 100ms;   // how long a closing socket may
 
 // Requests.
 inline constexpr std::size_t stages_per_graph_max = 16;
-inline constexpr double told_seconds_max = 1e8;              // that a peer says something has taken
+inline constexpr double told_seconds_max = 1e8;             // that a peer says something has taken
 inline constexpr std::size_t text_bytes_max = 4 * KiB;      // a name, a reason, an option value
 inline constexpr std::size_t socket_path_bytes_max = 107;   // what sockaddr_un::sun_path holds, less its terminator
 inline constexpr std::size_t config_bytes_max = 1 * MiB;    // a configuration file

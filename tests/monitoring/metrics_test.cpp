@@ -95,8 +95,7 @@ TEST(metrics, a_label_has_a_bounded_number_of_values) {
   const auto kept = label_values_max - 1;  // "default" is always there
   EXPECT_EQ(count(text, "fxfarm_compile_seconds_count{stage=\"stage"), kept);
   EXPECT_TRUE(has_line(text, R"(fxfarm_compile_seconds_count{stage="stage0"} 1)"));
-  EXPECT_TRUE(
-      has_line(text, R"(fxfarm_compile_seconds_count{stage="other"} )" + std::to_string(200 - kept)));
+  EXPECT_TRUE(has_line(text, R"(fxfarm_compile_seconds_count{stage="other"} )" + std::to_string(200 - kept)));
   EXPECT_EQ(m.snapshot().at("compile_seconds_count"), 200);
 }
 
