@@ -123,8 +123,8 @@ def start(
     """
     told = {"slots": str(slots), **(options or {})}
     wanted = {"num_cpus": slots, "scheduling_strategy": "SPREAD", **(ray_options or {})}
-    actor = ray.remote(WorkerActor).options(**wanted)
-    workers = [actor.remote(coordinators, told) for _ in range(count)]
+    actor: Any = ray.remote(WorkerActor).options(**wanted)
+    workers: list[Any] = [actor.remote(coordinators, told) for _ in range(count)]
     try:
         ray.get([worker.check.remote() for worker in workers])
     except Exception:

@@ -55,13 +55,16 @@ class Prometheus:
         return [float(found["value"][1]) for found in self.ask("query", query=query)["result"]]
 
     def until_scraped(self) -> None:
-        def all_up() -> bool:
+        def serves() -> bool:
             try:
-                return self.values("up") == [1.0] * len(self.targets)
+                with urllib.request.urlopen(f"http://{self._address}/-/ready", timeout=DEADLINE_S) as answer:
+                    return bool(answer.status == 200)
             except urllib.error.URLError:
-                return False  # it has just been started
+                return False  # not yet
 
-        until("prometheus has scraped every target", all_up)
+        until("prometheus serves", serves)
+        wanted = [1.0] * len(self.targets)
+        until("prometheus has scraped every target", lambda: self.values("up") == wanted)
 
     def until(self, query: str, value: float) -> None:
         """Waits until the query has one answer, and it is that."""
