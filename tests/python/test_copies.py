@@ -42,6 +42,17 @@ def test_copies_of_a_model_have_weights_of_their_own() -> None:
         same(other(x), copy.deepcopy(other._orig_mod)(x))
 
 
+def test_a_model_that_is_compiled_in_place_keeps_its_type_and_names() -> None:
+    model, x = layers(), torch.randn(3, 8)
+    names, want = list(model.state_dict()), model(x)
+    model.compile(backend="fxfarm")
+    same(model(x), want)
+    switched(1)
+    same(model(x), want)
+    assert type(model) is torch.nn.Sequential
+    assert list(model.state_dict()) == names
+
+
 def test_models_of_one_process_do_not_mix() -> None:
     models = [layers(), layers(), layers(6)]
     compiled = [farmed(m) for m in models]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import shutil
 import subprocess
@@ -142,6 +143,27 @@ def test_compose_agrees_with_itself() -> None:
     assert fixed["targets"] == [c.removeprefix("tcp://").replace(":7070", ":9090") for c in coordinators]
     (looked_up,) = by_name["fxfarm-worker"]["dns_sd_configs"]
     assert (looked_up["names"], {looked_up["port"]}) == (["worker"], PORTS["worker"])
+
+
+@pytest.mark.parametrize("of", ["coordinator", "worker"])
+def test_units_start_a_role_and_let_it_drain(of: str) -> None:
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(DOCKER / f"systemd/fxfarm-{of}.service")
+    service = unit["Service"]
+    assert service["ExecStart"].split()[1:] == [of]
+    assert int(service["TimeoutStopSec"]) > drains_s(of)
+    assert Path(service["EnvironmentFile"]).name == f"{of}.env"
+    lines = (DOCKER / f"systemd/{of}.env").read_text().splitlines()
+    told = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    assert int(told["FXFARM_METRICS"].rpartition(":")[2]) in PORTS[of]
+
+
+@pytest.mark.parametrize("file", sorted((DOCKER / "slurm").iterdir()), ids=lambda file: file.name)
+def test_batch_files_are_what_the_shell_reads(file: Path) -> None:
+    done = subprocess.run(["bash", "-n", str(file)], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^exec .*\bfxfarm (coordinator|worker)$", file.read_text(), flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("manifest", manifests(), ids=named(manifests()))
