@@ -36,7 +36,7 @@ std::string why_not(const sockaddr_in& address) {
   if (fd < 0) return std::strerror(errno);
   const bool bound =
       ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 && ::listen(fd, 1) == 0;
-  const std::string why = bound ? "the server could not start" : std::strerror(errno);
+  std::string why = bound ? "the server could not start" : std::strerror(errno);
   ::close(fd);
   return why;
 }
