@@ -256,7 +256,7 @@ TEST_F(client_test, a_child_of_a_fork_abandons_its_client_and_starts_another) {
   ASSERT_GE(child, 0);
   if (child == 0) {
     c->abandon();
-    c.release();
+    static_cast<void>(c.release());
     client_options o;
     o.endpoints = {endpoint};
     o.salt = salt;

@@ -98,8 +98,7 @@ const char* const families[] = {
     "fxfarm_workers_lost_total counter",
 };
 
-void use_everything(metrics& m) {
-  auto& c = m.coordinator();
+void use(coordinator_probe& c) {
   c.lookup_received();
   c.adopted();
   c.joined();
@@ -134,6 +133,10 @@ void use_everything(metrics& m) {
   c.clients_waiting_now(1);
   c.jobs_now("queued", 1);
   c.workers_now("idle", 1);
+}
+
+void use_everything(metrics& m) {
+  use(m.coordinator());
   auto& s = m.store();
   s.queried("disk");
   s.hit("disk");
