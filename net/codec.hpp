@@ -43,8 +43,8 @@ bytes announce(bytes encoded, const attachment_info& attachment);
 bytes enclose(bytes encoded, byte_view attachment, std::string_view digest);
 inline constexpr std::size_t enclosing_bytes = 112;
 
-// The same bytes as encode(chunk{stream, offset, data}), without an owned copy of the data first.
-bytes encode_chunk(std::uint64_t stream, std::uint64_t offset, byte_view data);
+// What encode(chunk{stream, offset, data}) gives, less the `size` bytes of data that it ends with.
+bytes encode_chunk_head(std::uint64_t stream, std::uint64_t offset, std::size_t size);
 
 // Accepts any bytes: what is no message of ours, or passes a bound, is `protocol` or `too_large` with the field's path
 // and what was expected there. Never throws.

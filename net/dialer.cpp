@@ -40,7 +40,7 @@ public:
     return receive_parts(monitor, event);
   }
 
-  session::write_result write(const bytes& frame) { return send_part(socket, frame, false); }
+  session::write_result write(const frame& what) { return send_frame(socket, what); }
 
   zmq::socket_t socket;
   zmq::socket_t monitor;
@@ -195,7 +195,7 @@ private:
       return;
     }
     l.next = now_ + options_.link.handshake_timeout;
-    l.line->write(encode(options_.self));
+    l.line->write({encode(options_.self)});
   }
 
   // A batch at a time.
@@ -264,7 +264,7 @@ private:
   }
 
   void flush(const std::string& endpoint, link& l) {
-    const auto put = [&](const bytes& frame) { return l.line->write(frame); };
+    const auto put = [&](const frame& what) { return l.line->write(what); };
     const auto outcome = l.talk->flush(put, now_);
     l.blocked = outcome == session::write_result::full;
     if (outcome == session::write_result::gone) {
@@ -288,7 +288,7 @@ private:
   void hang_up(link& l, const std::optional<message>& last_words) {
     if (l.talk) link_counters::take(counters.peers_up);
     if (l.line && l.talk && last_words) {
-      l.line->write(encode(*last_words));
+      l.line->write({encode(*last_words)});
       let_linger(l.line->socket);
     }
     l.talk.reset();

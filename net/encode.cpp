@@ -37,8 +37,9 @@ public:
     pack_.pack_str(static_cast<std::uint32_t>(value.size()));
     pack_.pack_str_body(value.data(), static_cast<std::uint32_t>(value.size()));
   }
+  void binary_head(std::size_t size) { pack_.pack_bin(static_cast<std::uint32_t>(size)); }
   void binary(byte_view value) {
-    pack_.pack_bin(static_cast<std::uint32_t>(value.size()));
+    binary_head(value.size());
     pack_.pack_bin_body(reinterpret_cast<const char*>(value.data()), static_cast<std::uint32_t>(value.size()));
   }
 
@@ -121,10 +122,10 @@ bytes enclose(bytes encoded, byte_view attachment, std::string_view digest) {
   return encoded;
 }
 
-bytes encode_chunk(std::uint64_t stream, std::uint64_t offset, byte_view data) {
-  constexpr std::size_t around_bytes = 96;
+bytes encode_chunk_head(std::uint64_t stream, std::uint64_t offset, std::size_t size) {
+  constexpr std::size_t head_bytes = 96;
   bytes out;
-  out.reserve(data.size() + around_bytes);
+  out.reserve(head_bytes);
   writer to(out);
   to.map(2);
   to.text("type");
@@ -136,7 +137,7 @@ bytes encode_chunk(std::uint64_t stream, std::uint64_t offset, byte_view data) {
   to.text("offset");
   to.value(offset);
   to.text("data");
-  to.binary(data);
+  to.binary_head(size);
   return out;
 }
 

@@ -139,7 +139,7 @@ private:
       hand_over();
       if (!over()) wait();
     }
-    for (const auto& [routing, p] : peers_) write(routing, encode(goodbye{"the coordinator stops"}));
+    for (const auto& [routing, p] : peers_) write(routing, {encode(goodbye{"the coordinator stops"})});
     let_linger(socket_);
     socket_.close();
     context_.close();
@@ -290,7 +290,7 @@ private:
 
   void flush(const std::unordered_set<peer*>& some) {
     for (auto* p : some) {
-      const auto put = [&](const bytes& frame) { return write(p->routing, frame); };
+      const auto put = [&](const frame& what) { return write(p->routing, what); };
       switch (p->link.flush(put, now_)) {
         case session::write_result::written:
           break;
@@ -304,19 +304,19 @@ private:
     }
   }
 
-  session::write_result write(const std::string& routing, const bytes& frame) {
-    const auto routed = send_part(socket_, fxfarm::view_of(routing), true);
-    return routed == session::write_result::written ? send_part(socket_, frame, false) : routed;
+  session::write_result write(const std::string& routing, const frame& what) {
+    const auto routed = send_routing(socket_, routing);
+    return routed == session::write_result::written ? send_frame(socket_, what) : routed;
   }
 
   // Tells the peer why; whether it can still be told does not matter, it is not one of ours (any longer).
   void reject(const std::string& routing, const error& why) {
     link_counters::add(counters.rejected_for(why.code));
-    write(routing, encode(rejected{std::string(to_string(why.code)), why.message}));
+    write(routing, {encode(rejected{std::string(to_string(why.code)), why.message})});
   }
 
   void remove(peer& p, const error& why, const std::optional<message>& last_words = std::nullopt) {
-    if (last_words) write(p.routing, encode(*last_words));
+    if (last_words) write(p.routing, {encode(*last_words)});
     tell(p.id, peer_down{why});
     link_counters::take(counters.peers_up);
     ready_.erase(&p);

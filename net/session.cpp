@@ -55,15 +55,15 @@ result<void> session::push(bytes encoded, blob attachment, std::string digest) {
   return sender_.push(std::move(encoded), std::move(attachment), std::move(digest));
 }
 
-result<void> session::enqueue(bytes frame) {
+result<void> session::enqueue(bytes encoded) {
   if (frames_.size() >= options_.messages_max) return too_many_wait(options_.messages_max);
-  if (auto fits = fits_a_frame(frame); !fits) return fits;
-  if (frames_bytes_ + frame.size() > options_.streams.backlog_bytes_max) {
+  if (auto fits = fits_a_frame(encoded); !fits) return fits;
+  if (frames_bytes_ + encoded.size() > options_.streams.backlog_bytes_max) {
     return {errc::too_large,
             "more than " + std::to_string(options_.streams.backlog_bytes_max) + " bytes of messages wait to be sent"};
   }
-  frames_bytes_ += frame.size();
-  frames_.push_back(std::move(frame));
+  frames_bytes_ += encoded.size();
+  frames_.push_back(std::move(encoded));
   return {};
 }
 
@@ -80,27 +80,28 @@ session::write_result session::flush(const writer& write, time_point now) {
   }
 }
 
-std::optional<bytes> session::next_frame(time_point now) {
+std::optional<frame> session::next_frame(time_point now) {
   if (frames_.empty() || frames_in_row_ >= frames_before_chunk) {
     frames_in_row_ = 0;
-    if (auto frame = next_stream_frame(now)) return frame;
+    if (auto next = next_stream_frame(now)) return next;
   }
   if (frames_.empty()) return std::nullopt;
   ++frames_in_row_;
-  auto frame = std::move(frames_.front());
+  frame next{std::move(frames_.front())};
   frames_.pop_front();
-  frames_bytes_ -= frame.size();
-  return frame;
+  frames_bytes_ -= next.size();
+  return next;
 }
 
-std::optional<bytes> session::next_stream_frame(time_point now) {
+std::optional<frame> session::next_stream_frame(time_point now) {
   auto step = sender_.next(now);
   if (auto* opening = std::get_if<stream_sender::opening>(&step)) {
-    return announce(std::move(opening->head), opening->info);
+    return frame{announce(std::move(opening->head), opening->info)};
   }
-  if (const auto* piece = std::get_if<stream_sender::piece>(&step)) {
+  if (auto* piece = std::get_if<stream_sender::piece>(&step)) {
     link_counters::add(counters_.chunk_bytes_out, piece->data.size());
-    return encode_chunk(piece->stream, piece->offset, piece->data);
+    return frame{encode_chunk_head(piece->stream, piece->offset, piece->data.size()), piece->data,
+                 std::move(piece->whole)};
   }
   return std::nullopt;
 }

@@ -35,11 +35,20 @@ inline std::size_t room_to_enclose(const blob& attachment) {
   return small ? attachment->size() + enclosing_bytes : 0;
 }
 
+// What goes into a socket as one message: `head`, then `tail`. A chunk's payload is not copied before that.
+struct frame {
+  bytes head;
+  byte_view tail = {};
+  blob whole = nullptr;  // keeps `tail` alive
+
+  std::size_t size() const { return head.size() + tail.size(); }
+};
+
 class session {
 public:
   enum class write_result : std::uint8_t { written, full, gone };
   // Puts one frame into the socket, without blocking.
-  using writer = std::function<write_result(const bytes&)>;
+  using writer = std::function<write_result(const frame&)>;
 
   enum class verdict : std::uint8_t {
     nothing,      // the link's own affair
@@ -79,18 +88,18 @@ public:
   void adopt_enclosed(std::uint64_t bytes);
 
 private:
-  std::optional<bytes> next_frame(time_point now);
-  std::optional<bytes> next_stream_frame(time_point now);
+  std::optional<frame> next_frame(time_point now);
+  std::optional<frame> next_stream_frame(time_point now);
   reception take_message(envelope&& came, time_point now);
   reception take_chunk(const chunk& piece, time_point now);
-  result<void> enqueue(bytes frame);
+  result<void> enqueue(bytes encoded);
   void abort_stream(std::uint64_t stream);
 
   link_options options_;
   link_counters& counters_;
   std::deque<bytes> frames_;  // encoded, in order
   std::size_t frames_bytes_ = 0;
-  std::optional<bytes> staged_;  // taken out of line, but the socket was full
+  std::optional<frame> staged_;  // taken out of line, but the socket was full
   std::size_t frames_in_row_ = 0;
   std::size_t enclosed_bytes_ = 0;
   stream_sender sender_;

@@ -10,6 +10,14 @@
 #include <signal.h>
 
 namespace fxfarm::net {
+namespace {
+
+// Why the last call sent nothing.
+session::write_result unsent() {
+  return errno == EAGAIN ? session::write_result::full : session::write_result::gone;
+}
+
+}  // namespace
 
 void set_bounds(zmq::socket_t& socket, const link_options& options) {
   const auto handshake = std::chrono::duration_cast<std::chrono::milliseconds>(options.handshake_timeout);
@@ -44,11 +52,20 @@ bool receive_parts(zmq::socket_t& socket, received& into) {
   return true;
 }
 
-session::write_result send_part(zmq::socket_t& socket, byte_view part, bool more_follow) {
-  const int flags = ZMQ_DONTWAIT | (more_follow ? ZMQ_SNDMORE : 0);
-  while (::zmq_send(socket.handle(), part.data(), part.size(), flags) < 0) {
-    if (errno == EAGAIN) return session::write_result::full;
-    if (errno != EINTR) return session::write_result::gone;
+session::write_result send_routing(zmq::socket_t& socket, std::string_view routing) {
+  while (::zmq_send(socket.handle(), routing.data(), routing.size(), ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0) {
+    if (errno != EINTR) return unsent();
+  }
+  return session::write_result::written;
+}
+
+session::write_result send_frame(zmq::socket_t& socket, const frame& what) {
+  zmq::message_t part(what.size());
+  auto* const to = part.data<std::byte>();
+  std::copy(what.head.begin(), what.head.end(), to);
+  std::copy(what.tail.begin(), what.tail.end(), to + what.head.size());
+  while (::zmq_msg_send(part.handle(), socket.handle(), ZMQ_DONTWAIT) < 0) {
+    if (errno != EINTR) return unsent();
   }
   return session::write_result::written;
 }

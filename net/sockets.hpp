@@ -10,6 +10,7 @@
 #include <array>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <zmq.hpp>
 
@@ -29,8 +30,10 @@ struct received {
 };
 // Takes one message without waiting; false when there is none.
 bool receive_parts(zmq::socket_t& socket, received& into);
-// One part without waiting.
-session::write_result send_part(zmq::socket_t& socket, byte_view part, bool more_follow);
+// One part that others follow, without waiting.
+session::write_result send_routing(zmq::socket_t& socket, std::string_view routing);
+// The last part, without waiting.
+session::write_result send_frame(zmq::socket_t& socket, const frame& what);
 // Whether a message is there; also lets ZeroMQ do what other threads asked of the socket.
 bool readable(zmq::socket_t& socket);
 

@@ -82,9 +82,13 @@ TEST(codec, the_tag_is_found_in_what_was_encoded) {
   EXPECT_EQ(tag_in(view_of("\x82\xa5other"sv)), "");
 }
 
-TEST(codec, a_chunk_needs_no_owned_copy_to_be_encoded) {
-  const auto data = to_bytes("piece");
-  EXPECT_EQ(encode_chunk(3, 70'000, data), encode(chunk{3, 70'000, data}));
+TEST(codec, a_chunk_ends_with_its_data) {
+  for (const std::size_t size : {1U, 300U, 70'000U}) {
+    const bytes data(size, std::byte{'x'});
+    auto frame = encode_chunk_head(3, 70'000, size);
+    frame.insert(frame.end(), data.begin(), data.end());
+    EXPECT_EQ(frame, encode(chunk{3, 70'000, data})) << size;
+  }
 }
 
 TEST(codec, unknown_fields_are_passed_over_and_missing_ones_keep_their_defaults) {

@@ -23,9 +23,10 @@ struct end {
   std::vector<std::string> written(time_point now = start, std::size_t room = 1'000) {
     std::vector<std::string> tags;
     outcome = link.flush(
-        [&](const bytes& frame) {
+        [&](const frame& what) {
           if (frames.size() >= room) return session::write_result::full;
-          frames.push_back(frame);
+          frames.push_back(what.head);
+          frames.back().insert(frames.back().end(), what.tail.begin(), what.tail.end());
           return session::write_result::written;
         },
         now);
@@ -152,8 +153,8 @@ TEST(session, an_attachment_is_never_enclosed_past_our_own_bound_or_that_of_a_fr
   ASSERT_TRUE(past_a_frame.push(need_graph{much}, small, digest_hex(*small)));
   std::vector<std::size_t> sizes;
   past_a_frame.link.flush(
-      [&](const bytes& frame) {
-        sizes.push_back(frame.size());
+      [&](const frame& what) {
+        sizes.push_back(what.size());
         return session::write_result::written;
       },
       start);
