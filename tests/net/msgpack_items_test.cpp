@@ -107,7 +107,7 @@ TEST(msgpack_items, lists_and_maps_are_bounded_in_length_and_in_depth) {
   item_reader many("\xdd\x00\x00\x27\x11"sv);
   EXPECT_FALSE(many.next(head));
   EXPECT_EQ(many.fault().code, errc::too_large);
-  for (const auto [depth, fine] :
+  for (const auto& [depth, fine] :
        {std::pair{limits::message_depth_max, true}, {limits::message_depth_max + 1, false}}) {
     const auto nested = std::string(depth - 1, '\x91') + "\x90";
     item_reader in(nested);
