@@ -24,7 +24,7 @@ std::string make_stage_key(std::string_view graph_key, const platform& p, const 
 // same ones.
 class stage_key_memo {
 public:
-  explicit stage_key_memo(std::string salt, std::size_t graphs_max = limits::graphs_remembered_max)
+  explicit stage_key_memo(std::string salt, std::size_t graphs_max = limits::history_graphs)
       : salt_(std::move(salt)), graphs_max_(graphs_max) {}
 
   // make_stage_key of these; good until the next call.
