@@ -77,7 +77,6 @@ inline constexpr auto failure_memory = 600s;               // how long a failed 
 inline constexpr std::size_t failures_kept_max = 10'000;
 inline constexpr std::size_t durations_kept_max = 100'000;   // of graphs' stages, so that long ones begin early
 inline constexpr unsigned history_graphs = 1'000;            // graphs that `graphs` and `explain` can show
-inline constexpr std::size_t graphs_remembered_max = 1'000;  // graphs whose stage keys are kept for the next lookup
 inline constexpr std::size_t stages_remembered_max = 64;     // of one such graph
 inline constexpr std::uint64_t history_bytes = 64 * MiB;     // what is remembered of all of them
 inline constexpr std::size_t life_events_max = 64;           // of one stage; the oldest goes
