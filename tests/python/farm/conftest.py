@@ -14,7 +14,7 @@ import pytest
 import torch
 from farm_client import Client, client_of
 from farm_models import PREPARED, UNLOADABLE, Wave, graph_digest, wave_input
-from harness import Farm, farm_in, until
+from cluster import Farm, farm_in, until
 from unloadable import needing_a_newer_library
 
 from fxfarm import _torch

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgpack
-from harness import DEADLINE_S, HERE, Farm, farm_in
+from cluster import DEADLINE_S, HERE, Farm, farm_in
 
 AT_ONCE = 8
 """Graphs that a client waits for at a time."""

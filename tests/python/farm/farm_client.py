@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from farm_models import Wave, wave_input
-from harness import DEADLINE_S, HERE, Farm, until
+from cluster import DEADLINE_S, HERE, Farm, until
 
 import fxfarm
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness import DEADLINE_S, free_port, until
+from cluster import DEADLINE_S, free_port, until
 
 CONFIGURATION = """
 global: {scrape_interval: 500ms, evaluation_interval: 500ms}

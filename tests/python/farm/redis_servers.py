@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from harness import DEADLINE_S, free_port, until
+from cluster import DEADLINE_S, free_port, until
 
 PASSWORD = "correct horse"
 

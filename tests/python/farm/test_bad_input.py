@@ -16,7 +16,7 @@ import msgpack
 import pytest
 from farm_client import Client
 from farm_models import UNLOADABLE
-from harness import DEADLINE_S, PROGRAM, Farm, free_port, until
+from cluster import DEADLINE_S, PROGRAM, Farm, free_port, until
 from unloadable import NOT_FOUND
 from zmtp import Dealer
 

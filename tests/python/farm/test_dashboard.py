@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from farm_client import Client
-from harness import HERE, Farm, free_port
+from cluster import HERE, Farm, free_port
 from prometheus_server import Prometheus, prometheus_in
 from redis_servers import redis_in
 from test_metrics import compiled_once

@@ -8,7 +8,7 @@ import os
 import signal
 
 from farm_client import Client
-from harness import Control, Farm, until, wait_gone
+from cluster import Control, Farm, until, wait_gone
 
 JOBS = ("jobs_started", "jobs_retried", "jobs_finished", "jobs_failed")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from farm_client import PATIENCE_S
 from farm_models import graph_digest
-from harness import HERE, Farm
+from cluster import HERE, Farm
 
 ROOT = HERE.parents[2]
 EXAMPLES = ROOT / "examples"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from farm_client import Client
-from harness import Farm
+from cluster import Farm
 from programs import Role
 
 JOBS = ("jobs_started", "jobs_adopted", "jobs_finished", "jobs_failed")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from farm_client import PATIENCE_S, Client, ModelProcess, model_process
-from harness import DEADLINE_S, Farm, until, wait_gone
+from cluster import DEADLINE_S, Farm, until, wait_gone
 from marks import forks
 
 

@@ -10,7 +10,7 @@ import pytest
 from farm_client import Client
 from farm_models import PREPARED
 from faulty_link import FaultyLink, faulty_link
-from harness import Control, Farm, until
+from cluster import Control, Farm, until
 
 JOBS = ("jobs_started", "jobs_adopted", "jobs_retried", "jobs_finished", "jobs_failed")
 

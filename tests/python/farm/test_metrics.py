@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from farm_client import Client
-from harness import DEADLINE_S, HERE, Farm, free_port, until
+from cluster import DEADLINE_S, HERE, Farm, free_port, until
 from redis_servers import redis_in
 
 LINK = {"fxfarm_link_messages_total", "fxfarm_link_bytes_total", "fxfarm_link_chunk_bytes_total"}

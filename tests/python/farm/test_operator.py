@@ -18,7 +18,7 @@ import pytest
 from echo_client import graph_key
 from echo_farm import Asking, echo_farm_in
 from farm_client import Client
-from harness import DEADLINE_S, PROGRAM, Farm, until
+from cluster import DEADLINE_S, PROGRAM, Farm, until
 
 
 @pytest.fixture

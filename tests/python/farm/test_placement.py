@@ -9,7 +9,7 @@ from pathlib import Path
 import msgpack
 import pytest
 from farm_client import Client
-from harness import Control, Farm
+from cluster import Control, Farm
 
 from fxfarm._torch import platform
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from farm_client import Client
-from harness import DEADLINE_S, Farm, free_port, until
+from cluster import DEADLINE_S, Farm, free_port, until
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from farm_client import PATIENCE_S, Client, client_of
-from harness import Farm, until
+from cluster import Farm, until
 
 import fxfarm
 from fxfarm.backend import fxfarm as farm_backend

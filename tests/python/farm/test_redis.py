@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from farm_client import Client
-from harness import Farm, Role, until
+from cluster import Farm, Role, until
 from redis_servers import PASSWORD, Redis, cluster_in, redis_in, sentinel_in, tls_in
 from test_metrics import families, sample
 

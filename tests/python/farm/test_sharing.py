@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack
 
 from farm_client import PATIENCE_S, Client, model_process
-from harness import Farm
+from cluster import Farm
 
 RANKS = 8
 

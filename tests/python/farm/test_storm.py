@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from echo_farm import AT_ONCE, Asking, echo_farm_in, next_line
-from harness import Farm, free_port
+from cluster import Farm, free_port
 from programs import Role
 from redis_servers import Redis, redis_in
 
