@@ -12,6 +12,7 @@
 #include <atomic>
 #include <chrono>
 #include <stdexcept>
+#include <unordered_map>
 
 #include <msgpack.hpp>
 #include <sys/resource.h>
@@ -41,13 +42,18 @@ byte_view view_of(const zmq::message_t& frame) {
   return {static_cast<const std::byte*>(frame.data()), frame.size()};
 }
 
-// How many bytes of payload a chunk has, without a copy of them.
-std::size_t payload_of(byte_view frame) {
+struct piece {
+  std::uint64_t stream = 0;
+  std::size_t payload_bytes = 0;
+};
+
+// What a chunk's frame holds, without a copy of the payload.
+piece piece_in(byte_view frame) {
   const auto text = text_of(frame);
   const auto refer = [](msgpack::type::object_type, std::size_t, void*) { return true; };
   const auto root = msgpack::unpack(text.data(), text.size(), refer);
   const auto& body = root.get().via.map.ptr[1].val.via.map;
-  return body.ptr[2].val.via.bin.size;
+  return {body.ptr[0].val.as<std::uint64_t>(), body.ptr[2].val.via.bin.size};
 }
 
 // One connection with what it waits for.
@@ -104,6 +110,12 @@ public:
   }
 
 private:
+  struct artifact_coming {
+    std::size_t received = 0;  // of its payload
+    std::size_t granted = 0;
+    std::size_t frames_bytes = 0;
+  };
+
   static void append_payload(const result<net::envelope>& came, bytes& to) {
     if (!came) throw std::runtime_error(to_string(came.failure()));
     const auto* piece = std::get_if<net::chunk>(&came->content);
@@ -143,33 +155,32 @@ private:
     const auto tag = net::tag_in(view_of(frame));
     if (tag == "heartbeat") return;
     if (tag == "stage_ready") {
-      answer_frames_ += frame.size();
-      if (shape_.artifact_bytes <= limits::enclosed_bytes_max) return end(answer_frames_);
-      if (shape_.artifact_bytes > limits::chunk_bytes) stream_ = net::decode(view_of(frame))->attachment->stream;
-      granted_ = limits::credit_bytes_window;
+      if (shape_.artifact_bytes <= limits::enclosed_bytes_max) return end(frame.size());
+      coming_[net::decode(view_of(frame))->attachment->stream] = {0, limits::credit_bytes_window, frame.size()};
     } else if (tag == "chunk") {
-      answer_frames_ += frame.size();
-      // A small one is whole: its frame is longer than it by the names of its fields.
-      received_ += shape_.artifact_bytes > limits::chunk_bytes ? payload_of(view_of(frame)) : shape_.artifact_bytes;
-      if (received_ == shape_.artifact_bytes) return end(answer_frames_);
-      give_credit();
+      const auto [stream, payload_bytes] = piece_in(view_of(frame));
+      auto& one = coming_.at(stream);
+      one.frames_bytes += frame.size();
+      one.received += payload_bytes;
+      if (one.received < shape_.artifact_bytes) return give_credit(stream, one);
+      end(one.frames_bytes);
+      coming_.erase(stream);
     } else {
       throw std::runtime_error("not an artifact: " + std::string(text_of(view_of(frame))));
     }
   }
 
   // As net/stream.cpp does.
-  void give_credit() {
-    const auto wanted = std::min(received_ + limits::credit_bytes_window, shape_.artifact_bytes);
-    if (wanted <= granted_ || granted_ - received_ > limits::credit_bytes_window / 2) return;
-    send(net::credit{stream_, wanted - granted_});
-    granted_ = wanted;
+  void give_credit(std::uint64_t stream, artifact_coming& one) {
+    const auto wanted = std::min(one.received + limits::credit_bytes_window, shape_.artifact_bytes);
+    if (wanted <= one.granted || one.granted - one.received > limits::credit_bytes_window / 2) return;
+    send(net::credit{stream, wanted - one.granted});
+    one.granted = wanted;
   }
 
   void end(std::size_t frames_bytes) {
     answer_bytes_ = frames_bytes;
     received_ = 0;
-    answer_frames_ = 0;
     ++answers_;
     --open_;
   }
@@ -182,11 +193,8 @@ private:
   std::uint64_t answers_ = 0;
   std::uint64_t received_bytes_ = 0;
   std::uint64_t answer_bytes_ = 0;
-  // Of the answer that comes.
-  std::size_t received_ = 0;
-  std::size_t answer_frames_ = 0;
-  std::uint64_t stream_ = 0;
-  std::size_t granted_ = 0;
+  std::size_t received_ = 0;                                   // of the plain peer's answer that comes
+  std::unordered_map<std::uint64_t, artifact_coming> coming_;  // by stream: those that are open come together
 };
 
 // A client that only hears heartbeats, and counts the farm as lost when the second in a row is late.
