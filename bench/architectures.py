@@ -330,15 +330,9 @@ def main(argv: Sequence[str]) -> int:
     if options.engine_cache_dir:
         farm["FXFARM_ENGINE_CACHE_DIR"] = options.engine_cache_dir
     report = harness.Report("architectures")
-
-    def examine(step: tuple[str, str]) -> harness.Row:
-        row = examined(place, *step, options.seconds)
-        print(f"{row['model']} {row['kind']}: {row['verdict']} {row['reason']}", file=sys.stderr, flush=True)
-        return row
-
     # The place ends first: without its processes no thread waits.
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool, harness.Place(**farm) as place:
-        for row in pool.map(examine, wanted):
+        for row in pool.map(lambda step: examined(place, *step, options.seconds), wanted):
             report.add(**row)
     report.document["summary"] = counts = summary(report.document["rows"])
     for word, meaning in BAD.items():

@@ -232,6 +232,8 @@ def build(name: str) -> tuple[Any, tuple[Any, ...], Callable[[Any], Any]]:
     if name == "mlp":
         layers = [torch.nn.Linear(1024, 1024), torch.nn.ReLU()] * 4
         return torch.nn.Sequential(*layers).eval(), (torch.randn(32, 1024),), lambda out: out
+    if name == "parts":
+        return in_parts(), (torch.randn(1, 64, 256),), lambda out: out
     import transformers
 
     if name == "gpt2":
@@ -255,6 +257,28 @@ def build(name: str) -> tuple[Any, tuple[Any, ...], Callable[[Any], Any]]:
     )
 
 
+def in_parts(parts: int = 8) -> Any:
+    """A model that Dynamo splits into so many graphs, no two of them equal."""
+    import torch
+
+    class Part(torch.nn.Module):
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            size = 512 + 64 * number
+            grow, shrink = torch.nn.Linear(256, size), torch.nn.Linear(size, 256)
+            self.layer = torch.nn.Sequential(torch.nn.LayerNorm(256), grow, torch.nn.GELU(), shrink)
+            self.rest = Part(number + 1) if number + 1 < parts else None
+
+        def forward(self, x: Any) -> Any:
+            x = x + self.layer(x)
+            if self.rest is None:
+                return x
+            torch._dynamo.graph_break()  # not in a loop, where Dynamo would leave the frame alone
+            return self.rest(x)
+
+    return Part(0).eval()
+
+
 # Modules of Inductor's compiler, which a client has no need of.
 _COMPILER = re.compile(
     r"torch\._inductor\.(compile_fx|select_algorithm|graph|lowering|scheduler|ir|debug|async_compile|"
@@ -275,8 +299,8 @@ def compiled(module: Any, backend: str | Callable[..., Any]) -> Callable[..., An
     return made
 
 
-# "deep" is bert4 with 48 layers: a graph of more than a thousand nodes.
-MODELS = ("gpt2", "bert", "bert4", "deep", "mlp")
+# "deep" is bert4 with 48 layers: a graph of more than a thousand nodes. "parts" is many graphs at once.
+MODELS = ("gpt2", "bert", "bert4", "deep", "mlp", "parts")
 
 
 # Results.
@@ -351,8 +375,10 @@ class Report:
         }
 
     def add(self, **row: Any) -> None:
-        """One row. A list of numbers is shown as median and range."""
+        """One row, told on stderr at once, as the table comes last. Numbers are shown as median and range."""
         self.document["rows"].append(row)
+        told = ", ".join(f"{name} {_shown(value)}" for name, value in row.items() if value is not None)
+        print(f"{self.document['name']}: {told}", file=sys.stderr, flush=True)
 
     def hold(self, what: str, values: Sequence[float], most: float) -> None:
         """A target: the median of the rounds is to be no more than `most`."""

@@ -153,7 +153,6 @@ def main(argv: Sequence[str]) -> int:
         for count in counts:
             seconds = first if count == least else measure(count)
             efficiency = first * least / (seconds * count)
-            print(f"workers: {way} with {count}: {seconds:.1f} s", file=sys.stderr, flush=True)
             report.add(way=way, workers=count, graphs=options.graphs, seconds=seconds, efficiency=efficiency)
             if way == "fxfarm" and least < count < (os.cpu_count() or 1):
                 report.reach(f"{count} workers: part of linear", [efficiency], TARGET)

@@ -146,6 +146,10 @@ class Engine:
                 break
             if frame["type"] != "compile":
                 raise ProtocolError(f"unknown frame {frame['type'][:64]!r}")
+            if not cache.kernels.is_dir():
+                # Somebody has deleted it, and the claim on it: the next engine makes one of its own.
+                print(f"fxfarm engine: {cache.kernels} is gone", file=sys.stderr)
+                return 1
             self._compile(cache, frame)
         return 0
 

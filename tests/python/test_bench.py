@@ -14,7 +14,9 @@ BENCH = Path(__file__).parents[2] / "bench"
 
 def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *words]
-    return subprocess.run(command, cwd=BENCH, env=env or None, capture_output=True, text=True, errors="replace", check=False)
+    return subprocess.run(
+        command, cwd=BENCH, env=env or None, capture_output=True, text=True, errors="replace", check=False
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from typing import Any
 import msgpack
 import pytest
 import torch
+from cluster import Farm, farm_in, until
 from farm_client import Client, client_of
 from farm_models import PREPARED, UNLOADABLE, Wave, graph_digest, wave_input
-from cluster import Farm, farm_in, until
 from unloadable import needing_a_newer_library
 
 from fxfarm import _torch

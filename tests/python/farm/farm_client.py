@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import torch
-from farm_models import Wave, wave_input
 from cluster import DEADLINE_S, HERE, Farm, until
+from farm_models import Wave, wave_input
 
 import fxfarm
 

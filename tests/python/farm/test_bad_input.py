@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgpack
 import pytest
+from cluster import DEADLINE_S, PROGRAM, Farm, free_port, until
 from farm_client import Client
 from farm_models import UNLOADABLE
-from cluster import DEADLINE_S, PROGRAM, Farm, free_port, until
 from unloadable import NOT_FOUND
 from zmtp import Dealer
 

@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from farm_client import Client
 from cluster import HERE, Farm, free_port
+from farm_client import Client
 from prometheus_server import Prometheus, prometheus_in
 from redis_servers import redis_in
 from test_metrics import compiled_once

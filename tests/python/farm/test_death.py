@@ -7,8 +7,8 @@ from __future__ import annotations
 import os
 import signal
 
-from farm_client import Client
 from cluster import Control, Farm, until, wait_gone
+from farm_client import Client
 
 JOBS = ("jobs_started", "jobs_retried", "jobs_finished", "jobs_failed")
 

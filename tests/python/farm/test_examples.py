@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from cluster import HERE, Farm
 from farm_client import PATIENCE_S
 from farm_models import graph_digest
-from cluster import HERE, Farm
 
 ROOT = HERE.parents[2]
 EXAMPLES = ROOT / "examples"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from farm_client import Client
 from cluster import Farm
+from farm_client import Client
 from programs import Role
 
 JOBS = ("jobs_started", "jobs_adopted", "jobs_finished", "jobs_failed")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from echo_farm import Asking, echo_farm_in, next_line
 from cluster import Control, Farm, until
+from echo_farm import Asking, echo_farm_in, next_line
 from hosts import Hosts, hosts_of, needs_hosts
 
 pytestmark = needs_hosts

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from farm_client import PATIENCE_S, Client, ModelProcess, model_process
 from cluster import DEADLINE_S, Farm, until, wait_gone
+from farm_client import PATIENCE_S, Client, ModelProcess, model_process
 from marks import forks
 
 

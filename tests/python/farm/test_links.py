@@ -7,10 +7,10 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from cluster import Control, Farm, until
 from farm_client import Client
 from farm_models import PREPARED
 from faulty_link import FaultyLink, faulty_link
-from cluster import Control, Farm, until
 
 JOBS = ("jobs_started", "jobs_adopted", "jobs_retried", "jobs_finished", "jobs_failed")
 

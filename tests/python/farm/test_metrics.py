@@ -9,8 +9,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from farm_client import Client
 from cluster import DEADLINE_S, HERE, Farm, free_port, until
+from farm_client import Client
 from redis_servers import redis_in
 
 LINK = {"fxfarm_link_messages_total", "fxfarm_link_bytes_total", "fxfarm_link_chunk_bytes_total"}

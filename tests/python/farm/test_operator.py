@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cluster import DEADLINE_S, PROGRAM, Farm, until
 from echo_client import graph_key
 from echo_farm import Asking, echo_farm_in
 from farm_client import Client
-from cluster import DEADLINE_S, PROGRAM, Farm, until
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgpack
 import pytest
-from farm_client import Client
 from cluster import Control, Farm
+from farm_client import Client
 
 from fxfarm._torch import platform
 

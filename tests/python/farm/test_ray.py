@@ -6,8 +6,8 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from farm_client import Client
 from cluster import DEADLINE_S, Farm, free_port, until
+from farm_client import Client
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from farm_client import PATIENCE_S, Client, client_of
 from cluster import Farm, until
+from farm_client import PATIENCE_S, Client, client_of
 
 import fxfarm
 from fxfarm.backend import fxfarm as farm_backend
@@ -28,6 +30,10 @@ def real_client(real_farm: tuple[Farm, str], monkeypatch: pytest.MonkeyPatch) ->
 
 def engine_pids(farm: Farm) -> list[int]:
     return [pid for pid, command in farm.processes().items() if "-m fxfarm.engine" in command]
+
+
+def open_files(pid: int) -> list[Path]:
+    return [file.readlink() for file in Path(f"/proc/{pid}/fd").iterdir()]
 
 
 def test_a_real_engine_that_is_killed_in_a_compile_does_it_again(
@@ -47,6 +53,21 @@ def test_a_real_engine_that_is_killed_in_a_compile_does_it_again(
     assert [after - earlier for after, earlier in counts] == [2, 1, 1, 1]
     # What the dead engine had in its temporary files went with it.
     assert len(engine_pids(farm)) == len(list((farm.directory / "tmp").glob("fxfarm-work-*/*"))) == 1
+
+
+def test_an_engine_whose_cache_was_deleted_makes_way_for_one_with_a_new_one(
+    real_farm: tuple[Farm, str], real_client: Client
+) -> None:
+    farm, endpoint = real_farm
+    names = ("jobs_started", "jobs_retried", "jobs_finished", "engine_restarts")
+    before = farm.counts(endpoint, *names)
+    (engine,) = engine_pids(farm)
+    (lock,) = (file for file in open_files(engine) if file.suffix == ".lock")
+    shutil.rmtree(lock.with_suffix(""))
+    real_client.model().until_compiled()
+    counts = zip(farm.counts(endpoint, *names), before, strict=True)
+    assert [after - earlier for after, earlier in counts] == [2, 1, 1, 1]
+    assert lock.with_suffix("").is_dir()
 
 
 def test_a_model_is_trained_through_its_switch(real_client: Client) -> None:

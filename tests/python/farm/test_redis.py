@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from farm_client import Client
 from cluster import Farm, Role, until
+from farm_client import Client
 from redis_servers import PASSWORD, Redis, cluster_in, redis_in, sentinel_in, tls_in
 from test_metrics import families, sample
 

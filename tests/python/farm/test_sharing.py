@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 
-from farm_client import PATIENCE_S, Client, model_process
 from cluster import Farm
+from farm_client import PATIENCE_S, Client, model_process
 
 RANKS = 8
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from echo_farm import AT_ONCE, Asking, echo_farm_in, next_line
 from cluster import Farm, free_port
+from echo_farm import AT_ONCE, Asking, echo_farm_in, next_line
 from programs import Role
 from redis_servers import Redis, redis_in
 
