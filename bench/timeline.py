@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sys
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,8 @@ def runs_of(way: str) -> Callable[[], tuple[int, bool]]:
 def recorded(call: Callable[[], Any], runs: Callable[[], tuple[int, bool]]) -> dict[str, Any]:
     """Calls until AFTER_S after the last switch was seen."""
     first = time.perf_counter()
-    found: list[tuple[float, float]] = []
+    # No objects that Python's garbage collection counts: a full one takes tens of milliseconds.
+    begun, taken = array("d"), array("d")
     looks: list[tuple[int, int]] = []
     look, end = first, first + SWITCH_S_MAX
     switched = False
@@ -97,14 +99,16 @@ def recorded(call: Callable[[], Any], runs: Callable[[], tuple[int, bool]]) -> d
             break
         call()
         ended = time.perf_counter()
-        found.append((begin - first, (ended - begin) * 1e3))
+        begun.append(begin - first)
+        taken.append((ended - begin) * 1e3)
         # Looked at between two calls, and seldom: a look is no part of a call, but it is work.
         if not switched and ended >= look:
             look = ended + LOOK_S
             count, settled = runs()
-            looks.append((len(found), count))
+            looks.append((len(taken), count))
             if settled and count:
                 switched, end = True, ended + AFTER_S
+    found = list(zip(begun, taken, strict=True))
     if not switched:
         return {"calls": found, "switch": None}
     # The first compiled call: as many calls ago as compiled code has run.
