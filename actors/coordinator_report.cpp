@@ -60,6 +60,10 @@ private:
 }  // namespace
 
 void coordinator_core::on(const net::peer_id& from, const net::ask& m, time_point now) {
+  port_.send(from, answer_to(m, now), nullptr);
+}
+
+net::answer coordinator_core::answer_to(const net::ask& m, time_point now) {
   net::answer reply;
   reply.request = m.request;
   reply.code = to_string(errc::none);
@@ -85,7 +89,7 @@ void coordinator_core::on(const net::peer_id& from, const net::ask& m, time_poin
     reply.reason = "unknown question '" + m.what +
                    "'; known are status, stats, reset-stats, graphs, explain, top, drain, undrain, forget";
   }
-  port_.send(from, std::move(reply), nullptr);
+  return reply;
 }
 
 json coordinator_core::workers_json(bool& truncated) const {
