@@ -46,10 +46,9 @@ void coordinator_state::begin_drain(bool at_once) {
   settle();
 }
 
-operator_answer coordinator_state::answer(const operator_question& question) {
-  auto told = core_->answer_to({0, question.what, question.arguments}, options_.now());
+void coordinator_state::answer(const operator_question& question) {
+  question.tell(core_->answer_to({0, question.what, question.arguments}, options_.now()));
   settle();
-  return {std::make_shared<const net::answer>(std::move(told))};
 }
 
 void coordinator_state::send(const net::peer_id& to, net::message what, blob attachment) {
@@ -131,7 +130,7 @@ coordinator_actor::behavior_type coordinator_behavior(coordinator_state::pointer
       [self](const tick&) { self->state.advance(); },
       [self](const idle_check&) { self->state.check_idle(); },
       [self](const drain& m) { self->state.begin_drain(m.at_once); },
-      [self](const operator_question& m) { return self->state.answer(m); },
+      [self](const operator_question& m) { self->state.answer(m); },
   };
 }
 

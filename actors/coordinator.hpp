@@ -18,7 +18,7 @@ struct idle_check {};
 
 using coordinator_actor =
     caf::typed_actor<caf::reacts_to<link_events>, caf::reacts_to<tick>, caf::reacts_to<idle_check>,
-                     caf::reacts_to<drain>, caf::replies_to<operator_question>::with<operator_answer>>;
+                     caf::reacts_to<drain>, caf::reacts_to<operator_question>>;
 
 struct coordinator_options {
   coordinator_settings settings;
@@ -49,7 +49,7 @@ public:
   void check_idle();
   void begin_drain(bool at_once);
   // Who only looks keeps no farm from leaving.
-  operator_answer answer(const operator_question& question);
+  void answer(const operator_question& question);
 
 private:
   void send(const net::peer_id& to, net::message what, blob attachment) override;

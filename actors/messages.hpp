@@ -35,13 +35,12 @@ struct drain {
 
 // --- coordinator -----------------------------------------------------------------------------------------------------
 
-// An operator's question from within the process; see net::ask.
+// An operator's question from within the process, from a thread that is no actor: for CAF, one that asks is an actor as
+// long as it lives, and the system's end waits for it. See net::ask.
 struct operator_question {
   std::string what;
   std::map<std::string, std::string> arguments;
-};
-struct operator_answer {
-  std::shared_ptr<const net::answer> answer;
+  std::function<void(net::answer)> tell;  // on the coordinator's thread; let go of untold when that has ended
 };
 
 // --- store -----------------------------------------------------------------------------------------------------------
@@ -171,7 +170,6 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::farm_found)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::drain)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::operator_question)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::operator_answer)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::store_read)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::store_found)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::store_shared)

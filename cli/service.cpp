@@ -10,7 +10,6 @@
 #include <filesystem>
 #include <system_error>
 
-#include <caf/scoped_actor.hpp>
 #include <unistd.h>
 
 namespace fxfarm::cli {
@@ -60,27 +59,23 @@ result<std::unique_ptr<farm_page>> make_page(const farm_config& config, monitori
   return std::make_unique<farm_page>(std::move(options));
 }
 
-// Asks on the thread of whoever wants to know, which the actor system sees as one more actor.
-result<std::string> ask_actor(caf::actor_system& system, const actors::coordinator_actor& coordinator,
-                              const question& q) {
-  result<std::string> outcome(errc::unreachable, "the coordinator has ended");
-  caf::scoped_actor self(system);
-  self->request(coordinator, limits::page_reply_max, actors::operator_question{q.what, q.arguments})
-      .receive(
-          [&](const actors::operator_answer& told) {
-            const auto& a = *told.answer;
-            if (a.code == to_string(errc::none)) {
-              outcome = a.document;
-            } else {
-              outcome = error{errc_from_string(a.code), a.reason};
-            }
-          },
-          [&](const caf::error& why) {
-            if (why == caf::sec::request_timeout) {
-              outcome = error{errc::timeout, "the coordinator has not answered in time"};
-            }
-          });
-  return outcome;
+// On the thread of whoever wants to know.
+result<std::string> ask_actor(const actors::coordinator_actor& coordinator, const question& q) {
+  auto told = std::make_shared<std::promise<net::answer>>();
+  auto future = told->get_future();
+  caf::anon_send(coordinator, actors::operator_question{q.what, q.arguments, [told = std::move(told)](net::answer a) {
+                                                          told->set_value(std::move(a));
+                                                        }});
+  if (future.wait_for(limits::page_reply_max) != std::future_status::ready) {
+    return {errc::timeout, "the coordinator has not answered in time"};
+  }
+  try {
+    auto answer = future.get();
+    if (answer.code == to_string(errc::none)) return std::move(answer.document);
+    return {errc_from_string(answer.code), std::move(answer.reason)};
+  } catch (const std::future_error&) {
+    return {errc::unreachable, "the coordinator has ended"};
+  }
 }
 
 // A promise that an actor keeps when it ends, and what waits for it.
@@ -187,8 +182,7 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
   };
   half->self_ = host.actors().spawn(actors::coordinator_behavior, std::move(options));
   half->inbox_->bind(half->self_);
-  host.page()->open(
-      [&system = host.actors(), self = half->self_](const question& q) { return ask_actor(system, self, q); });
+  host.page()->open([self = half->self_](const question& q) { return ask_actor(self, q); });
   return half;
 }
 

@@ -60,7 +60,7 @@ const graphTable = new Table(byId("graph-table"), [
   { head: "Wait", number: true, cell: (g) => duration(Math.max(0, ...g.stages.map((s) => s.queue_seconds))) },
   { head: "Compile", number: true, cell: (g) => duration(Math.max(0, ...g.stages.map((s) => s.compile_seconds))) },
   { head: "Lookups", number: true, cell: (g) => number(g.lookups) },
-  { head: "Key", cell: (g) => el("span", { class: "key" }, shortKey(g.graph_key)) },
+  { head: "Key", cell: (g) => el("span", { class: "key short" }, shortKey(g.graph_key)) },
 ], (g) => g.graph_key, "no graph");
 
 function platform(p) {

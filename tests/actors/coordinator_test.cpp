@@ -155,14 +155,10 @@ TEST_F(coordinator_test, a_store_that_is_gone_is_a_miss_and_keeps_no_job) {
 
 TEST_F(coordinator_test, answers_questions_of_its_own_process_which_keep_it_no_longer) {
   start(10s);
-  caf::scoped_actor operator_of{system};
   const auto ask = [&](const std::string& what) {
-    std::shared_ptr<const net::answer> told;
-    auto asked = operator_of->request(coordinator, caf::infinite, operator_question{what, {}});
-    run();
-    asked.receive([&](const operator_answer& a) { told = a.answer; },
-                  [](const caf::error& why) { ADD_FAILURE() << to_string(why); });
-    return told ? *told : net::answer{};
+    net::answer told;
+    tell(coordinator, operator_question{what, {}, [&](net::answer a) { told = std::move(a); }});
+    return told;
   };
   EXPECT_EQ(ask("graphs").code, "none");
   EXPECT_EQ(ask("graphs").document, R"({"graphs":[],"known":0,"truncated":false})");

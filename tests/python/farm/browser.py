@@ -138,7 +138,7 @@ class Tab:
 
     def until(self, what: str, script: str) -> Any:
         """Waits in the page, without asking it again and again from here, until the expression is true."""
-        limit_ms = int(DEADLINE_S * 1000)
+        limit_ms = int(DEADLINE_S * 500)
         return self.run(
             f"""new Promise((found, give_up) => {{
               const end = Date.now() + {limit_ms};
