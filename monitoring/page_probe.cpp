@@ -10,8 +10,7 @@ struct page_probe::impl {
   family_book& book;
   counters questions{book,
                      {"fxfarm_page_questions_total",
-                      "What the status page was asked: passed on to the coordinator, answered with what another viewer "
-                      "was just told, or turned away.",
+                      "Questions of the status page: asked of the coordinator, shared, or turned away.",
                       {"outcome"},
                       "page_questions",
                       0},

@@ -63,7 +63,7 @@ export function spansOf(events, stage, now) {
 const rank = (phase) => { const i = phaseOrder.indexOf(phase); return i < 0 ? phaseOrder.length : i; };
 
 // A step of 1, 2 or 5 times a power of 10 that divides the span into few parts.
-export function tickStep(span, parts = 4) {
+export function tickStep(span, parts = 6) {
   const rough = Math.max(span / parts, 1e-4);
   const power = 10 ** Math.floor(Math.log10(rough));
   return [1, 2, 5, 10].map((m) => m * power).find((step) => step >= rough);

@@ -110,7 +110,7 @@ class Tab:
     """One page, wide like a desk's or narrow like a phone's."""
 
     def __init__(self, browser: Browser, address: str) -> None:
-        self._browser = browser
+        self.browser = browser
         target = browser.call("Target.createTarget", url="about:blank")["targetId"]
         self._target = target
         self._session = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -120,7 +120,7 @@ class Tab:
         self.call("Page.navigate", url=address)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        return self._browser.call(method, self._session, **params)
+        return self.browser.call(method, self._session, **params)
 
     def look_like(self, width: int = 1200, height: int = 1000, scheme: str = "light") -> None:
         self.call(
@@ -169,7 +169,7 @@ class Tab:
         file.write_bytes(base64.b64decode(whole["data"]))
 
     def close(self) -> None:
-        self._browser.call("Target.closeTarget", targetId=self._target)
+        self.browser.call("Target.closeTarget", targetId=self._target)
 
 
 @contextmanager

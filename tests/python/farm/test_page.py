@@ -217,7 +217,7 @@ def test_a_link_to_a_graph_that_is_not_known_says_so(tab: Tab) -> None:
     tab.until("it is said", "document.getElementById('graph-head').textContent === 'No such graph'")
     assert "0123456789abcdef" in tab.run("document.getElementById('graph-problem').textContent")
     # The browser logs each answer that is a 404 by itself.
-    tab._browser.problems = [p for p in tab._browser.problems if "status of 404" not in p]
+    tab.browser.problems = [p for p in tab.browser.problems if "status of 404" not in p]
 
 
 def test_a_name_with_markup_is_shown_as_it_is(tab: Tab) -> None:
@@ -322,13 +322,14 @@ def test_a_token_that_others_can_read_is_refused(place: Path) -> None:
 
 
 def test_actions_want_the_token(site: Site) -> None:
-    before = site.farm.counts(site.endpoint, "admin_actions_denied", "stats_resets")
+    (before,) = site.farm.counts(site.endpoint, "admin_actions_denied")
+    resets = site.farm.ask("stats", site.endpoint)["resets"]
     for token in ("", "wrong", TOKEN[:-1], TOKEN + "x"):
         assert act(site.page, "reset-stats", {}, token)[0] == 401
     # As a form of another site would.
     assert request(site.page, "POST", "/api/reset-stats", "{}")[0] == 415
-    denied, resets = site.farm.counts(site.endpoint, "admin_actions_denied", "stats_resets")
-    assert (denied - before[0], resets) == (5, before[1])
+    assert site.farm.counts(site.endpoint, "admin_actions_denied") == (before + 5,)
+    assert site.farm.ask("stats", site.endpoint)["resets"] == resets
     assert "an action of the status page was denied" in site.farm.roles[0].log
 
 
@@ -337,7 +338,7 @@ def test_a_worker_is_drained_and_a_graph_forgotten_by_whoever_has_the_token(tab:
     tab.click("#admin-form button")
     tab.until("it is refused", "document.getElementById('said').textContent.startsWith('Not unlocked: want')")
     # The browser logs each answer that is a 401 by itself.
-    tab._browser.problems = [p for p in tab._browser.problems if "status of 401" not in p]
+    tab.browser.problems = [p for p in tab.browser.problems if "status of 401" not in p]
     assert tab.run("document.querySelectorAll('#worker-table button').length") == 0
     tab.type("admin-token", TOKEN)
     tab.click("#admin-form button")
@@ -363,13 +364,14 @@ def test_a_worker_is_drained_and_a_graph_forgotten_by_whoever_has_the_token(tab:
     tab.click("#cache-rm")
     tab.until("it asks back", "document.getElementById('confirm').open")
     tab.click("#confirm-yes")
-    tab.until(
-        "it is forgotten", "document.getElementById('said').textContent.startsWith('Forgotten: 2 stages')"
-    )
+    said = "document.getElementById('said').textContent"
+    tab.until("something is said of it", f"{said} && !{said}.includes('draining')")
+    assert tab.run(said) == "Forgotten: 2 stages, 0 failures; 0 in flight were left."
     tab.until("that is shown", "document.getElementById('graph-stages').textContent.includes('forgotten')")
     assert "an action of the status page" in site.farm.roles[0].log
     assert TOKEN not in site.farm.roles[0].log
-    assert act(site.page, "reset-stats", {})[0] == 200
+    resets = site.farm.ask("stats", site.endpoint)["resets"]
+    assert act(site.page, "reset-stats", {}) == (200, {"resets": resets + 1})
 
 
 def test_a_local_farm_has_the_page_and_a_worker_links(site: Site, place: Path) -> None:
