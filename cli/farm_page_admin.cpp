@@ -13,7 +13,6 @@ namespace fxfarm::cli {
 namespace {
 
 using monitoring::http_answer;
-using monitoring::http_request;
 using nlohmann::json;
 
 constexpr const char* how_to_turn_on =
