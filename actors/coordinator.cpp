@@ -46,6 +46,11 @@ void coordinator_state::begin_drain(bool at_once) {
   settle();
 }
 
+void coordinator_state::answer(const operator_question& question) {
+  question.tell(core_->answer_to({0, question.what, question.arguments}, options_.now()));
+  settle();
+}
+
 void coordinator_state::send(const net::peer_id& to, net::message what, blob attachment) {
   options_.link->send(to, std::move(what), std::move(attachment));
 }
@@ -125,6 +130,7 @@ coordinator_actor::behavior_type coordinator_behavior(coordinator_state::pointer
       [self](const tick&) { self->state.advance(); },
       [self](const idle_check&) { self->state.check_idle(); },
       [self](const drain& m) { self->state.begin_drain(m.at_once); },
+      [self](const operator_question& m) { self->state.answer(m); },
   };
 }
 

@@ -16,8 +16,9 @@ namespace fxfarm::actors {
 
 struct idle_check {};
 
-using coordinator_actor = caf::typed_actor<caf::reacts_to<link_events>, caf::reacts_to<tick>,
-                                           caf::reacts_to<idle_check>, caf::reacts_to<drain>>;
+using coordinator_actor =
+    caf::typed_actor<caf::reacts_to<link_events>, caf::reacts_to<tick>, caf::reacts_to<idle_check>,
+                     caf::reacts_to<drain>, caf::reacts_to<operator_question>>;
 
 struct coordinator_options {
   coordinator_settings settings;
@@ -47,6 +48,8 @@ public:
   void advance();
   void check_idle();
   void begin_drain(bool at_once);
+  // Who only looks keeps no farm from leaving.
+  void answer(const operator_question& question);
 
 private:
   void send(const net::peer_id& to, net::message what, blob attachment) override;

@@ -70,6 +70,8 @@ public:
   void handle(const net::inbound& in, time_point now);
   void store_read(const std::string& stage_key, result<std::optional<stored>> found, time_point now);
   void store_written(const std::string& stage_key, const result<void>& outcome, time_point now);
+  // See net::ask; for peers and for this process' own status page.
+  net::answer answer_to(const net::ask& m, time_point now);
   // To be called about every second while `busy`.
   void tick(time_point now);
 

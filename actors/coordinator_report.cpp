@@ -60,6 +60,10 @@ private:
 }  // namespace
 
 void coordinator_core::on(const net::peer_id& from, const net::ask& m, time_point now) {
+  port_.send(from, answer_to(m, now), nullptr);
+}
+
+net::answer coordinator_core::answer_to(const net::ask& m, time_point now) {
   net::answer reply;
   reply.request = m.request;
   reply.code = to_string(errc::none);
@@ -85,7 +89,7 @@ void coordinator_core::on(const net::peer_id& from, const net::ask& m, time_poin
     reply.reason = "unknown question '" + m.what +
                    "'; known are status, stats, reset-stats, graphs, explain, top, drain, undrain, forget";
   }
-  port_.send(from, std::move(reply), nullptr);
+  return reply;
 }
 
 json coordinator_core::workers_json(bool& truncated) const {
@@ -172,7 +176,6 @@ result<std::string> coordinator_core::forget(const std::map<std::string, std::st
     return {errc::bad_input, "key: want at least " + std::to_string(key_chars_min) + " hex digits"};
   }
   std::map<std::string, std::string> stage_keys;  // -> of their graph
-  if (is_digest(key)) stage_keys.emplace(key, std::string());
   for (const auto& graph : book_.graphs()) {
     for (const auto& s : graph.stages) {
       if (graph.graph_key.starts_with(key) || s.stage_key.starts_with(key)) {
@@ -180,6 +183,8 @@ result<std::string> coordinator_core::forget(const std::map<std::string, std::st
       }
     }
   }
+  // A stage that nobody has asked for since the start may still be stored.
+  if (stage_keys.empty() && is_digest(key)) stage_keys.emplace(key, std::string());
   if (stage_keys.empty()) return {errc::bad_input, "no graph or stage that was asked for begins with " + key};
   std::size_t failures = 0, in_flight = 0;
   for (const auto& [stage_key, graph_key] : stage_keys) {

@@ -5,6 +5,7 @@
 #include "runtime/store.hpp"
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,6 +31,16 @@ struct tick {};
 // Take nothing new, finish what runs (or, when it cannot be waited for, drop it), then say so and end.
 struct drain {
   bool at_once = false;
+};
+
+// --- coordinator -----------------------------------------------------------------------------------------------------
+
+// An operator's question from within the process, from a thread that is no actor: for CAF, one that asks is an actor as
+// long as it lives, and the system's end waits for it. See net::ask.
+struct operator_question {
+  std::string what;
+  std::map<std::string, std::string> arguments;
+  std::function<void(net::answer)> tell;  // on the coordinator's thread; let go of untold when that has ended
 };
 
 // --- store -----------------------------------------------------------------------------------------------------------
@@ -158,6 +169,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::link_events)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::farm_found)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::drain)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::operator_question)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::store_read)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::store_found)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::store_shared)

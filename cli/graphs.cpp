@@ -1,4 +1,5 @@
 #include "cli/console.hpp"
+#include "cli/graphs_question.hpp"
 #include "cli/operator_command.hpp"
 #include "cli/render.hpp"
 
@@ -9,15 +10,7 @@ exit_code graphs_command(const command& self, const arguments& args) {
   auto parsed = parse_graphs(in);
   if (!parsed) return fail(self.name, parsed.failure());
   if (parsed->help_wanted) return print_help(self);
-  const auto& c = parsed->config;
-  const question q{"graphs",
-                   {{"state", c.state},
-                    {"name", c.name},
-                    {"key", c.key},
-                    {"stage", c.stage},
-                    {"sort", c.sort},
-                    {"limit", std::to_string(c.limit)}}};
-  return run_question(self, c, in, q, render_graphs);
+  return run_question(self, parsed->config, in, question_of(parsed->config), render_graphs);
 }
 
 }  // namespace fxfarm::cli

@@ -57,7 +57,7 @@ private:
 }  // namespace
 
 result<void> run_coordinator(const coordinator_config& config) {
-  auto host = service::start("coordinator", config, config.metrics);
+  auto host = service::start("coordinator", config, config.metrics, &config);
   if (!host) return host.failure();
   auto coordinator = coordinator_half::start(**host, {config, config.listen, "coordinator", {}});
   if (!coordinator) return coordinator.failure();
@@ -70,7 +70,7 @@ result<void> run_coordinator(const coordinator_config& config) {
 }
 
 result<void> run_worker(const worker_config& config) {
-  auto host = service::start("worker", config, config.metrics);
+  auto host = service::start("worker", config, config.metrics, nullptr);
   if (!host) return host.failure();
   auto worker = worker_half::start(**host, {config, config.coordinators, config.name});
   if (!worker) return worker.failure();
@@ -99,7 +99,7 @@ result<void> run_local(const local_config& config) {
   if (!*lock) return {};
   socket_files files(config.socket, log_file);
 
-  auto host = service::start("local", config, config.metrics);
+  auto host = service::start("local", config, config.metrics, &config);
   if (!host) return host.failure();
   auto coordinator = coordinator_half::start(**host, {config, {config.endpoint()}, "local", config.idle_timeout});
   if (!coordinator) return coordinator.failure();

@@ -1,5 +1,6 @@
 #include "cli/service.hpp"
 
+#include "cli/secret_file.hpp"
 #include "cli/shared_store.hpp"
 #include "fxfarm_version.hpp"
 #include "monitoring/log.hpp"
@@ -46,6 +47,37 @@ result<std::shared_ptr<store>> open_store(const farm_config& config, monitoring:
   return std::shared_ptr<store>(std::move(*opened));
 }
 
+result<std::unique_ptr<farm_page>> make_page(const farm_config& config, monitoring::metrics& metrics) {
+  farm_page_options options;
+  options.probe = &metrics.page();
+  if (!config.admin_token_file.empty()) {
+    auto token = read_secret({"admin_token_file", config.admin_token_file, limits::admin_token_bytes_min,
+                              limits::admin_token_bytes_max, true});
+    if (!token) return token.failure();
+    options.admin_token = *std::move(token);
+  }
+  return std::make_unique<farm_page>(std::move(options));
+}
+
+// On the thread of whoever wants to know.
+result<std::string> ask_actor(const actors::coordinator_actor& coordinator, const question& q) {
+  auto told = std::make_shared<std::promise<net::answer>>();
+  auto future = told->get_future();
+  caf::anon_send(coordinator, actors::operator_question{q.what, q.arguments, [told = std::move(told)](net::answer a) {
+                                                          told->set_value(std::move(a));
+                                                        }});
+  if (future.wait_for(limits::page_reply_max) != std::future_status::ready) {
+    return {errc::timeout, "the coordinator has not answered in time"};
+  }
+  try {
+    auto answer = future.get();
+    if (answer.code == to_string(errc::none)) return std::move(answer.document);
+    return {errc_from_string(answer.code), std::move(answer.reason)};
+  } catch (const std::future_error&) {
+    return {errc::unreachable, "the coordinator has ended"};
+  }
+}
+
 // A promise that an actor keeps when it ends, and what waits for it.
 std::pair<std::function<void()>, std::future<void>> ending() {
   auto promise = std::make_shared<std::promise<void>>();
@@ -68,16 +100,22 @@ void drain_actor(const Handle& self, const std::future<void>& ended) {
 // --- service ---------------------------------------------------------------------------------------------------------
 
 result<std::unique_ptr<service>> service::start(const std::string& role, const common_config& config,
-                                                const std::string& metrics_address) {
+                                                const std::string& metrics_address, const farm_config* farm) {
   std::unique_ptr<service> s(new service);
   auto stop = stop_order::take_over();
   if (!stop) return stop.failure();
   s->stop_ = std::move(*stop);
   if (auto logging = start_log(config); !logging) return logging.failure();
   s->metrics_ = std::make_unique<monitoring::metrics>(build_text, role);
+  if (farm != nullptr) {
+    auto page = make_page(*farm, *s->metrics_);
+    if (!page) return page.failure();
+    s->page_ = *std::move(page);
+  }
   if (!metrics_address.empty()) {
     std::string problem;
-    s->exposer_ = monitoring::exposer::start(*s->metrics_, metrics_address, problem);
+    s->exposer_ = monitoring::exposer::start(*s->metrics_, metrics_address, problem,
+                                             s->page_ ? s->page_->routes() : monitoring::http_routes{});
     if (!s->exposer_) return {errc::io, "metrics: " + problem};
   }
   s->system_config_ = std::make_unique<actors::system_config>(actor_threads);
@@ -144,6 +182,7 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
   };
   half->self_ = host.actors().spawn(actors::coordinator_behavior, std::move(options));
   half->inbox_->bind(half->self_);
+  host.page()->open([self = half->self_](const question& q) { return ask_actor(self, q); });
   return half;
 }
 
@@ -157,6 +196,7 @@ void coordinator_half::drain() {
 }
 
 coordinator_half::~coordinator_half() {
+  if (host_) host_->page()->close();
   // First: its thread may wait for an actor that has never come.
   if (inbox_) inbox_->unbind();
   if (router_) router_->stop();

@@ -5,6 +5,7 @@
 #include "actors/relay.hpp"
 #include "actors/system.hpp"
 #include "actors/worker.hpp"
+#include "cli/farm_page.hpp"
 #include "cli/signals.hpp"
 #include "monitoring/exposer.hpp"
 #include "net/dialer.hpp"
@@ -21,9 +22,10 @@ namespace fxfarm::cli {
 // Order matters: signals are taken over before any thread starts, actors end before what they use.
 class service {
 public:
-  // Errors: bad_config for the log, io for a metrics address that cannot be had.
+  // `farm`: null for a role without a coordinator, which has no status page. Errors: bad_config for the log and the
+  // page's token, io for a metrics address that cannot be had.
   static result<std::unique_ptr<service>> start(const std::string& role, const common_config& config,
-                                                const std::string& metrics_address);
+                                                const std::string& metrics_address, const farm_config* farm);
 
   // The role has all that it needs of this process: /readyz says so until the order to stop.
   void serve();
@@ -33,6 +35,8 @@ public:
   stop_order& stop() { return *stop_; }
   monitoring::metrics& metrics() { return *metrics_; }
   std::string metrics_address() const { return exposer_ ? exposer_->address() : "off"; }
+  // Null: the role has none.
+  farm_page* page() { return page_.get(); }
   caf::actor_system& actors() { return *system_; }
 
 private:
@@ -40,6 +44,7 @@ private:
 
   std::unique_ptr<stop_order> stop_;
   std::unique_ptr<monitoring::metrics> metrics_;
+  std::unique_ptr<farm_page> page_;
   std::unique_ptr<monitoring::exposer> exposer_;
   std::unique_ptr<actors::system_config> system_config_;
   std::unique_ptr<caf::actor_system> system_;

@@ -1,29 +1,10 @@
 #include "cli/shared_store.hpp"
 
+#include "cli/secret_file.hpp"
 #include "monitoring/log.hpp"
-
-#include <fstream>
 
 namespace fxfarm::cli {
 namespace {
-
-// The file's only line.
-result<std::string> read_password(const std::string& file) {
-  const auto refuse = [&](const char* why) { return error{errc::bad_config, "redis_password_file: " + file + why}; };
-  std::ifstream in(file, std::ios::binary);
-  if (!in) return refuse(" cannot be read");
-  std::string text(limits::redis_password_bytes_max + 1, '\0');
-  in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (in.bad()) return refuse(" cannot be read");
-  text.resize(static_cast<std::size_t>(in.gcount()));
-  if (text.ends_with('\n')) text.pop_back();
-  if (text.ends_with('\r')) text.pop_back();
-  if (text.empty()) return refuse(" is empty");
-  if (text.size() > limits::redis_password_bytes_max || text.find('\n') != std::string::npos) {
-    return refuse(" has more than a password");
-  }
-  return text;
-}
 
 result<redis_client_options> client_options(const redis_config& config) {
   redis_client_options options;
@@ -32,7 +13,8 @@ result<redis_client_options> client_options(const redis_config& config) {
   options.target = *std::move(target);
   options.timeout = config.timeout;
   if (!config.password_file.empty()) {
-    auto password = read_password(config.password_file);
+    auto password =
+        read_secret({"redis_password_file", config.password_file, 1, limits::redis_password_bytes_max, false});
     if (!password) return password.failure();
     options.target.password = *std::move(password);
   }

@@ -1,9 +1,12 @@
 #include "monitoring/exposer.hpp"
 
+#include "monitoring/log.hpp"
+
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <functional>
+#include <exception>
 #include <optional>
 #include <vector>
 
@@ -41,77 +44,194 @@ std::string why_not(const sockaddr_in& address) {
   return why;
 }
 
-struct answer {
-  const char* status;  // "200 OK"
-  std::string body;
-};
+// Pages load nothing from elsewhere and are shown in nobody's frame; what is told is never kept.
+constexpr const char* headers_of_all =
+    "Cache-Control: no-store\r\n"
+    "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src "
+    "'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "Referrer-Policy: no-referrer\r\n"
+    "Cross-Origin-Resource-Policy: same-origin\r\n"
+    "Connection: close\r\n";
+constexpr const char* exposition = "text/plain; version=0.0.4; charset=utf-8";
 
-// Answers every request of one path with what `tell` says.
-class page : public CivetHandler {
+const char* status_line(int status) {
+  switch (status) {
+    case 200:
+      return "200 OK";
+    case 400:
+      return "400 Bad Request";
+    case 401:
+      return "401 Unauthorized\r\nWWW-Authenticate: Bearer";
+    case 403:
+      return "403 Forbidden";
+    case 404:
+      return "404 Not Found";
+    case 405:
+      return "405 Method Not Allowed";
+    case 409:
+      return "409 Conflict";
+    case 413:
+      return "413 Content Too Large";
+    case 415:
+      return "415 Unsupported Media Type";
+    case 503:
+      return "503 Service Unavailable\r\nRetry-After: 1";
+    default:
+      return "500 Internal Server Error";
+  }
+}
+
+// Name and value of each parameter; nothing when there are more, or longer ones, than anybody has use for.
+std::optional<std::map<std::string, std::string>> parameters_of(const char* query) {
+  std::map<std::string, std::string> all;
+  std::string_view rest = query == nullptr ? "" : query;
+  while (!rest.empty()) {
+    const auto one = rest.substr(0, rest.find('&'));
+    rest.remove_prefix(std::min(rest.size(), one.size() + 1));
+    if (one.empty()) continue;
+    const auto equals = std::min(one.find('='), one.size());
+    std::string name, value;
+    CivetServer::urlDecode(one.data(), equals, name);
+    if (equals < one.size()) CivetServer::urlDecode(one.data() + equals + 1, one.size() - equals - 1, value);
+    if (value.size() > http_parameter_bytes_max || all.size() == http_parameters_max) return std::nullopt;
+    all.insert_or_assign(std::move(name), std::move(value));
+  }
+  return all;
+}
+
+// Nothing when it is longer than a body may be.
+std::optional<std::string> body_of(mg_connection* from, const mg_request_info& info) {
+  if (info.content_length > static_cast<long long>(http_body_bytes_max)) return std::nullopt;
+  std::string body(http_body_bytes_max + 1, '\0');
+  std::size_t have = 0;
+  while (have < body.size()) {
+    const int n = mg_read(from, body.data() + have, body.size() - have);
+    if (n <= 0) break;
+    have += static_cast<std::size_t>(n);
+  }
+  if (have > http_body_bytes_max) return std::nullopt;
+  body.resize(have);
+  return body;
+}
+
+std::string header(const mg_connection* from, const char* name) {
+  const char* const value = mg_get_header(from, name);
+  return value == nullptr ? "" : value;
+}
+
+// Answers the requests of one path.
+class route_handler : public CivetHandler {
 public:
-  explicit page(std::function<answer()> tell) : tell_(std::move(tell)) {}
+  explicit route_handler(http_route route) : route_(std::move(route)) {}
 
-  bool handleGet(CivetServer*, mg_connection* to) override {
-    const auto now = tell_();
-    mg_printf(to,
-              "HTTP/1.1 %s\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: %zu\r\n\r\n",
-              now.status, now.body.size());
-    mg_write(to, now.body.data(), now.body.size());
+  const std::string& path() const { return route_.path; }
+  bool handleGet(CivetServer*, mg_connection* from) override { return reply(from, "GET", true); }
+  bool handleHead(CivetServer*, mg_connection* from) override { return reply(from, "GET", false); }
+  bool handlePost(CivetServer*, mg_connection* from) override { return reply(from, "POST", true); }
+  bool handlePut(CivetServer*, mg_connection* from) override { return reply(from, "PUT", true); }
+  bool handleDelete(CivetServer*, mg_connection* from) override { return reply(from, "DELETE", true); }
+  bool handlePatch(CivetServer*, mg_connection* from) override { return reply(from, "PATCH", true); }
+
+private:
+  bool reply(mg_connection* to, const char* method, bool with_body) const {
+    const auto answer = answer_to(to, method);
+    mg_printf(to, "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s\r\n", status_line(answer.status),
+              answer.type.c_str(), answer.body.size(), headers_of_all);
+    if (with_body) mg_write(to, answer.body.data(), answer.body.size());
     return true;
   }
 
-private:
-  const std::function<answer()> tell_;
+  http_answer answer_to(mg_connection* from, const std::string& method) const {
+    const auto& info = *mg_get_request_info(from);
+    // The server also gives what lies below the path.
+    if (info.local_uri == nullptr || route_.path != info.local_uri) return {404, "text/plain", "no such page\n"};
+    if (method != route_.method) return {405, "text/plain", "want " + route_.method + "\n"};
+    auto parameters = parameters_of(info.query_string);
+    if (!parameters) return {400, "text/plain", "the query is too long\n"};
+    http_request request{
+        *std::move(parameters), header(from, "Content-Type"), header(from, "Authorization"), {}, info.remote_addr};
+    if (method == "POST") {
+      auto body = body_of(from, info);
+      if (!body) return {413, "text/plain", "the body is too long\n"};
+      request.body = *std::move(body);
+    }
+    // Below this is C, which lets no exception through.
+    try {
+      return route_.answer(request);
+    } catch (const std::exception& e) {
+      log::error("a request could not be answered", {{"path", route_.path}, {"why", e.what()}});
+      return {500, "text/plain", "something went wrong; the log has it\n"};
+    }
+  }
+
+  const http_route route_;
 };
 
-answer tell_readiness(const readiness& ready) {
+http_answer tell_readiness(const readiness& ready) {
   const auto lacking = ready.lacking();
-  if (lacking.empty()) return {"200 OK", "ready\n"};
+  if (lacking.empty()) return {200, exposition, "ready\n"};
   std::string body;
   for (const auto& [part, what] : lacking) body += part + ": " + what + "\n";
-  return {"503 Service Unavailable", std::move(body)};
+  return {503, exposition, std::move(body)};
+}
+
+http_routes routes_of_all(const metrics& m) {
+  return {{"GET", "/metrics",
+           [text = m.text_reader()](const http_request&) {
+             return http_answer{200, exposition, text()};
+           }},
+          {"GET", "/healthz",
+           [text = m.build_reader()](const http_request&) {
+             return http_answer{200, exposition, text()};
+           }},
+          {"GET", "/readyz", [r = m.ready()](const http_request&) { return tell_readiness(*r); }}};
+}
+
+http_answer links() {
+  return {
+      200, "text/html; charset=utf-8",
+      "<!doctype html><html lang=\"en\"><title>fxfarm</title><h1>fxfarm</h1><p>The status page is the coordinator's."
+      "</p><ul><li><a href=\"metrics\">metrics</a></li><li><a href=\"healthz\">healthz</a></li><li><a "
+      "href=\"readyz\">readyz</a></li></ul></html>\n"};
 }
 
 }  // namespace
 
 struct exposer::impl {
-  explicit impl(const metrics& m)
-      : everything([text = m.text_reader()] {
-          return answer{"200 OK", text()};
-        }),
-        health([text = m.build_reader()] {
-          return answer{"200 OK", text()};
-        }),
-        ready([r = m.ready()] { return tell_readiness(*r); }) {}
+  impl(const metrics& m, http_routes routes) {
+    const bool has_page = std::any_of(routes.begin(), routes.end(), [](const http_route& r) { return r.path == "/"; });
+    if (!has_page) routes.push_back({"GET", "/", [](const http_request&) { return links(); }});
+    for (auto& r : routes_of_all(m)) routes.push_back(std::move(r));
+    for (auto& r : routes) handlers.push_back(std::make_unique<route_handler>(std::move(r)));
+  }
 
-  page everything;
-  page health;
-  page ready;
-  std::unique_ptr<CivetServer> server;  // last: its threads use the pages
+  std::vector<std::unique_ptr<route_handler>> handlers;
+  std::unique_ptr<CivetServer> server;  // last: its threads use the handlers
 };
 
 exposer::exposer(std::unique_ptr<impl> i, std::string address) : impl_(std::move(i)), address_(std::move(address)) {}
 exposer::~exposer() = default;
 
-std::unique_ptr<exposer> exposer::start(const metrics& m, const std::string& address, std::string& problem) {
+std::unique_ptr<exposer> exposer::start(const metrics& m, const std::string& address, std::string& problem,
+                                        http_routes routes) {
   const auto parsed = parse(address);
   if (!parsed) {
     problem =
         "'" + address + "' is no address to serve metrics at: an IPv4 address and a port are, such as 127.0.0.1:9464";
     return nullptr;
   }
-  auto made = std::make_unique<impl>(m);
+  auto made = std::make_unique<impl>(m, std::move(routes));
   try {
-    // One scraper is usual; the second thread keeps health checks going while it is slow.
-    made->server = std::make_unique<CivetServer>(std::vector<std::string>{
-        "listening_ports", address, "num_threads", "2", "request_timeout_ms", "5000", "enable_keep_alive", "no"});
+    made->server = std::make_unique<CivetServer>(
+        std::vector<std::string>{"listening_ports", address, "num_threads", std::to_string(http_threads),
+                                 "request_timeout_ms", std::to_string(http_request_ms_max), "max_request_size",
+                                 std::to_string(http_head_bytes_max), "enable_keep_alive", "no"});
   } catch (const CivetException&) {
     problem = "cannot serve metrics at " + address + ": " + why_not(*parsed);
     return nullptr;
   }
-  made->server->addHandler("/metrics", made->everything);
-  made->server->addHandler("/healthz", made->health);
-  made->server->addHandler("/readyz", made->ready);
+  for (const auto& h : made->handlers) made->server->addHandler(h->path(), h.get());
   const auto ports = made->server->getListeningPorts();
   const auto host = address.substr(0, address.rfind(':'));
   return std::unique_ptr<exposer>(new exposer(std::move(made), host + ":" + std::to_string(ports.at(0))));

@@ -1,7 +1,9 @@
 #pragma once
 // What a process tells over HTTP: /metrics for Prometheus, /healthz (200: the process lives) and /readyz (200 when it
-// can do its work, else 503 with what it lacks) for whoever starts, restarts or routes to it.
+// can do its work, else 503 with what it lacks) for whoever starts, restarts or routes to it; and what else its owner
+// has to show, such as a coordinator's status page.
 
+#include "monitoring/http.hpp"
 #include "monitoring/metrics.hpp"
 
 #include <memory>
@@ -12,8 +14,9 @@ namespace fxfarm::monitoring {
 class exposer {
 public:
   // `address` is "host:port" with an IPv4 address; port 0 takes any that is free. When it cannot listen there, returns
-  // null and says why in `problem`. Keeps what it needs of `m` alive.
-  static std::unique_ptr<exposer> start(const metrics& m, const std::string& address, std::string& problem);
+  // null and says why in `problem`. Keeps what it needs of `m` alive. Without a route for it, "/" is a list of links.
+  static std::unique_ptr<exposer> start(const metrics& m, const std::string& address, std::string& problem,
+                                        http_routes routes = {});
   ~exposer();
 
   // Where it listens, with the real port.

@@ -58,6 +58,7 @@ struct metrics::impl {
   std::optional<redis_probe> redis;
   std::optional<worker_probe> worker;
   std::optional<client_probe> client;
+  std::optional<page_probe> page;
 };
 
 namespace {
@@ -97,6 +98,9 @@ worker_probe& metrics::worker() {
 }
 client_probe& metrics::client() {
   return made_once(impl_->client, impl_->mutex, impl_->book);
+}
+page_probe& metrics::page() {
+  return made_once(impl_->page, impl_->mutex, impl_->book);
 }
 void metrics::watch_link(std::function<link_counters()> read) {
   impl_->link.watch(std::move(read));

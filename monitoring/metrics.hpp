@@ -152,6 +152,20 @@ private:
   std::unique_ptr<impl> impl_;
 };
 
+// The status page.
+class page_probe {
+public:
+  explicit page_probe(family_book& book);
+  ~page_probe();
+
+  void questioned(std::string_view outcome);                      // "asked", "shared", "turned_away"
+  void acted(std::string_view action, std::string_view outcome);  // "drain", ...; "done", "failed", "denied"
+
+private:
+  struct impl;
+  std::unique_ptr<impl> impl_;
+};
+
 // What a client has counted since its start, and what is now.
 struct client_counters {
   std::map<std::string, std::uint64_t> counted;  // by name, as in client::stats
@@ -189,6 +203,7 @@ public:
   redis_probe& redis();
   worker_probe& worker();
   client_probe& client();
+  page_probe& page();
   // `read` is called whenever somebody looks, on any thread. Null: the link is gone; afterwards the last one is not
   // called any more.
   void watch_link(std::function<link_counters()> read);

@@ -49,6 +49,8 @@ void declare(option_set& o, farm_config& c, const std::string& cache_default) {
   o.add("history_graphs", c.history_graphs, kinds::count(1, 1'000'000),
         "graphs whose life is kept in memory, for graphs and explain");
   o.add("history_bytes", c.history_bytes, kinds::byte_count(), "memory that this may take");
+  o.add("admin_token_file", c.admin_token_file, kinds::path(),
+        "file with the token that the status page's actions want; only its owner may read it");
   declare(o, c.redis);
 }
 
@@ -74,7 +76,7 @@ void declare(option_set& o, engine_config& c, const std::string& slots_default, 
 void declare(option_set& o, coordinator_config& c) {
   o.add("listen", c.listen, kinds::endpoints(), "endpoints to accept clients and workers on");
   o.add("insecure", c.insecure, kinds::boolean(), "allow endpoints that leave the host, unencrypted");
-  o.add("metrics", c.metrics, kinds::address_or_off(), "address of the metrics page");
+  o.add("metrics", c.metrics, kinds::address_or_off(), "address of the status page and the metrics");
   declare(o, static_cast<farm_config&>(c), "$XDG_CACHE_HOME/fxfarm/coordinator");
 }
 
@@ -90,7 +92,7 @@ void declare(option_set& o, local_config& c) {
   o.add("socket", c.socket, kinds::socket_file(), "socket to serve on; the lock file lies beside it",
         "$XDG_RUNTIME_DIR/fxfarm/local-default.sock");
   o.add("idle_timeout", c.idle_timeout, kinds::duration(), "leave after so long without clients and jobs");
-  o.add("metrics", c.metrics, kinds::address_or_off(), "address of the metrics page");
+  o.add("metrics", c.metrics, kinds::address_or_off(), "address of the status page and the metrics");
   o.add("detach", c.detach, kinds::boolean(), "run in the background, with the log in a file beside the socket");
   declare(o, static_cast<farm_config&>(c), "$XDG_CACHE_HOME/fxfarm/local");
   declare(o, static_cast<engine_config&>(c), "1", "cores / 2, at least 2");

@@ -51,6 +51,7 @@ struct farm_config {
   unsigned job_attempts = limits::job_attempts_max;
   unsigned history_graphs = limits::history_graphs;
   std::uint64_t history_bytes = limits::history_bytes;
+  std::string admin_token_file;  // empty: the status page only shows
   redis_config redis;
 };
 

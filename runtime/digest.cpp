@@ -35,6 +35,11 @@ std::string digest_hex(byte_view data) {
   return to_hex(out);
 }
 
+bool equal_secrets(std::string_view a, std::string_view b) {
+  const auto of_a = digest_hex(view_of(a)), of_b = digest_hex(view_of(b));
+  return sodium_memcmp(of_a.data(), of_b.data(), digest_hex_chars) == 0;
+}
+
 bool is_digest(std::string_view text) {
   if (text.size() != digest_hex_chars) return false;
   // Without a way out in between, so that many characters are looked at together: every lookup brings some.

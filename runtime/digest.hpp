@@ -15,6 +15,9 @@ inline constexpr std::size_t digest_hex_chars = 64;
 // Digest of `data` as lower-case hex.
 std::string digest_hex(byte_view data);
 
+// Whether both are the same, in a time that tells nothing of where they differ or how long they are.
+bool equal_secrets(std::string_view a, std::string_view b);
+
 // Whether `text` has the form of a digest: 64 lower-case hex digits.
 bool is_digest(std::string_view text);
 

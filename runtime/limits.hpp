@@ -62,6 +62,18 @@ inline constexpr auto operator_reply_max = 5s;  // a command line's question
 inline constexpr unsigned graphs_listed = 50;   // of `fxfarm graphs`
 inline constexpr auto top_interval = 2s;        // between two looks of `fxfarm top`
 
+// The status page; what the server itself bounds is in monitoring/http.hpp.
+inline constexpr auto page_reply_max = 2s;                // the coordinator's answer
+inline constexpr auto page_answer_kept_min = 1s;          // one answer is for all who look within it
+inline constexpr auto page_answer_kept_max = 5s;          // likewise, when the coordinator is slow
+inline constexpr std::size_t page_answers_kept_max = 32;  // different questions
+inline constexpr unsigned page_waiting_max = 3;           // threads of the server that wait for the coordinator
+inline constexpr unsigned page_questions_per_second_max = 20;
+inline constexpr unsigned page_graphs_max = 500;  // of one list
+inline constexpr std::size_t admin_token_bytes_min = 16;
+inline constexpr std::size_t admin_token_bytes_max = 1 * KiB;
+inline constexpr auto admin_denials_logged = 1s;  // at most one line within it
+
 // Jobs.
 inline constexpr unsigned job_attempts_max = 3;            // then the graph is quarantined for this stage
 inline constexpr unsigned job_refusals_max = 1'000;        // by full workers, before they count as attempts

@@ -152,3 +152,20 @@ TEST_F(coordinator_test, a_store_that_is_gone_is_a_miss_and_keeps_no_job) {
   deliver(coordinator, said("w", net::job_done{job.id, job.stage_key, {}}, some_bytes()));
   EXPECT_EQ(link->count<net::stage_ready>("a"), 1u) << "served, though it could not be kept";
 }
+
+TEST_F(coordinator_test, answers_questions_of_its_own_process_which_keep_it_no_longer) {
+  start(10s);
+  const auto ask = [&](const std::string& what) {
+    net::answer told;
+    tell(coordinator, operator_question{what, {}, [&](net::answer a) { told = std::move(a); }});
+    return told;
+  };
+  EXPECT_EQ(ask("graphs").code, "none");
+  EXPECT_EQ(ask("graphs").document, R"({"graphs":[],"known":0,"truncated":false})");
+  EXPECT_EQ(ask("nonsense").code, "bad_input");
+  pass(9s);
+  EXPECT_EQ(ended, 0);
+  ask("graphs");
+  for (int i = 0; i < 3; ++i) pass(1s);
+  EXPECT_EQ(ended, 1);
+}

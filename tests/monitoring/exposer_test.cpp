@@ -2,15 +2,19 @@
 
 #include "http_get.hpp"
 
+#include <stdexcept>
+
 #include <gtest/gtest.h>
 
 using namespace fxfarm::monitoring;
 using fxfarm::http_get;
+using fxfarm::http_request_to;
 
 namespace {
 
 // What dashboards and alert rules rely on.
 const char* const families[] = {
+    "fxfarm_admin_actions_total counter",
     "fxfarm_artifact_bytes histogram",
     "fxfarm_artifacts_refused_total counter",
     "fxfarm_build_info gauge",
@@ -58,6 +62,7 @@ const char* const families[] = {
     "fxfarm_lookups_total counter",
     "fxfarm_messages_refused_total counter",
     "fxfarm_oldest_job_wait_seconds gauge",
+    "fxfarm_page_questions_total counter",
     "fxfarm_ready gauge",
     "fxfarm_redis_breaker gauge",
     "fxfarm_redis_breaker_opened_total counter",
@@ -162,6 +167,8 @@ void use_everything(metrics& m) {
   w.job_failed("compile_failed");
   w.phase_took("default", "codegen", 1);
   w.artifact_made(1e6);
+  m.page().questioned("asked");
+  m.page().acted("drain", "done");
   auto& p = m.client();
   p.switched("default", 3);
   p.load_took("default", 0.01);
@@ -245,6 +252,8 @@ TEST(exposer, every_verb_shows_in_the_statistics) {
                            "redis_writes",
                            "redis_dropped_full",
                            "redis_seconds_get_sum",
+                           "page_questions_asked",
+                           "admin_actions_done",
                            "engine_restarts",
                            "worker_jobs_done",
                            "worker_jobs_failed",
@@ -286,6 +295,69 @@ TEST(exposer, says_whether_the_process_can_work_and_what_it_lacks) {
   reply = http_get(e->address(), "/readyz");
   EXPECT_TRUE(reply.starts_with("HTTP/1.1 200")) << reply;
   EXPECT_NE(http_get(e->address(), "/metrics").find("\nfxfarm_ready 1\n"), std::string::npos);
+}
+
+TEST(exposer, hands_a_request_to_whoever_answers_its_path_and_method) {
+  metrics m("0.1.0", "coordinator");
+  http_request seen;
+  const auto answer = [&](const http_request& r) {
+    seen = r;
+    return http_answer{200, "application/json", "{}"};
+  };
+  std::string problem;
+  auto e = exposer::start(m, "127.0.0.1:0", problem, {{"GET", "/api/graphs", answer}, {"POST", "/api/drain", answer}});
+  ASSERT_TRUE(e) << problem;
+  auto reply = http_get(e->address(), "/api/graphs?name=a%20%3Cb%3E+c&state=&x");
+  EXPECT_TRUE(reply.starts_with("HTTP/1.1 200")) << reply;
+  EXPECT_TRUE(reply.ends_with("\r\n\r\n{}")) << reply;
+  EXPECT_EQ(seen.parameters, (std::map<std::string, std::string>{{"name", "a <b> c"}, {"state", ""}, {"x", ""}}));
+  for (const char* line : {"\r\nContent-Type: application/json\r\n", "\r\nCache-Control: no-store\r\n",
+                           "\r\nContent-Security-Policy: default-src 'none'; script-src 'self'; ",
+                           "\r\nX-Content-Type-Options: nosniff\r\n"}) {
+    EXPECT_NE(reply.find(line), std::string::npos) << line;
+  }
+  const std::string headers = "Authorization: Bearer x\r\nContent-Type: application/json\r\n";
+  reply = http_request_to(e->address(), "POST", "/api/drain", headers, R"({"worker":"w"})");
+  EXPECT_TRUE(reply.starts_with("HTTP/1.1 200")) << reply;
+  EXPECT_EQ(seen.body, R"({"worker":"w"})");
+  EXPECT_EQ(seen.authorization, "Bearer x");
+  EXPECT_EQ(seen.content_type, "application/json");
+  EXPECT_EQ(seen.peer, "127.0.0.1");
+}
+
+TEST(exposer, turns_away_what_no_route_is_for_or_is_too_long) {
+  metrics m("0.1.0", "coordinator");
+  const auto answer = [](const http_request&) -> http_answer { throw std::runtime_error("broken"); };
+  std::string problem;
+  auto e = exposer::start(m, "127.0.0.1:0", problem, {{"GET", "/get", answer}, {"POST", "/post", answer}});
+  ASSERT_TRUE(e) << problem;
+  const auto status = [&](const std::string& method, const std::string& path, const std::string& body = "") {
+    return http_request_to(e->address(), method, path, "", body).substr(0, 12);
+  };
+  EXPECT_EQ(status("POST", "/get"), "HTTP/1.1 405");
+  EXPECT_EQ(status("GET", "/post"), "HTTP/1.1 405");
+  EXPECT_EQ(status("DELETE", "/post"), "HTTP/1.1 405");
+  EXPECT_EQ(status("GET", "/get/more"), "HTTP/1.1 404");
+  EXPECT_EQ(status("GET", "/get"), "HTTP/1.1 500");
+  EXPECT_EQ(status("GET", "/get?a=" + std::string(http_parameter_bytes_max + 1, 'x')), "HTTP/1.1 400");
+  std::string many = "/get?";
+  for (std::size_t i = 0; i <= http_parameters_max; ++i) many += "p" + std::to_string(i) + "=1&";
+  EXPECT_EQ(status("GET", many), "HTTP/1.1 400");
+  EXPECT_EQ(status("POST", "/post", std::string(http_body_bytes_max + 1, 'x')), "HTTP/1.1 413");
+  EXPECT_EQ(status("POST", "/post", std::string(http_body_bytes_max, 'x')), "HTTP/1.1 500");
+  EXPECT_FALSE(status("GET", "/" + std::string(http_head_bytes_max, 'x')).starts_with("HTTP/1.1 2"));
+}
+
+TEST(exposer, has_links_where_there_is_no_page) {
+  metrics m("0.1.0", "worker");
+  std::string problem;
+  auto e = exposer::start(m, "127.0.0.1:0", problem);
+  ASSERT_TRUE(e) << problem;
+  const auto reply = http_get(e->address(), "/");
+  EXPECT_TRUE(reply.starts_with("HTTP/1.1 200")) << reply;
+  for (const char* link : {"href=\"metrics\"", "href=\"healthz\"", "href=\"readyz\""}) {
+    EXPECT_NE(reply.find(link), std::string::npos) << link;
+  }
 }
 
 TEST(exposer, says_that_a_port_is_taken) {

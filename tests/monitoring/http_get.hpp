@@ -10,8 +10,10 @@
 
 namespace fxfarm {
 
-// Status line, headers and body; empty when nobody listens on 127.0.0.1 at `address`'s port.
-inline std::string http_get(const std::string& address, const std::string& path) {
+// Status line, headers and body; empty when nobody listens on 127.0.0.1 at `address`'s port. `headers`: lines, each
+// with its end.
+inline std::string http_request_to(const std::string& address, const std::string& method, const std::string& path,
+                                   const std::string& headers, const std::string& body) {
   const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in to{};
   to.sin_family = AF_INET;
@@ -19,13 +21,19 @@ inline std::string http_get(const std::string& address, const std::string& path)
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   std::string reply;
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof(to)) == 0) {
-    const auto request = "GET " + path + " HTTP/1.1\r\nHost: " + address + "\r\nConnection: close\r\n\r\n";
+    const auto length = body.empty() ? "" : "Content-Length: " + std::to_string(body.size()) + "\r\n";
+    const auto request = method + " " + path + " HTTP/1.1\r\nHost: " + address + "\r\nConnection: close\r\n" + headers +
+                         length + "\r\n" + body;
     char buffer[4096];
     ssize_t n = ::send(fd, request.data(), request.size(), MSG_NOSIGNAL);
     while (n > 0 && (n = ::recv(fd, buffer, sizeof(buffer), 0)) > 0) reply.append(buffer, static_cast<std::size_t>(n));
   }
   ::close(fd);
   return reply;
+}
+
+inline std::string http_get(const std::string& address, const std::string& path) {
+  return http_request_to(address, "GET", path, "", "");
 }
 
 }  // namespace fxfarm

@@ -36,3 +36,11 @@ TEST(digest, is_recognized_by_its_form) {
     EXPECT_FALSE(is_digest(bad)) << bad;
   }
 }
+
+TEST(digest, secrets_are_equal_only_as_a_whole) {
+  EXPECT_TRUE(equal_secrets("0123456789abcdef", "0123456789abcdef"));
+  EXPECT_TRUE(equal_secrets("", ""));
+  for (const char* other : {"", "0123456789abcde", "0123456789abcdeF", "0123456789abcdef0", "X123456789abcdef"}) {
+    EXPECT_FALSE(equal_secrets(other, "0123456789abcdef")) << other;
+  }
+}

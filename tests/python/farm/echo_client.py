@@ -1,6 +1,8 @@
 """A client without torch: asks for the stages of many small graphs, and checks each artifact.
 
-usage: echo_client.py ENDPOINTS PLATFORM FIRST COUNT AT_ONCE
+usage: echo_client.py ENDPOINTS PLATFORM FIRST COUNT AT_ONCE [NAME]
+
+The graphs are called g0, g1, ..., or NAME.
 
 Prints `loaded GRAPH STAGE` for each stage that arrived as it must, and in the end `settled N` with the number
 of graphs that reached their last stage; then waits for the end of its input. Any other outcome is a line
@@ -31,7 +33,8 @@ def graph_key(number: int) -> str:
 
 
 class Asker:
-    def __init__(self, endpoints: list[str], target: dict[str, object]) -> None:
+    def __init__(self, endpoints: list[str], target: dict[str, object], name: str = "") -> None:
+        self._name = name
         self._client = _core.Client(endpoints=endpoints)
         self._target = target
         self._numbers: dict[int, int] = {}
@@ -42,7 +45,7 @@ class Asker:
         stages = [{"name": name, "options": {"stage": json.dumps(name)}} for name in STAGES]
         made = self._client.submit(
             graph_key(number),
-            f"g{number}",
+            self._name or f"g{number}",
             graph_bytes(number),
             stages,
             self._target,  # type: ignore[arg-type]
@@ -73,7 +76,7 @@ class Asker:
 def main() -> None:
     endpoints, platform = sys.argv[1].split(","), Path(sys.argv[2])
     first, count, at_once = map(int, sys.argv[3:6])
-    asker = Asker(endpoints, msgpack.unpackb(platform.read_bytes()))
+    asker = Asker(endpoints, msgpack.unpackb(platform.read_bytes()), *sys.argv[6:7])
     asked = 0
     while asker.settled < count:
         while asked < count and asked - asker.settled < at_once:

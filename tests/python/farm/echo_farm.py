@@ -32,7 +32,8 @@ def echo_farm_in(place: Path) -> Iterator[Farm]:
 
 class Asking:
     """A client process that asks for the graphs `first` to `first + count - 1`. What it prints, which
-    echo_client.py tells, goes to `heard`. `prefix` is a command that runs it.
+    echo_client.py tells, goes to `heard`. `prefix` is a command that runs it, `name` what all of its graphs
+    are called.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Asking:
         count: int,
         heard: queue.Queue[str],
         prefix: Sequence[str] = (),
+        name: str = "",
     ) -> None:
         self.settled = False
         self._last = ["settled", str(count)]
@@ -51,7 +53,7 @@ class Asking:
         self.process = subprocess.Popen(
             [
                 *(*prefix, sys.executable, str(HERE / "echo_client.py"), ",".join(endpoints), str(platform)),
-                *(str(first), str(count), str(AT_ONCE)),
+                *(str(first), str(count), str(AT_ONCE), *filter(None, [name])),
             ],
             env=farm.env,
             stdin=subprocess.PIPE,

@@ -1,0 +1,164 @@
+#include "cli/farm_page.hpp"
+
+#include "cli/graphs_question.hpp"
+#include "cli/render.hpp"
+#include "cli/render_top.hpp"
+#include "monitoring/page.hpp"
+#include "runtime/config_commands.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace fxfarm::cli {
+namespace {
+
+using monitoring::http_answer;
+using monitoring::http_request;
+using nlohmann::json;
+
+constexpr const char* json_type = "application/json; charset=utf-8";
+
+int status_of(errc code) {
+  switch (code) {
+    case errc::bad_input:
+    case errc::bad_config:
+      return 400;
+    case errc::refused:
+      return 403;
+    case errc::not_found:
+      return 404;
+    case errc::busy:
+    case errc::timeout:
+    case errc::unreachable:
+    case errc::shutdown:
+      return 503;
+    default:
+      return 500;
+  }
+}
+
+http_answer as_json(const result<std::string>& document) {
+  if (!document) return failure_answer(document.failure());
+  return {200, json_type, *document};
+}
+
+// What is not among `known` was meant to say something: better to refuse it than to show too much.
+result<void> check_parameters(const http_request& r, const std::vector<std::string>& known) {
+  for (const auto& [name, value] : r.parameters) {
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      return {errc::bad_input, "unknown parameter \"" + name + "\"" + did_you_mean(name, known)};
+    }
+  }
+  return {};
+}
+
+// The options of `fxfarm graphs`, as parameters.
+result<graphs_config> graphs_wanted(const http_request& r) {
+  graphs_config wanted;
+  option_set options;
+  declare_own(options, wanted);
+  if (auto checked = check_parameters(r, options.names()); !checked) return checked.failure();
+  for (const auto& [name, value] : r.parameters) {
+    const auto* o = options.find(name);
+    // As on a page's form, an empty value stands for none.
+    if (value.empty() || o->assign(value)) continue;
+    return {errc::bad_input, name + ": want " + o->allowed};
+  }
+  if (wanted.limit <= limits::page_graphs_max) return wanted;
+  return {errc::bad_input, "limit: want at most " + std::to_string(limits::page_graphs_max)};
+}
+
+// What makes two questions the same.
+std::string key_of(const question& q) {
+  std::string key = q.what;
+  for (const auto& [name, value] : q.arguments) key += '\0' + name + '\0' + value;
+  return key;
+}
+
+}  // namespace
+
+http_answer failure_answer(const error& why) {
+  const json body{{"code", to_string(why.code)}, {"reason", why.message}};
+  return {status_of(why.code), json_type, body.dump(-1, ' ', false, json::error_handler_t::replace)};
+}
+
+farm_page::farm_page(farm_page_options options)
+    : options_(std::move(options)), answers_([this] {
+        shared_answers_options sharing;
+        sharing.now = options_.now;
+        if (options_.probe != nullptr) {
+          sharing.told = [probe = options_.probe](std::string_view outcome) { probe->questioned(outcome); };
+        }
+        return sharing;
+      }()) {}
+
+monitoring::http_routes farm_page::routes() {
+  auto all = monitoring::page_routes();
+  const auto get = [&](const char* path, monitoring::http_handler how) {
+    all.push_back({"GET", path, std::move(how)});
+  };
+  get("/api/status", [this](const request& r) { return show(r, "status"); });
+  get("/api/stats", [this](const request& r) { return show(r, "stats"); });
+  get("/api/top", [this](const request&) { return show_top(); });
+  get("/api/graphs", [this](const request& r) { return show_graphs(r); });
+  get("/api/explain", [this](const request& r) { return show_life(r, false); });
+  get("/api/explain.txt", [this](const request& r) { return show_life(r, true); });
+  get("/api/admin", [this](const request&) { return tell_admin(); });
+  for (const auto action : admin_actions()) {
+    all.push_back({"POST", "/api/" + std::string(action), [this, action](const request& r) { return act(r, action); }});
+  }
+  return all;
+}
+
+void farm_page::open(asker ask) {
+  std::unique_lock lock(opening_);
+  ask_ = std::move(ask);
+  is_open_ = true;
+}
+
+void farm_page::close() {
+  is_open_ = false;
+  std::unique_lock lock(opening_);
+  ask_ = nullptr;
+}
+
+result<std::string> farm_page::ask(const question& q) {
+  const error away{errc::unreachable, "the coordinator is starting or stopping"};
+  if (!is_open_) return away;
+  std::shared_lock lock(opening_);
+  return ask_ ? ask_(q) : result<std::string>(away);
+}
+
+result<std::string> farm_page::look(const question& q) {
+  return *answers_.get(key_of(q), [&] { return ask(q); });
+}
+
+http_answer farm_page::show(const request& r, std::string_view what) {
+  if (auto checked = check_parameters(r, {}); !checked) return failure_answer(checked.failure());
+  return as_json(look({std::string(what)}));
+}
+
+http_answer farm_page::show_top() {
+  auto document = look({"top"});
+  if (!document) return failure_answer(document.failure());
+  auto seen = look_at_farm(*document, {});
+  if (!seen) return failure_answer(seen.failure());
+  return {200, json_type, std::move(seen->document)};
+}
+
+http_answer farm_page::show_graphs(const request& r) {
+  const auto wanted = graphs_wanted(r);
+  if (!wanted) return failure_answer(wanted.failure());
+  return as_json(look(question_of(*wanted)));
+}
+
+http_answer farm_page::show_life(const request& r, bool as_text) {
+  if (auto checked = check_parameters(r, {"graph"}); !checked) return failure_answer(checked.failure());
+  const auto graph = r.parameters.find("graph");
+  auto document = look({"explain", {{"graph", graph == r.parameters.end() ? "" : graph->second}}});
+  if (!as_text || !document) return as_json(document);
+  auto text = render_explanation(*document);
+  if (!text) return failure_answer(text.failure());
+  return {200, "text/plain; charset=utf-8", *std::move(text)};
+}
+
+}  // namespace fxfarm::cli

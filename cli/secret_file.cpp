@@ -1,0 +1,50 @@
+#include "cli/secret_file.hpp"
+
+#include "runtime/file_handle.hpp"
+
+#include <cerrno>
+#include <cstring>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace fxfarm::cli {
+
+result<std::string> read_secret(const secret_file& file) {
+  const auto refuse = [&](const std::string& why) {
+    return error{errc::bad_config, file.option + ": " + file.path + why};
+  };
+  const auto unreadable = [&] { return refuse(std::string(" cannot be read: ") + std::strerror(errno)); };
+  const file_handle from(::open(file.path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!from) return unreadable();
+  struct stat info {};
+  if (::fstat(from.get(), &info) != 0) return unreadable();
+  if (file.owner_only && info.st_uid != ::geteuid()) return refuse(" belongs to another user");
+  if (file.owner_only && (info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+    return refuse(" is open to other users; run: chmod 600 " + file.path);
+  }
+  // A line's end, and one byte to tell that there is more.
+  std::string text(file.bytes_max + 3, '\0');
+  std::size_t have = 0;
+  while (have < text.size()) {
+    const auto n = ::read(from.get(), text.data() + have, text.size() - have);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return unreadable();
+    if (n == 0) break;
+    have += static_cast<std::size_t>(n);
+  }
+  text.resize(have);
+  if (text.ends_with('\n')) text.pop_back();
+  if (text.ends_with('\r')) text.pop_back();
+  if (text.empty()) return refuse(" is empty");
+  if (text.size() > file.bytes_max || text.find('\n') != std::string::npos) {
+    return refuse(" has more than one line of at most " + std::to_string(file.bytes_max) + " bytes");
+  }
+  if (text.size() < file.bytes_min) {
+    return refuse(" is too short: want at least " + std::to_string(file.bytes_min) + " bytes");
+  }
+  return text;
+}
+
+}  // namespace fxfarm::cli

@@ -1,0 +1,22 @@
+#pragma once
+// A secret that lies in a file of its own, so that no command line shows it.
+
+#include "runtime/error.hpp"
+
+#include <cstddef>
+#include <string>
+
+namespace fxfarm::cli {
+
+struct secret_file {
+  std::string option;  // that names the file; errors begin with it
+  std::string path;
+  std::size_t bytes_min = 1;
+  std::size_t bytes_max = 0;
+  bool owner_only = false;  // refuse a file that others than this user may read or write
+};
+
+// The file's only line. Errors: bad_config, with what to do about it.
+result<std::string> read_secret(const secret_file& file);
+
+}  // namespace fxfarm::cli

@@ -1,0 +1,62 @@
+#include "cli/secret_file.hpp"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+namespace fxfarm::cli {
+namespace {
+
+class secret_file_test : public testing::Test {
+protected:
+  secret_file_test() {
+    std::string made = (std::filesystem::temp_directory_path() / "fxfarm-secret-XXXXXX").string();
+    directory_ = ::mkdtemp(made.data());
+  }
+  ~secret_file_test() override { std::filesystem::remove_all(directory_); }
+
+  std::string path() const { return (directory_ / "token").string(); }
+  std::string read(const std::string& content, ::mode_t mode = 0600) {
+    std::ofstream(path(), std::ios::binary) << content;
+    ::chmod(path().c_str(), mode);
+    const auto got = read_secret({"admin_token_file", path(), 8, 20, true});
+    return got ? *got : to_string(got.failure());
+  }
+  std::string refusal(const std::string& why) const { return "bad_config: admin_token_file: " + path() + why; }
+
+private:
+  std::filesystem::path directory_;
+};
+
+TEST_F(secret_file_test, is_the_only_line_with_or_without_its_end) {
+  for (const char* content : {"long enough", "long enough\n", "long enough\r\n"})
+    EXPECT_EQ(read(content), "long enough");
+  EXPECT_EQ(read(std::string(20, 'x') + "\r\n"), std::string(20, 'x'));
+}
+
+TEST_F(secret_file_test, belongs_to_its_owner_alone) {
+  for (const ::mode_t mode : {0640, 0604, 0620, 0644}) {
+    EXPECT_EQ(read("long enough", mode), refusal(" is open to other users; run: chmod 600 " + path()));
+  }
+  EXPECT_EQ(read("long enough", 0400), "long enough");
+}
+
+TEST_F(secret_file_test, is_neither_empty_nor_short_nor_more_than_a_line) {
+  EXPECT_EQ(read(""), refusal(" is empty"));
+  EXPECT_EQ(read("\n"), refusal(" is empty"));
+  EXPECT_EQ(read("short"), refusal(" is too short: want at least 8 bytes"));
+  EXPECT_EQ(read(std::string(21, 'x')), refusal(" has more than one line of at most 20 bytes"));
+  EXPECT_EQ(read("long enough\nmore"), refusal(" has more than one line of at most 20 bytes"));
+}
+
+TEST_F(secret_file_test, says_that_it_is_not_there) {
+  const auto got = read_secret({"admin_token_file", path(), 8, 20, true});
+  ASSERT_FALSE(got);
+  EXPECT_EQ(to_string(got.failure()), refusal(" cannot be read: No such file or directory"));
+}
+
+}  // namespace
+}  // namespace fxfarm::cli
