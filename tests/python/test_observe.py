@@ -334,6 +334,18 @@ def test_without_the_option_nothing_is_written(monkeypatch: pytest.MonkeyPatch) 
     assert terminal.getvalue() == ""
 
 
+def test_a_record_that_cannot_be_written_is_told_once_and_the_graphs_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    fxfarm.configure(record=tmp_path / "file")
+    for factor in (2, 3):
+        compiled(lambda x, factor=factor: x * factor)(X)
+    prepared()
+    assert len(client().graph_states) == 2
+    assert caplog.text.count("graphs are not recorded") == 1
+
+
 @forks
 def test_the_child_of_a_fork_writes_neither_line_nor_trace(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path

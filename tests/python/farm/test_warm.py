@@ -97,6 +97,30 @@ def test_a_process_after_warm_compiles_nothing(
     assert farm.counts(endpoint, "jobs_started")[0] - before == 2
 
 
+def test_training_after_warm_compiles_nothing(
+    real_farm: tuple[Farm, str],
+    real_client: Client,
+    model_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    farm, endpoint = real_farm
+    before = farm.counts(endpoint, "jobs_started")[0]
+    status, told, said = warm(farm, f"{model_file}:fixed", "--training", "--endpoints", endpoint)
+    assert (status, told["stages_compiled"]) == (0, 1), (told, said)
+
+    monkeypatch.syspath_prepend(str(model_file.parent))
+    import mixed
+
+    model, inputs = mixed.fixed()
+    run = torch.compile(model, backend="fxfarm")
+    run(**inputs).sum().backward()
+    assert fxfarm.wait(timeout=PATIENCE_S)
+    run(**inputs).sum().backward()
+    (graph,) = fxfarm.graphs()
+    assert (graph.stage, graph.stages[0].source) == ("default", "memory")
+    assert farm.counts(endpoint, "jobs_started")[0] - before == 1
+
+
 def test_what_cannot_be_built_is_told_and_the_rest_is_compiled(farm: Farm, model_file: Path) -> None:
     _, endpoint = farm.coordinator()
     status, told, _ = warm(farm, f"{model_file}:broken", "--shapes", "2x8,4x8", "--endpoints", endpoint)
