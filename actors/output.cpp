@@ -177,6 +177,7 @@ void output_state::load_next() {
   task.stage = *stage;
   task.stage_key = status_.stages[*stage].stage_key;
   task.artifact = std::move(artifacts_[*stage]);
+  task.told = status_.stages[*stage];
   task.done = [answers = answers_, stage = *stage](result<void> outcome) {
     answers->send(load_result{stage, std::make_shared<const result<void>>(std::move(outcome))});
   };

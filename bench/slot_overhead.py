@@ -21,7 +21,7 @@ from typing import Any
 
 import harness
 
-from fxfarm import _core
+from fxfarm import _core, _torch
 
 ARGUMENTS = (1, 2, 3)
 Call = Callable[[], object]
@@ -96,6 +96,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--calls", type=int, default=200_000, help="calls per way and round")
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args(argv)
+    # As in every process with a model.
+    _torch.watch()
 
     ways: dict[str, Callable[..., Any]] = {"direct": target, **slot_ways(), **upstream_ways()}
     times: dict[str, list[float]] = {name: [] for name in ways}

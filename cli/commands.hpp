@@ -37,6 +37,7 @@ exit_code explain_command(const command& self, const arguments& args);
 exit_code top_command(const command& self, const arguments& args);
 exit_code drain_command(const command& self, const arguments& args);  // and undrain
 exit_code cache_command(const command& self, const arguments& args);
+exit_code warm_command(const command& self, const arguments& args);
 exit_code config_command(const command& self, const arguments& args);
 exit_code doctor_command(const command& self, const arguments& args);
 exit_code man_command(const command& self, const arguments& args);

@@ -32,17 +32,6 @@ struct call_counts {
   std::uint64_t compiled = 0;
 };
 
-// A stage whose artifact has arrived and whose turn it is. The loader must answer each task exactly once.
-struct load_task {
-  std::uint64_t graph = 0;  // what client::submit returned
-  std::size_t stage = 0;    // index into graph_request::stages
-  std::string stage_key;
-  blob artifact;  // digest verified
-  // Thread-safe. Success: the stage is in the slot. errc::corrupt: the artifact is asked for again; any other failure
-  // settles the stage as failed.
-  std::function<void(result<void>)> done;
-};
-
 enum class stage_state { waiting, queued, running, fetched, loaded, failed, superseded, rolled_back };
 std::string_view to_string(stage_state s);
 
@@ -57,6 +46,18 @@ struct stage_status {
   double seconds_load = 0;
   double seconds_queued = 0;
   std::map<std::string, double> phases;  // of the compile, seconds
+};
+
+// A stage whose artifact has arrived and whose turn it is. The loader must answer each task exactly once.
+struct load_task {
+  std::uint64_t graph = 0;  // what client::submit returned
+  std::size_t stage = 0;    // index into graph_request::stages
+  std::string stage_key;
+  blob artifact;      // digest verified
+  stage_status told;  // what is known of the stage by now
+  // Thread-safe. Success: the stage is in the slot. errc::corrupt: the artifact is asked for again; any other failure
+  // settles the stage as failed.
+  std::function<void(result<void>)> done;
 };
 
 struct graph_status {

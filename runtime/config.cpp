@@ -147,6 +147,11 @@ void fill_defaults(local_config& c, const config_inputs& in) {
 
 void fill_defaults(client_config&, const config_inputs&) {}  // the endpoint is looked for when it is needed
 
+void fill_defaults(warm_config& c, const config_inputs& in) {
+  const auto it = in.environment.find("FXFARM_PYTHON");
+  if (it != in.environment.end() && !it->second.empty()) c.python = it->second;
+}
+
 using values = std::map<std::string, config_value>;
 
 result<void> check_endpoints(const std::vector<std::string>& endpoints, bool insecure, const std::string& name,
@@ -386,6 +391,10 @@ result<parsed<doctor_config>> parse_doctor(const config_inputs& in) {
   return parse<doctor_config>(in, "local");
 }
 
+result<parsed<warm_config>> parse_warm(const config_inputs& in) {
+  return parse<warm_config>(in, "client");
+}
+
 std::vector<option_listing> list_options() {
   auto local = listing<local_config>("local");
   return {listing<common_config>(""),
@@ -396,6 +405,7 @@ std::vector<option_listing> list_options() {
           own_listing<graphs_config>("client", "graphs"),
           own_listing<top_config>("client", "top"),
           own_listing<cache_config>("client", "cache"),
+          own_listing<warm_config>("client", "warm"),
           own_listing<doctor_config>("local", "doctor")};
 }
 

@@ -127,6 +127,18 @@ struct top_config : client_config {
   bool once = false;
 };
 
+// `fxfarm warm`. What is left empty here, the Python side takes from its own configuration.
+struct warm_config : client_config {
+  std::string manifest;
+  std::string shapes;
+  std::string stages;
+  bool training = false;
+  bool inference = false;
+  std::vector<std::string> endpoints;
+  std::chrono::milliseconds timeout = limits::warm_timeout;
+  std::string python = "python3";
+};
+
 // What parsing sees of the world.
 struct config_inputs {
   std::vector<std::string> arguments;  // behind the command's name
@@ -167,6 +179,7 @@ result<parsed<graphs_config>> parse_graphs(const config_inputs& in);
 result<parsed<top_config>> parse_top(const config_inputs& in);
 result<parsed<cache_config>> parse_cache(const config_inputs& in);
 result<parsed<doctor_config>> parse_doctor(const config_inputs& in);
+result<parsed<warm_config>> parse_warm(const config_inputs& in);
 
 // One role's options as people read them: for --help, for shell completion, for the reference. They are not bound to a
 // struct: `assign` and `current` are empty.

@@ -39,4 +39,22 @@ void declare_own(option_set& o, doctor_config& c) {
   o.add("json", c.json, kinds::boolean(), "print the findings as JSON").is_flag_only = true;
 }
 
+void declare_own(option_set& o, warm_config& c) {
+  o.add("manifest", c.manifest, kinds::path(), "directory of graphs that a process with FXFARM_RECORD has written")
+      .is_flag_only = true;
+  o.add("shapes", c.shapes, kinds::text(), "what the function is called with, such as 4x128,8x128", "no shape")
+      .is_flag_only = true;
+  o.add("stages", c.stages, kinds::text(), "stages wanted, worst to best, separated by commas", "FXFARM_STAGES")
+      .is_flag_only = true;
+  o.add("training", c.training, kinds::boolean(), "compile forward and backward").is_flag_only = true;
+  o.add("inference", c.inference, kinds::boolean(), "compile what runs without gradients", "unless --training")
+      .is_flag_only = true;
+  o.add("endpoints", c.endpoints, kinds::farm(), "coordinators, as clients name them", "FXFARM_ENDPOINTS")
+      .is_flag_only = true;
+  o.add("timeout", c.timeout, kinds::duration(), "longest time that all of it may take").is_flag_only = true;
+  o.add("python", c.python, kinds::path(), "interpreter that has the model, torch and fxfarm",
+        "FXFARM_PYTHON, else python3")
+      .is_flag_only = true;
+}
+
 }  // namespace fxfarm

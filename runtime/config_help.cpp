@@ -76,7 +76,8 @@ std::string options_reference() {
          "flag,\n"
          "variable, table or key is refused, and so is a value that is not allowed; the message tells where it stood.\n"
          "Keys of the first table stand at the top level of the file; the others in the table named.\n"
-         "`status`, `stats`, `reset-stats`, `graphs`, `explain`, `top`, `drain`, `undrain` and `cache` take the "
+         "`status`, `stats`, `reset-stats`, `graphs`, `explain`, `top`, `drain`, `undrain`, `cache` and `warm` take "
+         "the "
          "options of `client`.\n\n"
          "The Python package has options of its own, checked by it and passed over here:";
   for (const auto& name : sources::python_options()) out << " `" << variable_name(name) << "`";

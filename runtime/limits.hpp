@@ -61,6 +61,7 @@ inline constexpr auto drain_max = 30s;          // what runs may finish within i
 inline constexpr auto operator_reply_max = 5s;  // a command line's question
 inline constexpr unsigned graphs_listed = 50;   // of `fxfarm graphs`
 inline constexpr auto top_interval = 2s;        // between two looks of `fxfarm top`
+inline constexpr auto warm_timeout = 3600s;     // of all that one `fxfarm warm` asks for
 
 // The status page; what the server itself bounds is in monitoring/http.hpp.
 inline constexpr auto page_reply_max = 2s;                // the coordinator's answer

@@ -247,6 +247,7 @@ void add_client_types(py::module_& module) {
                                auto holder = std::make_shared<artifact_bytes>(artifact_bytes{t.task().artifact});
                                return py::memoryview(py::cast(std::move(holder)));
                              })
+      .def_property_readonly("told", [](const pending_load& t) { return to_dict(t.task().told); })
       .def("done", finish, py::arg("code") = "none", py::arg("message") = "");
 
   py::class_<bound_client>(module, "Client")

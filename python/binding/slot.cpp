@@ -1,6 +1,7 @@
 #include "python/binding/slot.hpp"
 
 #include "python/binding/call_times.hpp"
+#include "python/binding/profiler_watch.hpp"
 #include "runtime/limits.hpp"
 
 #include <array>
@@ -54,6 +55,7 @@ struct slot_object {
   PyObject* dict;
   PyObject* weak_references;
   PyObject* name;
+  PyObject* span_names;  // a tuple, of each stage's calls in a profile; null: none
   std::atomic<stage_entry*> current;
   stage_entry* best;    // ever published
   stage_entry* before;  // what `current` has replaced, while it may be rolled back; null: it may not
@@ -156,9 +158,21 @@ PyObject* run_timed(slot_object* self, stage_entry& stage, PyObject* target, PyO
   return result.release();
 }
 
+PyObject* run_in_span(slot_object* self, const stage_entry& stage, PyObject* target, PyObject* const* args,
+                      std::size_t flagged_count, PyObject* keywords) {
+  const auto index = static_cast<Py_ssize_t>(self->index_of(&stage));
+  const bool named = self->span_names != nullptr && index < PyTuple_GET_SIZE(self->span_names);
+  profiler_span span(named ? PyTuple_GET_ITEM(self->span_names, index) : self->name);
+  return invoke(target, stage.boxed, args, flagged_count, keywords);
+}
+
+// A call in a profile is not timed, since it takes longer than others.
 PyObject* run_stage(slot_object* self, stage_entry& stage, PyObject* target, PyObject* const* args,
                     std::size_t flagged_count, PyObject* keywords) {
-  if (call_times::due(stage.count())) return run_timed(self, stage, target, args, flagged_count, keywords);
+  const auto number = stage.count();
+  if (profiler_runs()) [[unlikely]]
+    return run_in_span(self, stage, target, args, flagged_count, keywords);
+  if (call_times::due(number)) return run_timed(self, stage, target, args, flagged_count, keywords);
   return invoke(target, stage.boxed, args, flagged_count, keywords);
 }
 
@@ -194,6 +208,7 @@ PyObject* run_guarded(slot_object* self, stage_entry& stage, PyObject* const* ar
   stage_entry& instead = self->stages[0].target != nullptr ? self->stages[0] : *self->current.load();
   instead.count();
   owned other{Py_NewRef(instead.target)};
+  if (profiler_runs()) return run_in_span(self, instead, other.get(), args, flagged_count, keywords);
   return invoke(other.get(), instead.boxed, args, flagged_count, keywords);
 }
 
@@ -263,6 +278,7 @@ void slot_dealloc(PyObject* o) {
   if (self->weak_references != nullptr) PyObject_ClearWeakRefs(o);
   slot_clear(o);
   Py_CLEAR(self->stages[0].target);
+  Py_CLEAR(self->span_names);
   Py_CLEAR(self->name);
   slots().retire(self);
   std::destroy_at(&self->stages);
@@ -403,6 +419,12 @@ PyObject* slot_seal(PyObject* o, PyObject*) {
   Py_RETURN_NONE;
 }
 
+PyObject* slot_name_spans(PyObject* o, PyObject* names) {
+  if (PyTuple_CheckExact(names) == 0) return PyErr_Format(PyExc_TypeError, "names must be a tuple");
+  Py_XSETREF(as_slot(o)->span_names, Py_NewRef(names));
+  Py_RETURN_NONE;
+}
+
 PyObject* slot_deepcopy(PyObject* o, PyObject*) {
   return Py_NewRef(o);
 }
@@ -499,6 +521,8 @@ PyMethodDef slot_methods[] = {
      "eager's callable has been freed."},
     {"seal", slot_seal, METH_NOARGS,
      "seal()\n\nNo better stage will come. Frees eager's callable unless a guard may still need it."},
+    {"name_spans", slot_name_spans, METH_O,
+     "name_spans(names)\n\nWhat calls of each stage, eager first, are called in a profile: a tuple of texts."},
     {"__deepcopy__", slot_deepcopy, METH_O, nullptr},
     {"__copy__", slot_deepcopy, METH_NOARGS, nullptr},
     {"__reduce__", slot_reduce, METH_NOARGS, nullptr},
@@ -561,7 +585,7 @@ int add_slot_type(PyObject* module) {
     return -1;
   }
   owned type{PyType_FromModuleAndSpec(module, &type_spec, nullptr)};
-  if (!type || PyModule_AddObjectRef(module, "Slot", type.get()) < 0) return -1;
+  if (!type || PyModule_AddObjectRef(module, "Slot", type.get()) < 0 || add_profiler_watch(module) < 0) return -1;
   return PyModule_AddFunctions(module, module_functions);
 }
 

@@ -7,10 +7,12 @@ and imports no torch.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from fxfarm.config import ConfigError
 from fxfarm.status import GraphStatus, StageStatus
+from fxfarm.tables import GraphList
 
 if TYPE_CHECKING:
     from fxfarm.runtime import Runtime
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "ConfigError",
+    "GraphList",
     "GraphStatus",
     "StageStatus",
     "__version__",
@@ -27,6 +30,7 @@ __all__ = [
     "reset_stats",
     "shutdown",
     "stats",
+    "trace",
     "uninstall",
     "wait",
 ]
@@ -73,10 +77,22 @@ def wait(stage: str | None = None, timeout: float | None = None) -> bool:
     return farm is None or farm.wait(stage, timeout)
 
 
-def graphs() -> list[GraphStatus]:
-    """Every graph whose model is alive, with those that stay eager and why."""
+def graphs() -> GraphList:
+    """Every graph whose model is alive, with those that stay eager and why: a list that is shown as a table
+    in a terminal and in a notebook."""
     farm = _runtime()
-    return [] if farm is None else farm.graphs()
+    return GraphList() if farm is None else farm.graphs()
+
+
+def trace(path: str | os.PathLike[str]) -> None:
+    """Writes what happened to every graph so far, and when, as a trace for chrome://tracing and Perfetto: how
+    long calls ran eager, the queue, each phase of a compile, load, switch. Raises OSError."""
+    from pathlib import Path
+
+    from fxfarm.timeline import Timeline
+
+    farm = _runtime()
+    (Timeline() if farm is None else farm.timeline).write(Path(path))
 
 
 def stats() -> dict[str, int]:

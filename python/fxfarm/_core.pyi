@@ -1,6 +1,7 @@
 """The C++ part: the slot that a model calls, and the client of the farm."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Literal, TypedDict, final
 
 class _StageSpec(TypedDict):
@@ -76,6 +77,9 @@ class Slot:
     def retreat(self) -> bool:
         """Makes calls run eager for good, and frees every other stage. False, without effect, when eager's
         callable has been freed."""
+    def name_spans(self, names: tuple[str, ...]) -> None:
+        """What calls of each stage, eager first, are called in a profile; see `watch_profiler`. A stage
+        without a name is called like the slot."""
     def seal(self) -> None:
         """No better stage will come: frees eager's callable unless a guard may still need it."""
     @property
@@ -99,6 +103,9 @@ class LoadTask:
         """Index into the graph's stages, from 0."""
     @property
     def stage_key(self) -> str: ...
+    @property
+    def told(self) -> _StageStatus:
+        """What was known of the stage when the task was made."""
     @property
     def artifact(self) -> memoryview:
         """The bytes, read-only and not copied."""
@@ -158,6 +165,12 @@ class Client:
 
 def retired_runs() -> tuple[int, int]:
     """(eager, compiled) runs of the slots that have been freed."""
+
+def watch_profiler(
+    names: dict[str, Any], flag: str, span: Callable[[str], AbstractContextManager[Any]]
+) -> None:
+    """While `names[flag]` is True, every slot's calls run within `span(name)`. What that raises is reported
+    as unraisable, and the call goes on."""
 
 def preload(path: str) -> None:
     """Opens a shared library without the interpreter lock and leaves it open. Raises OSError."""

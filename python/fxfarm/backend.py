@@ -46,6 +46,7 @@ def _handed_over(
     options: dict[str, Any],
 ) -> Callable[..., Any]:
     _torch.check_version()
+    _torch.watch()
     farm = runtime.get()
     wanted = options.pop("stages", None)
     if wanted is None and mode is None:

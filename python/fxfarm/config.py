@@ -70,7 +70,7 @@ def _flag(value: object) -> bool:
 
 
 def _level(value: object) -> str:
-    if not isinstance(value, str) or value.lower() not in LOG_LEVELS:
+    if not isinstance(value, str) or value.lower() not in ("", *LOG_LEVELS):
         raise _NotAllowedError("one of " + ", ".join(LOG_LEVELS))
     return value.lower()
 
@@ -112,6 +112,10 @@ def _path(value: object) -> Path:
     if isinstance(value, Path):
         return value
     return Path(_filled_text(value)).expanduser()
+
+
+def _maybe_path(value: object) -> Path | None:
+    return None if value in ("", None) else _path(value)
 
 
 def _byte_count(value: object) -> int:
@@ -181,7 +185,26 @@ class Config:
         "what people call the job whose rank this process is; none: as torchrun or Slurm say",
         default="",
     )
-    log: str = _option(_level, "lowest level that is logged", default="warning")
+    log: str = _option(
+        _level,
+        "lowest level that is logged, to standard error unless the program has a handler; none: as the "
+        "program's logging says",
+        default="",
+    )
+    progress: bool = _option(
+        _flag, "whether a terminal shows in one line how far the graphs are", default=False
+    )
+    trace: Path | None = _option(
+        _maybe_path, "file that gets a chromium trace when the process ends; none: no trace", default=None
+    )
+    record: Path | None = _option(
+        _maybe_path,
+        "directory that gets each graph, for `fxfarm warm --manifest`; none: no such",
+        default=None,
+    )
+    record_bytes: int = _option(
+        _byte_count, "most that is kept there, least recently recorded first to go", default=1 << 30
+    )
     space: str = _option(_filled_text, "namespace of this client's graphs", default="default")
     salt: str = _option(_text, "must equal the farm's", default="")
     artifact_dir: Path = _option(

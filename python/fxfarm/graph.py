@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fxfarm import _core, status
 from fxfarm.status import GraphStatus
+from fxfarm.timeline import Times
 
 if TYPE_CHECKING:
     from fxfarm._torch.collectives import Group
@@ -35,8 +36,8 @@ class Graph:
     first_optimized: int | None = None
     """The slot's index of the first stage whose calls are `optimized_runs`; None: they are not told apart."""
     snapshot: Any = None
-    asked_at: float = dataclasses.field(default_factory=time.monotonic)
-    """When the program asked for it, on the monotonic clock, in seconds."""
+    times: Times = dataclasses.field(default_factory=lambda: Times("", time.monotonic(), []))
+    """When the program asked for it, and what happened since."""
     forwards: OutstandingForwards | None = None
     """Of a graph that is trained."""
     client_id: int | None = None

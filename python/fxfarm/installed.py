@@ -21,6 +21,7 @@ def install(mode: str) -> None:
     if mode not in MODES:
         raise ValueError(f"unknown mode {mode!r}; allowed: {', '.join(MODES)}")
     _torch.check_seam()
+    _torch.watch()
     from fxfarm._torch import scheme
 
     scheme.install(functools.partial(_take, mode))

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import functools
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fxfarm import _core, config, disk, pace, trial
+from fxfarm import _core, _torch, config, disk, pace, trial
 from fxfarm.graph import Graph, describe
+from fxfarm.logs import log
 
 if TYPE_CHECKING:
     from fxfarm.ranks import Agreement, Place
-
-log = logging.getLogger("fxfarm")
+    from fxfarm.timeline import StageTimes
 
 TASK_WAIT_MS = 3_600_000
 """A wait that has to end some time; a task or a stop ends it at once."""
@@ -81,6 +80,7 @@ class Loader:
             graph = self._find(told["id"])
             for stage in told["stages"]:
                 if graph is not None and stage["state"] == "failed" and self._is_news(graph, stage["name"]):
+                    _note_failure(graph, stage["name"], stage["error"])
                     log.warning("%s goes without stage %s: %s", graph.name, stage["name"], stage["error"])
                     graph.free_if_settled()
 
@@ -117,10 +117,13 @@ class Loader:
         if graph is None or graph.living_slot() is None:
             task.done("cancelled", "the model is gone")
             return
+        times = _note_arrival(graph, task)
         try:
-            loaded = load_artifact(
-                task.artifact, self._options.artifact_dir, [group.name for group in graph.groups]
-            )
+            with _torch.span(f"fxfarm::load {times.name} {graph.name}"):
+                loaded = load_artifact(
+                    task.artifact, self._options.artifact_dir, [group.name for group in graph.groups]
+                )
+            times.load_ended = time.monotonic()
         except _torch.CorruptArtifact as e:
             task.done("corrupt", str(e))
         except Exception as e:
@@ -202,10 +205,27 @@ class Loader:
             judge = functools.partial(self._judge, graph, slot.stage, task.stage)
             # Runs in the caller's thread.
             measured = functools.partial(self._later, judge)
-        taken = graph.publish(task.stage, call, boxed, guard, measured)
+        name = graph.times.stages[task.stage].name
+        with _torch.span(f"fxfarm::switch {name} {graph.name}"):
+            taken = graph.publish(task.stage, call, boxed, guard, measured)
+        if taken:
+            self._tell_switch(graph, name)
         self.switches += 1
         task.done()
         return taken
+
+    def _tell_switch(self, graph: Graph, stage: str) -> None:
+        now = time.monotonic()
+        graph.times.switches.append((now, stage))
+        seconds = now - graph.times.asked_at
+        tell = functools.partial(
+            log.info, "%s runs %s, %.3g s after its first call", graph.name, stage, seconds
+        )
+        # The caller's thread, within a call, writes no log.
+        if threading.current_thread() is self._thread:
+            tell()
+        else:
+            self._later(tell)
 
     def _judge(self, graph: Graph, before: int, stage: int) -> None:
         """Keeps the stage (index into the graph's), or goes back to the slot's stage `before`."""
@@ -217,6 +237,7 @@ class Loader:
         if verdict is None or not verdict.slower:
             slot.keep(index)
         elif slot.roll_back(index):
+            graph.times.switches.append((time.monotonic(), ("eager", *graph.times.plan)[slot.stage]))
             name = graph.stages[stage]["name"]
             log.warning("%s goes back from stage %s: it is slower, %s", graph.name, name, verdict)
             if graph.client_id is not None:
@@ -226,6 +247,7 @@ class Loader:
         """Has calls run eager for good; in a thread of the caller's, within a backward."""
         slot = graph.living_slot()
         if slot is not None and slot.retreat():
+            graph.times.switches.append((time.monotonic(), "eager"))
             self._later(functools.partial(self._tell_retreat, graph, why))
 
     def _tell_retreat(self, graph: Graph, why: str) -> None:
@@ -242,6 +264,22 @@ class Loader:
             disk.prune(self._options.artifact_dir, self._options.artifact_bytes)
         except OSError as e:
             log.warning("artifacts cannot be tidied up: %s", e)
+
+
+def _note_arrival(graph: Graph, task: _core.LoadTask) -> StageTimes:
+    times, told = graph.times.stages[task.stage], task.told
+    times.load_began = time.monotonic()
+    times.source, times.phases, times.queued_s = told["source"], told["phases"], told["seconds_queued"]
+    times.ready_at = graph.times.sent_at + told["seconds_to_ready"]
+    seconds = times.ready_at - graph.times.asked_at
+    log.info("%s has %s ready after %.3g s, from %s", graph.name, times.name, seconds, times.source)
+    return times
+
+
+def _note_failure(graph: Graph, stage: str, error: str) -> None:
+    for times in graph.times.stages:
+        if times.name == stage:
+            times.failed_at, times.error = time.monotonic(), error
 
 
 def together(graph: Graph, loaded: Any) -> str | None:

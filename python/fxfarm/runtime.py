@@ -11,7 +11,6 @@ import atexit
 import collections
 import functools
 import itertools
-import logging
 import os
 import queue
 import threading
@@ -20,16 +19,15 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fxfarm import _core, config, counters, local_farm, pace
+from fxfarm import _core, config, counters, local_farm, logs, manifest, pace, progress, timeline
 from fxfarm.graph import Graph, describe
 from fxfarm.loading import Loader
-from fxfarm.status import GraphStatus
+from fxfarm.logs import log
+from fxfarm.tables import GraphList
 
 if TYPE_CHECKING:
     from fxfarm.outstanding import OutstandingForwards
     from fxfarm.ranks import Place, Places
-
-log = logging.getLogger("fxfarm")
 
 WAIT_SLICE_MS = 100
 """Longest time in which Ctrl-C is not noticed."""
@@ -67,10 +65,12 @@ class Runtime:
         self._runs = counters.Runs()
         # The extension counts since the process began.
         self._baseline = self._totals()
-        if options.log != "off":
-            log.setLevel(options.log.upper())
-        else:
-            log.setLevel(logging.CRITICAL + 1)
+        self.timeline = timeline.Timeline()
+        # Once there is a graph, where it is wanted.
+        self._progress: progress.Line | None = None
+        o = options
+        self._recorder = manifest.Recorder(o.record, o.record_bytes) if o.record is not None else None
+        logs.set_up(options.log)
 
     # The caller's thread.
 
@@ -83,8 +83,9 @@ class Runtime:
     ) -> None:
         """Takes over a graph. The `forwards` of one that is trained say when a stage may be switched in."""
         serial = next(self._serials)
-        graph = Graph(f"graph-{serial}", stages, snapshot=snapshot, forwards=forwards)
-        self._add(serial, graph, slot)
+        graph = self._made(snapshot.name or f"graph-{serial}", stages)
+        graph.snapshot, graph.forwards = snapshot, forwards
+        self._add(serial, graph, slot, slot)
 
     def add_inner(
         self,
@@ -97,11 +98,16 @@ class Runtime:
         """Takes over a graph that Inductor has handed over. It ends with `code`, which calls the slot;
         `first_optimized` is as in Graph."""
         serial = next(self._serials)
-        graph = Graph(f"graph-{serial}", stages, snapshot=snapshot, kept=slot)
-        graph.first_optimized = first_optimized
-        self._add(serial, graph, code)
+        graph = self._made(snapshot.name or f"graph-{serial}", stages)
+        graph.snapshot, graph.kept, graph.first_optimized = snapshot, slot, first_optimized
+        self._add(serial, graph, slot, code)
 
-    def _add(self, serial: int, graph: Graph, ends_with: object) -> None:
+    def _made(self, name: str, stages: Sequence[Any]) -> Graph:
+        times = self.timeline.begin(name, time.monotonic(), [s["name"] for s in stages])
+        return Graph(name, stages, times=times)
+
+    def _add(self, serial: int, graph: Graph, slot: _core.Slot, ends_with: object) -> None:
+        slot.name_spans(tuple(f"fxfarm::{s} {graph.name}" for s in ("eager", *graph.times.plan)))
         commands, release = self._commands, functools.partial(self._release, serial)
         # May run in any thread at any allocation, so it only puts; SimpleQueue allows that.
         graph.life = weakref.ref(ends_with, lambda _: commands.put(release))
@@ -113,11 +119,13 @@ class Runtime:
                     target=self._prepare_loop, name="fxfarm-prepare", daemon=True
                 )
                 self._prepare_thread.start()
+                if self.options.progress and progress.wanted(os.environ):
+                    self._progress = progress.Line(self.graphs)
         commands.put(functools.partial(self._prepare, graph))
 
     def add_failed(self, reason: str) -> None:
         """Records a graph that stays eager and has no slot."""
-        graph = Graph(f"graph-{next(self._serials)}", ())
+        graph = self._made(f"graph-{next(self._serials)}", ())
         self._refused.append(graph)
         self._fail(graph, reason)
 
@@ -155,7 +163,7 @@ class Runtime:
         if graph.living_slot() is None:
             return
         serialized = serialize(graph.snapshot)
-        graph.key, graph.name = serialized.key, serialized.name or graph.name
+        graph.key = graph.times.key = serialized.key
         graph.groups = serialized.groups
         if graph.groups:
             graph.place = self._place(graph)
@@ -166,12 +174,32 @@ class Runtime:
         target = target_platform(serialized.device, self.options.isa)
         client = self._connected()
         with self._submitting:
-            prepared_s = time.monotonic() - graph.asked_at
+            graph.times.sent_at = time.monotonic()
+            prepared_s = graph.times.sent_at - graph.times.asked_at
             graph.client_id = client.submit(
                 graph.key, graph.name, serialized.payload, graph.stages, target, serialized.parts, prepared_s
             )
             self._by_client[graph.client_id] = graph
+        self._record(serialized, graph, target)
         self._bg_started += len(graph.stages)
+        log.info(
+            "%s is sent after %.3g s: %s, key %s",
+            *(graph.name, prepared_s, ", ".join(graph.times.plan), graph.key),
+        )
+
+    def _record(self, serialized: Any, graph: Graph, target: dict[str, Any]) -> None:
+        if self._recorder is None:
+            return
+        try:
+            self._recorder.write(
+                manifest.Request(
+                    *(graph.key, graph.name, serialized.payload, list(graph.stages), target, serialized.parts)
+                )
+            )
+        except OSError as e:
+            # Once: the next graph would have the same to say.
+            self._recorder = None
+            log.warning("graphs are not recorded: %s", describe(e))
 
     def _place(self, graph: Graph) -> Place | None:
         from fxfarm.ranks import Places
@@ -185,6 +213,8 @@ class Runtime:
             graph = self._graphs.pop(serial, None)
             if graph is not None and graph.kept is not None:
                 self._runs.retire(graph.kept.runs, graph.first_optimized)
+        if graph is not None:
+            graph.times.ended_at = time.monotonic()
         if graph is None or graph.client_id is None or self._client is None:
             return
         with self._submitting:
@@ -213,7 +243,7 @@ class Runtime:
             return self._by_client.get(client_id)
 
     def _fail(self, graph: Graph, reason: str) -> None:
-        graph.error = reason
+        graph.error = graph.times.error = reason
         log.warning("%s stays eager: %s", graph.name, reason)
 
     # Any thread.
@@ -248,15 +278,15 @@ class Runtime:
                 return False
         return True
 
-    def graphs(self) -> list[GraphStatus]:
+    def graphs(self) -> GraphList:
         """See fxfarm.graphs."""
         told = {g["id"]: g for g in self._loader.told()} if self._loader is not None else {}
         with self._changed:
             graphs = [*self._graphs.values(), *self._refused]
         loader = self._loader
-        return [
+        return GraphList(
             g.status(told.get(g.client_id), loader is not None and loader.waits_for_ranks(g)) for g in graphs
-        ]
+        )
 
     def stats(self) -> dict[str, int]:
         """See fxfarm.stats."""
@@ -297,6 +327,17 @@ class Runtime:
             self._stop_client()
             if self._loader is not None:
                 self._loader.join(STOP_S)
+        if self._progress is not None:
+            self._progress.stop(STOP_S)
+        self._write_trace()
+
+    def _write_trace(self) -> None:
+        if self.options.trace is None:
+            return
+        try:
+            self.timeline.write(timeline.file_of_rank(self.options.trace, os.environ))
+        except OSError as e:
+            log.warning("the trace cannot be written: %s", describe(e))
 
     def _stop_client(self) -> None:
         if self._client is not None:

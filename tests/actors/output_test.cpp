@@ -124,6 +124,8 @@ TEST_F(output_test, tells_the_farm_and_its_own_metrics_how_long_each_step_of_a_s
   tell(output, resubscribe{});
   now += 3s;
   ready(0);
+  EXPECT_EQ(loads.at(0).told.seconds_to_ready, 3.0);
+  EXPECT_EQ(loads.at(0).told.source, shown(0).source);
   now += 250ms;
   loaded();
   const auto told = out.take<net::switched>().at(0);

@@ -147,6 +147,26 @@ TEST(program, completion_offers_the_words_of_a_command) {
   EXPECT_EQ(got.text, "export\n");
 }
 
+TEST(program, warm_becomes_python_with_what_was_asked_for) {
+  const std::pair<std::string, std::string> rows[] = {
+      {"m:f", "--timeout=3600.000 -- m:f"},
+      {"f.py:g --shapes 4x8,8x8 --training --json", "--timeout=3600.000 --shapes=4x8,8x8 --training --json -- f.py:g"},
+      {"--manifest /m --timeout 1500ms", "--timeout=1.500 --manifest=/m"},
+      {"m:f --endpoints tcp://a:1,dns+tcp://b:2 --stages s --inference --log-level info",
+       "--timeout=3600.000 --stages=s --endpoints=tcp://a:1,dns+tcp://b:2 --log-level=info --inference -- m:f"},
+  };
+  for (const auto& [given, want] : rows) {
+    auto got = run("warm --python /bin/echo " + given);
+    EXPECT_EQ(got.text, "-m fxfarm.warm " + want + "\n");
+    EXPECT_EQ(got.code, exit_ok);
+  }
+  EXPECT_EQ(run("warm").code, exit_usage);
+  EXPECT_EQ(run("warm m:f --manifest /m").code, exit_usage);
+  auto lost = run("warm m:f --python /nowhere/python");
+  EXPECT_EQ(lost.code, exit_failed);
+  EXPECT_NE(lost.text.find("/nowhere/python"), std::string::npos) << lost.text;
+}
+
 TEST(program, prints_the_reference_of_all_options_which_is_the_one_in_the_docs) {
   std::ifstream file(FXFARM_SOURCE_DIR "/docs/reference/options.md");
   std::string written(std::istreambuf_iterator<char>(file), {});

@@ -41,6 +41,10 @@ class Task:
     artifact: Any
     answers: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
+    @property
+    def told(self) -> dict[str, Any]:
+        return dict(self.client.graph_states[self.graph]["stages"][self.stage])
+
     def done(self, code: str = "none", message: str = "") -> None:
         self.answers.append((code, message))
         self.client.settle(self.graph, self.stage, "loaded" if code == "none" else "failed", message)
@@ -168,7 +172,7 @@ def doubled_farm(monkeypatch: pytest.MonkeyPatch, artifacts: Path) -> Iterator[N
             raise data
         return data
 
-    snapshot = types.SimpleNamespace(problem=None, groups=())
+    snapshot = types.SimpleNamespace(problem=None, groups=(), name="model")
     monkeypatch.setattr(_torch, "snapshot", lambda gm, inputs: snapshot, raising=False)
     monkeypatch.setattr(_torch, "serialize", serialize, raising=False)
     monkeypatch.setattr(_torch, "target_platform", lambda device, isa: {"torch": "2.13"}, raising=False)

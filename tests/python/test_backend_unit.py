@@ -7,6 +7,7 @@ import logging
 import signal
 import threading
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -229,7 +230,7 @@ def test_a_slower_stage_stays_where_calls_do_not_tell(kind: str, monkeypatch: py
 def test_a_dropped_model_releases_its_graph() -> None:
     farm = runtime.get()
     slot = _core.Slot(lambda: 0)
-    farm.add(object(), slot, [{"name": "default", "options": {}}])
+    farm.add(types.SimpleNamespace(name="model"), slot, [{"name": "default", "options": {}}])
     started = client()
     assert len(fxfarm.graphs()) == 1
     del slot

@@ -1,4 +1,4 @@
-"""Everything that touches torch's private API, behind nine functions and `scheme`; importing this imports
+"""Everything that touches torch's private API, behind eleven functions and `scheme`; importing this imports
 nothing of torch.
 """
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .loader import LoadedStage, load_artifact
     from .platform import client_platform, target_platform
     from .said import replay
+    from .spans import span, watch
 
 _HOMES = {
     "CompileError": "errors",
@@ -34,7 +35,9 @@ _HOMES = {
     "replay": "said",
     "serialize": "graph_codec",
     "snapshot": "capture",
+    "span": "spans",
     "target_platform": "platform",
+    "watch": "spans",
 }
 
 __all__ = [
@@ -54,7 +57,9 @@ __all__ = [
     "replay",
     "serialize",
     "snapshot",
+    "span",
     "target_platform",
+    "watch",
 ]
 
 

@@ -1,0 +1,174 @@
+"""`fxfarm warm`: a farm is filled before the processes come that need it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from cluster import PROGRAM, Farm
+from farm_client import PATIENCE_S, Client, client_of
+
+import fxfarm
+from fxfarm import manifest
+
+MODEL = """
+import torch
+
+class Mixed(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.mix = torch.nn.Linear(8, 8)
+
+    def forward(self, x):
+        return torch.tanh(self.mix(x)) * 3
+
+def build(shape):
+    return Mixed(), torch.ones(shape)
+
+def broken(shape):
+    raise OSError("no weights here")
+
+def fixed():
+    return Mixed(), {"x": torch.ones(2, 8)}
+"""
+
+
+@pytest.fixture
+def model_file(tmp_path: Path) -> Path:
+    path = tmp_path / "mixed.py"
+    path.write_text(MODEL)
+    return path
+
+
+def warm(farm: Farm, *args: str) -> tuple[int, dict[str, Any], str]:
+    """Its exit status, what it printed as JSON, and what it wrote as errors."""
+    env = {**farm.env, "FXFARM_LOCAL": "false"}
+    command = [str(PROGRAM), "warm", "--json", "--python", sys.executable, *args]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+
+@pytest.fixture
+def real_client(real_farm: tuple[Farm, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    farm, endpoint = real_farm
+    with client_of(farm, monkeypatch) as client:
+        client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
+        yield client
+
+
+def test_a_process_after_warm_compiles_nothing(
+    real_farm: tuple[Farm, str],
+    real_client: Client,
+    model_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    farm, endpoint = real_farm
+    before = farm.counts(endpoint, "jobs_started")[0]
+    status, told, progress = warm(
+        farm, f"{model_file}:build", "--shapes", "2x8,4x8", "--endpoints", endpoint, "--inference"
+    )
+    assert (status, told["problems"]) == (0, []), progress
+    assert (told["stages_ready"], told["stages_compiled"], len(told["graphs"])) == (2, 2, 2)
+    assert progress.count(" default: there after ") == 2
+    again = warm(farm, f"{model_file}:build", "--shapes", "2x8", "--endpoint", endpoint)
+    assert (again[0], again[1]["stages_ready"], again[1]["stages_compiled"]) == (0, 1, 0)
+
+    monkeypatch.syspath_prepend(str(model_file.parent))
+    import mixed
+
+    for rows in (2, 4):
+        torch._dynamo.reset()
+        model, x = mixed.build((rows, 8))
+        run = torch.compile(model.eval(), backend="fxfarm")
+        with torch.no_grad():
+            run(x)
+            assert fxfarm.wait(timeout=PATIENCE_S)
+            run(x)
+        (graph,) = fxfarm.graphs()
+        assert (graph.stage, graph.stages[0].source) == ("default", "memory")
+        assert graph.key in [g["key"] for g in told["graphs"]]
+    assert farm.counts(endpoint, "jobs_started")[0] - before == 2
+
+
+def test_training_after_warm_compiles_nothing(
+    real_farm: tuple[Farm, str],
+    real_client: Client,
+    model_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    farm, endpoint = real_farm
+    before = farm.counts(endpoint, "jobs_started")[0]
+    status, told, said = warm(farm, f"{model_file}:fixed", "--training", "--endpoints", endpoint)
+    assert (status, told["stages_compiled"]) == (0, 1), (told, said)
+
+    monkeypatch.syspath_prepend(str(model_file.parent))
+    import mixed
+
+    model, inputs = mixed.fixed()
+    run = torch.compile(model, backend="fxfarm")
+    run(**inputs).sum().backward()
+    assert fxfarm.wait(timeout=PATIENCE_S)
+    run(**inputs).sum().backward()
+    (graph,) = fxfarm.graphs()
+    assert (graph.stage, graph.stages[0].source) == ("default", "memory")
+    assert farm.counts(endpoint, "jobs_started")[0] - before == 1
+
+
+def test_what_cannot_be_built_is_told_and_the_rest_is_compiled(farm: Farm, model_file: Path) -> None:
+    _, endpoint = farm.coordinator()
+    status, told, _ = warm(farm, f"{model_file}:broken", "--shapes", "2x8,4x8", "--endpoints", endpoint)
+    assert (status, told["problems"]) == (
+        1,
+        [f"for {shape}: the function raised OSError: no weights here" for shape in ("2x8", "4x8")],
+    )
+    status, _, said = warm(farm, f"{model_file}:fixed", "--shapes", "2x8", "--endpoints", endpoint)
+    assert (status, "the function takes no shape" in said) == (2, True)
+    # There is no worker.
+    status, told, _ = warm(farm, f"{model_file}:fixed", "--training", "--endpoints", endpoint)
+    assert status == 1
+    (problem,) = told["problems"]
+    assert " default: failed: no_worker: " in problem
+
+
+def test_a_manifest_fills_an_empty_farm_without_the_model(farm: Farm, client: Client, tmp_path: Path) -> None:
+    _, first = farm.coordinator()
+    farm.worker(first, name="a")
+    client.set(FXFARM_ENDPOINTS=first, FXFARM_LOCAL="false", FXFARM_RECORD=str(tmp_path / "record"))
+    for height in (1.0, 2.0):
+        client.model(height).until_compiled()
+    assert len(manifest.files_of(tmp_path / "record")) == 2
+    client.leave()
+
+    _, second = farm.coordinator("--cache-dir", str(farm.directory / "cache-second"))
+    farm.worker(second, name="b")
+    farm.until_workers(second)
+    arguments = ("--manifest", str(tmp_path / "record"), "--endpoints", second)
+    status, told, _ = warm(farm, *arguments)
+    assert (status, told["stages_ready"], told["problems"]) == (0, 2, [])
+    assert farm.counts(second, "jobs_started") == (2,)
+    client.set(FXFARM_ENDPOINTS=second)
+    model = client.model(1.0)
+    model.until_compiled()
+    assert model.stage.source in ("memory", "disk")
+    assert farm.counts(second, "jobs_started") == (2,)
+
+
+def test_a_stage_that_fails_is_named_with_its_reason(farm: Farm, client: Client, tmp_path: Path) -> None:
+    assert farm.control is not None
+    _, endpoint = farm.coordinator()
+    farm.worker(endpoint)
+    client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false", FXFARM_RECORD=str(tmp_path / "record"))
+    farm.control.on("fail")
+    client.model().until_state("failed")
+    client.leave()
+    status, told, _ = warm(farm, "--manifest", str(tmp_path / "record"), "--endpoint", endpoint)
+    assert status == 1
+    (problem,) = told["problems"]
+    assert "the test wants it so" in problem
