@@ -332,7 +332,7 @@ def main(argv: Sequence[str]) -> int:
     report = harness.Report("architectures")
     # The place ends first: without its processes no thread waits.
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool, harness.Place(**farm) as place:
-        for row in pool.map(lambda step: examined(place, *step, options.seconds), wanted):
+        for row in pool.map(lambda step: examined(place, step[0], step[1], options.seconds), wanted):
             report.add(**row)
     report.document["summary"] = counts = summary(report.document["rows"])
     for word, meaning in BAD.items():
