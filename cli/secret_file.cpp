@@ -10,6 +10,14 @@
 #include <unistd.h>
 
 namespace fxfarm::cli {
+namespace {
+
+// As Kubernetes mounts a secret: it belongs to root, and the group that the pod's processes are in may read it.
+bool is_given_by_root(const struct stat& info) {
+  return ::geteuid() != 0 && info.st_uid == 0 && (info.st_mode & (S_IWGRP | S_IRWXO)) == 0;
+}
+
+}  // namespace
 
 result<std::string> read_secret(const secret_file& file) {
   const auto refuse = [&](const std::string& why) {
@@ -20,9 +28,11 @@ result<std::string> read_secret(const secret_file& file) {
   if (!from) return unreadable();
   struct stat info {};
   if (::fstat(from.get(), &info) != 0) return unreadable();
-  if (file.owner_only && info.st_uid != ::geteuid()) return refuse(" belongs to another user");
-  if (file.owner_only && (info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-    return refuse(" is open to other users; run: chmod 600 " + file.path);
+  if (file.owner_only && !is_given_by_root(info)) {
+    if (info.st_uid != ::geteuid()) return refuse(" belongs to another user");
+    if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+      return refuse(" is open to other users; run: chmod 600 " + file.path);
+    }
   }
   // A line's end, and one byte to tell that there is more.
   std::string text(file.bytes_max + 3, '\0');

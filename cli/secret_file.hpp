@@ -13,7 +13,7 @@ struct secret_file {
   std::string path;
   std::size_t bytes_min = 1;
   std::size_t bytes_max = 0;
-  bool owner_only = false;  // refuse a file that others than this user may read or write
+  bool owner_only = false;  // refuse a file that others than this user, or root and a group of its, may read or write
 };
 
 // The file's only line. Errors: bad_config, with what to do about it.

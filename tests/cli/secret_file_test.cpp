@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 namespace fxfarm::cli {
 namespace {
@@ -42,6 +43,27 @@ TEST_F(secret_file_test, belongs_to_its_owner_alone) {
     EXPECT_EQ(read("long enough", mode), refusal(" is open to other users; run: chmod 600 " + path()));
   }
   EXPECT_EQ(read("long enough", 0400), "long enough");
+}
+
+TEST_F(secret_file_test, may_be_roots_and_readable_for_a_group_of_this_process) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can be somebody else";
+  read("long enough");
+  std::filesystem::permissions(std::filesystem::path(path()).parent_path(), std::filesystem::perms(0755));
+  const auto read_by_another = [this](::mode_t mode, ::uid_t owner) {
+    constexpr ::uid_t somebody = 10001;
+    EXPECT_EQ(::chown(path().c_str(), owner, somebody), 0);
+    ::chmod(path().c_str(), mode);
+    EXPECT_EQ(::setegid(somebody), 0);
+    EXPECT_EQ(::seteuid(somebody), 0);
+    const auto got = read_secret({"admin_token_file", path(), 8, 20, true});
+    EXPECT_EQ(::seteuid(0), 0);
+    EXPECT_EQ(::setegid(0), 0);
+    return got ? *got : to_string(got.failure());
+  };
+  EXPECT_EQ(read_by_another(0440, 0), "long enough");
+  EXPECT_EQ(read_by_another(0444, 0), refusal(" belongs to another user"));
+  EXPECT_EQ(read_by_another(0460, 0), refusal(" belongs to another user"));
+  EXPECT_EQ(read_by_another(0440, 10002), refusal(" belongs to another user"));
 }
 
 TEST_F(secret_file_test, is_neither_empty_nor_short_nor_more_than_a_line) {
