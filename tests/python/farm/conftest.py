@@ -76,7 +76,8 @@ def _payloads(heights: tuple[float, ...]) -> dict[float, bytes]:
 def real_farm() -> Iterator[tuple[Farm, str]]:
     """One local farm with a real engine for all tests that need one, and its endpoint."""
     with tempfile.TemporaryDirectory(prefix="ff-") as directory, farm_in(Path(directory)) as farm:
-        _, endpoint = farm.local("--nice", "0")
+        # It is not to leave while tests that need none go on.
+        _, endpoint = farm.local("--nice", "0", "--idle-timeout", "12h")
         farm.until_workers(endpoint)
         until("the engine is warm", lambda: farm.counts(endpoint, "engines_now_idle") == (1,), 300)
         yield farm, endpoint

@@ -64,7 +64,7 @@ def test_an_engine_whose_cache_was_deleted_makes_way_for_one_with_a_new_one(
     (engine,) = engine_pids(farm)
     (lock,) = (file for file in open_files(engine) if file.suffix == ".lock")
     shutil.rmtree(lock.with_suffix(""))
-    real_client.model().until_compiled()
+    real_client.model(height=7.5).until_compiled()
     counts = zip(farm.counts(endpoint, *names), before, strict=True)
     assert [after - earlier for after, earlier in counts] == [2, 1, 1, 1]
     assert lock.with_suffix("").is_dir()
