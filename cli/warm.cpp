@@ -29,10 +29,15 @@ std::vector<std::string> python_words(const parsed<warm_config>& given) {
   pass("--manifest", c.manifest);
   pass("--shapes", c.shapes);
   pass("--stages", c.stages);
-  pass("--endpoint", c.endpoint);
-  if (const auto& all = given.values.at("endpoints"); all.source == config_source::flag) pass("--endpoints", all.text);
+  const auto is_flag = [&](const char* name) { return given.values.at(name).source == config_source::flag; };
+  // A flag wins over what the environment or the file says of either.
+  if (is_flag("endpoints")) {
+    pass("--endpoints", given.values.at("endpoints").text);
+  } else {
+    pass(is_flag("endpoint") ? "--endpoints" : "--endpoint", c.endpoint);
+  }
   // Only what was asked for: the option of the Python package has another default.
-  if (given.values.at("log_level").source == config_source::flag) pass("--log-level", c.log_level);
+  if (is_flag("log_level")) pass("--log-level", c.log_level);
   pass_switch("--training", c.training);
   pass_switch("--inference", c.inference);
   pass_switch("--json", c.json);

@@ -39,7 +39,7 @@ struct stage_status {
   std::string name;
   std::string stage_key;
   stage_state state = stage_state::waiting;
-  std::string source;            // "memory", "disk", or the worker that compiled it; empty until known
+  std::string source;            // "memory", "disk", "redis", or the worker that compiled it; empty until known
   std::string error;             // "code: reason" when failed or rolled back
   double seconds_to_ready = 0;   // from submit to the artifact's arrival
   double seconds_to_switch = 0;  // from submit to loaded

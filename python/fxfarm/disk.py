@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,20 +82,42 @@ def discard_unfinished(directory: Path) -> None:
     mark.unlink(missing_ok=True)
 
 
+def identity(directory: Path) -> tuple[int, int] | None:
+    """What tells a directory from another one that is made under its name later; None: there is none."""
+    try:
+        state = directory.stat()
+    except FileNotFoundError:
+        return None
+    return state.st_dev, state.st_ino
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file that only its owner may read and that appears as a whole. Raises OSError."""
+    handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
+    unfinished = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as sink:
+            sink.write(data)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
 def touch(path: Path) -> None:
     """Counts as a use of `path` for `prune`."""
     with contextlib.suppress(FileNotFoundError):
         os.utime(path)
 
 
-def prune(directory: Path, bytes_max: int, *, suffix: str = "") -> None:
-    """Deletes the least recently used files until at most `bytes_max` are left.
+def prune(directory: Path, bytes_max: int, *, suffix: str = "", deep: bool = True) -> None:
+    """Deletes the least recently used files until at most `bytes_max` are left; not `deep`: of the directory
+    itself, not of those in it.
 
     Files whose names are equal up to the first dot go together. Only names that end in `suffix` count. Safe
     while others use the files: an open or mapped file stays until it is closed.
     """
     groups: dict[tuple[Path, str], list[tuple[Path, os.stat_result]]] = {}
-    for path, state in _files(directory):
+    for path, state in _files(directory, deep):
         if path.name.endswith(suffix) and not path.name.startswith("."):
             groups.setdefault((path.parent, path.name.split(".")[0]), []).append((path, state))
     ages = sorted((max(_used(s) for _, s in files), key) for key, files in groups.items())
@@ -111,8 +134,10 @@ def _used(state: os.stat_result) -> int:
     return max(state.st_mtime_ns, state.st_atime_ns)
 
 
-def _files(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    for root, _, names in os.walk(directory):
+def _files(directory: Path, deep: bool = True) -> Iterator[tuple[Path, os.stat_result]]:
+    for root, inner, names in os.walk(directory):
+        if not deep:
+            inner.clear()
         for name in names:
             path = Path(root, name)
             # Another process may delete as well.

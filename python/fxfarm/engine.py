@@ -83,6 +83,8 @@ class Cache:
     """Where Inductor keeps what it can use again. Only this engine uses `kernels`; `headers` is for all."""
 
     kernels: Path
+    claimed: tuple[int, int] | None
+    """Which directory `kernels` was when this engine claimed it."""
     headers: Path
     bytes_max: int
 
@@ -100,7 +102,7 @@ def _cache() -> Iterator[Cache]:
         kernels = stack.enter_context(disk.claimed(root))
         disk.make_private(root / "headers")
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(kernels)
-        yield Cache(kernels, root / "headers", bytes_max)
+        yield Cache(kernels, disk.identity(kernels), root / "headers", bytes_max)
 
 
 def _use_own_threads_sparingly() -> None:
@@ -146,8 +148,8 @@ class Engine:
                 break
             if frame["type"] != "compile":
                 raise ProtocolError(f"unknown frame {frame['type'][:64]!r}")
-            if not cache.kernels.is_dir():
-                # Somebody has deleted it, and the claim on it: the next engine makes one of its own.
+            if disk.identity(cache.kernels) != cache.claimed:
+                # Somebody has deleted it, and the claim on it: another engine may have made one of its own.
                 print(f"fxfarm engine: {cache.kernels} is gone", file=sys.stderr)
                 return 1
             self._compile(cache, frame)

@@ -31,19 +31,21 @@ class _LastResort(logging.StreamHandler[Any]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes the record, unless another handler gets it."""
-        if self.stream is not None and not _others(self):
+        if self.stream is not None and not _is_taken(record):
             super().emit(record)
 
 
 _last_resort = _LastResort()
 
 
-def _others(than: logging.Handler) -> bool:
-    """Whether a record of the logger meets another handler."""
+def _is_taken(record: logging.LogRecord) -> bool:
+    """Whether a handler of the program's takes the record."""
     found: logging.Logger | None = log
     while found is not None:
-        if any(h is not than for h in found.handlers):
-            return True
+        for handler in found.handlers:
+            silent = handler is _last_resort or isinstance(handler, logging.NullHandler)
+            if not silent and record.levelno >= handler.level:
+                return True
         found = found.parent if found.propagate else None
     return False
 

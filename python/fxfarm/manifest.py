@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +44,8 @@ class Recorder:
     def __init__(self, directory: Path, bytes_max: int) -> None:
         self._directory = directory
         self._bytes_max = bytes_max
+        # In the directory; None: to be looked up.
+        self._bytes: int | None = None
 
     def write(self, request: Request) -> None:
         """Adds the request unless it is there. Raises OSError."""
@@ -56,13 +57,15 @@ class Recorder:
         path = self._directory / (_core.digest(data) + SUFFIX)
         if path.exists():
             return disk.touch(path)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            unfinished.write_bytes(data)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        return disk.prune(self._directory, self._bytes_max, suffix=SUFFIX)
+        disk.write_whole(path, data)
+        if self._bytes is None:
+            self._bytes = sum(p.stat().st_size for p in files_of(self._directory))
+        else:
+            self._bytes += len(data)
+        if self._bytes > self._bytes_max:
+            self._bytes = None
+            disk.prune(self._directory, self._bytes_max, suffix=SUFFIX, deep=False)
+        return None
 
 
 def files_of(directory: Path) -> list[Path]:

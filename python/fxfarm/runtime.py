@@ -119,7 +119,7 @@ class Runtime:
                     target=self._prepare_loop, name="fxfarm-prepare", daemon=True
                 )
                 self._prepare_thread.start()
-                if self.options.progress and progress.wanted(os.environ):
+                if self.options.progress and progress.wanted(os.environ) and not self._stopping.is_set():
                     self._progress = progress.Line(self.graphs)
         commands.put(functools.partial(self._prepare, graph))
 
@@ -196,8 +196,8 @@ class Runtime:
                     *(graph.key, graph.name, serialized.payload, list(graph.stages), target, serialized.parts)
                 )
             )
-        except OSError as e:
-            # Once: the next graph would have the same to say.
+        except Exception as e:
+            # The graph is sent already. Once: the next graph would have the same to say.
             self._recorder = None
             log.warning("graphs are not recorded: %s", describe(e))
 
@@ -336,7 +336,7 @@ class Runtime:
             return
         try:
             self.timeline.write(timeline.file_of_rank(self.options.trace, os.environ))
-        except OSError as e:
+        except (OSError, ValueError) as e:
             log.warning("the trace cannot be written: %s", describe(e))
 
     def _stop_client(self) -> None:

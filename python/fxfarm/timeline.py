@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fxfarm import disk
+
 GRAPHS_KEPT = 2000
 """Graphs that a trace tells of, those that are gone included; the earliest go first."""
 SWITCHES_KEPT = 64
@@ -93,12 +95,7 @@ class Timeline:
     def write(self, path: Path) -> None:
         """Writes the trace; the file appears as a whole. Raises OSError."""
         text = json.dumps(self.trace(), separators=(",", ":"))
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            unfinished.write_text(text, encoding="utf-8")
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        disk.write_whole(path, text.encode())
 
 
 def file_of_rank(path: Path, environ: Mapping[str, str]) -> Path:

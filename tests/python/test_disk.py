@@ -90,6 +90,16 @@ def test_only_the_suffix_asked_for_is_counted_and_deleted(tmp_path: Path) -> Non
     assert [p.name for p in tmp_path.iterdir()] == ["p.h"]
 
 
+def test_a_directory_that_is_made_again_is_another_one(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    before = disk.identity(tmp_path / "d")
+    assert before == disk.identity(tmp_path / "d")
+    (tmp_path / "d").rename(tmp_path / "gone")
+    assert disk.identity(tmp_path / "d") is None
+    (tmp_path / "d").mkdir()
+    assert disk.identity(tmp_path / "d") not in (before, None)
+
+
 def test_a_directory_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(PermissionError, match="can be written by other users"):

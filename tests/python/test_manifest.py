@@ -14,7 +14,7 @@ import pytest
 from fxfarm import _core, disk, manifest
 from fxfarm._torch import platform
 from fxfarm.warm import replay
-from fxfarm.warm.__main__ import main
+from fxfarm.warm.__main__ import given, main
 from fxfarm.warm.build import BuildError, find
 from fxfarm.warm.options import UsageError, parse, parse_shapes
 
@@ -60,6 +60,18 @@ def test_the_least_recently_recorded_go_first(tmp_path: Path) -> None:
         recorder.write(request(name))
     left = {manifest.read(f).name for f in manifest.files_of(tmp_path / "m")}
     assert left == {"other", "third"}
+
+
+def test_only_what_is_in_the_directory_itself_counts(tmp_path: Path) -> None:
+    (other,) = written(tmp_path / "m" / "other", request("other"))
+    os.utime(other, (1, 1))
+    recorder = manifest.Recorder(tmp_path / "m", other.stat().st_size)
+    for name in ("first", "third"):
+        recorder.write(request(name))
+    (left,) = manifest.files_of(tmp_path / "m")
+    assert manifest.read(left).name == "third"
+    assert left.stat().st_mode & 0o777 == 0o600
+    assert other.exists()
 
 
 def test_a_directory_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
@@ -158,7 +170,7 @@ def test_an_empty_manifest_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFi
         (["no_such_module_here:f"], "there is no module"),
         (["/no/such/file.py:f"], "there is no file"),
         (["json:no_such_function"], "has no function"),
-        (["--manifest", "/no/such/directory"], "there is no directory"),
+        (["--manifest", "/no/such/directory"], "cannot be read: No such file"),
         (["--manifest", "d", "--stages", "default"], "a manifest has its shapes and stages"),
         (["m:f", "--endpoints", "http://x"], "endpoints"),
     ],
@@ -184,5 +196,16 @@ def test_a_module_that_breaks_is_told_apart_from_one_that_is_not_there(tmp_path:
     (tmp_path / "worse.py").write_text("1 / 0\n")
     with pytest.raises(BuildError, match="ZeroDivisionError"):
         find(f"{tmp_path}/worse.py:f")
+    (tmp_path / "program.py").write_text("import sys\nsys.exit(0)\n")
+    with pytest.raises(BuildError, match="SystemExit"):
+        find(f"{tmp_path}/program.py:f")
     with pytest.raises(UsageError):
         find(f"{tmp_path}/bad.py:")
+
+
+def test_no_local_farm_stands_in_for_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FXFARM_LOCAL")
+    assert given(parse(["m:f"])) == {"local": False}
+    monkeypatch.delenv("FXFARM_ENDPOINTS")
+    assert given(parse(["m:f"])) == {}
+    assert given(parse(["m:f", "--endpoint", "ipc:///x"])) == {"endpoints": ("ipc:///x",), "local": False}

@@ -92,6 +92,12 @@ def test_without_the_option_a_programs_own_logging_decides() -> None:
         ("error", "", []),
         ("off", "", []),
         ("info", "logging.basicConfig(format='%(message)s')", ["I", "W"]),
+        ("info", "logging.basicConfig(handlers=[logging.NullHandler()])", ["I", "W"]),
+        (
+            "info",
+            "h = logging.StreamHandler(); h.setLevel('WARNING')\nlogging.getLogger().addHandler(h)",
+            ["I", "W"],
+        ),
         ("", "logging.basicConfig(format='%(message)s', level='INFO')", ["I", "W"]),
         ("", "logging.basicConfig(format='%(message)s', level='ERROR')", []),
     ],
@@ -325,13 +331,24 @@ def test_the_line_tells_what_graphs_run_and_what_is_on_its_way(monkeypatch: pyte
     assert terminal.getvalue() == written
 
 
-def test_without_the_option_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate()]
+
+
+def test_only_with_the_option_there_is_a_thread_for_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
     compiled(doubled)(X)
     client()
+    assert "fxfarm-prepare" in threads()
+    assert "fxfarm-progress" not in threads()
     fxfarm.shutdown()
-    assert terminal.getvalue() == ""
+    fxfarm.configure(progress=True)
+    torch._dynamo.reset()
+    compiled(doubled)(X)
+    assert "fxfarm-progress" in threads()
+    fxfarm.shutdown()
+    assert "fxfarm-progress" not in threads()
 
 
 def test_a_record_that_cannot_be_written_is_told_once_and_the_graphs_go_on(

@@ -3,13 +3,14 @@ command line or the configuration cannot be used."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import fxfarm
-from fxfarm import config, logs
+from fxfarm import config, logs, manifest
 from fxfarm.status import GraphStatus
 from fxfarm.warm import report
 from fxfarm.warm.options import Options, UsageError, parse
@@ -23,7 +24,12 @@ def main(argv: Sequence[str]) -> int:
     began = time.monotonic()
     try:
         options = parse(argv)
-        graphs, faults = _replayed(options) if options.manifest else _built(options)
+        if options.manifest:
+            graphs, faults = _replayed(options)
+        else:
+            # What the model prints is not the command's answer.
+            with contextlib.redirect_stdout(sys.stderr):
+                graphs, faults = _built(options)
     except (UsageError, config.ConfigError) as e:
         print(f"fxfarm warm: {e}\n`fxfarm warm --help` tells what is allowed", file=sys.stderr)
         return USAGE
@@ -38,29 +44,34 @@ def main(argv: Sequence[str]) -> int:
     return FAILED if faults else OK
 
 
-def _given(options: Options) -> dict[str, Any]:
+def given(options: Options) -> dict[str, Any]:
     """What the command line says of the client's options. Raises config.ConfigError."""
-    given: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     if options.endpoints:
-        given["endpoints"] = options.endpoints
+        found["endpoints"] = options.endpoints
     elif options.endpoint and not config.load().endpoints:
-        given["endpoints"] = (options.endpoint,)
+        found["endpoints"] = (options.endpoint,)
     if options.log_level:
-        given["log"] = options.log_level
-    return given
+        found["log"] = options.log_level
+    # The farm that was named is to be warm; a local one in its place would be of no use to anybody.
+    if config.load(found).endpoints:
+        found["local"] = False
+    return found
 
 
 def _replayed(options: Options) -> tuple[list[GraphStatus], list[str]]:
     from fxfarm.warm.replay import Replay
 
     assert options.manifest is not None
-    settings = config.load(_given(options))
+    settings = config.load(given(options))
     logs.set_up(settings.log)
-    if not options.manifest.is_dir():
-        raise UsageError(f"there is no directory {options.manifest}")
+    try:
+        files = manifest.files_of(options.manifest)
+    except OSError as e:
+        raise UsageError(f"{options.manifest} cannot be read: {e.strerror}") from e
     replay, progress = Replay(settings), report.Progress(sys.stderr)
     try:
-        replay.submit(options.manifest)
+        replay.submit(files)
         replay.wait(time.monotonic() + options.timeout_s, lambda: progress.show(replay.graphs()))
         graphs = replay.graphs()
         progress.show(graphs)
@@ -74,7 +85,7 @@ def _built(options: Options) -> tuple[list[GraphStatus], list[str]]:
     from fxfarm.warm.build import BuildError, Calls, find
 
     # Here calls are made once; whether a stage is slower is for the processes to come to find out.
-    fxfarm.configure(**_given(options), roll_back=False)
+    fxfarm.configure(**given(options), roll_back=False)
     _check_stages(options.stages)
     faults: list[str] = []
     try:

@@ -31,7 +31,7 @@ def find(target: str) -> Callable[..., Any]:
         raise BuildError(f"{where} cannot be imported: {e}") from e
     except UsageError:
         raise
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         raise BuildError(f"{where} cannot be imported: {type(e).__name__}: {e}") from e
     found: Callable[..., Any] | None = getattr(module, name, None)
     if found is None or not callable(found):
@@ -78,7 +78,7 @@ class Calls:
         try:
             with torch.set_grad_enabled(self._training):
                 run(*args, **kwargs)
-        except Exception as e:
+        except (Exception, SystemExit) as e:
             raise BuildError(f"{told}the call raised {type(e).__name__}: {e}") from e
         if len(self._slots) == before:
             raise BuildError(f"{told}Dynamo found no graph in the call")
@@ -93,7 +93,7 @@ class Calls:
                 raise UsageError("--shapes: the function takes no shape") from e
         try:
             made = self._build() if shape is None else self._build(shape)
-        except Exception as e:
+        except (Exception, SystemExit) as e:
             raise BuildError(f"{told}the function raised {type(e).__name__}: {e}") from e
         if not isinstance(made, tuple) or len(made) != 2 or not callable(made[0]):
             raise UsageError("the function is to return (module, inputs)")

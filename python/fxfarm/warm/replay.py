@@ -47,10 +47,9 @@ class Replay:
         )
         self._failed: list[GraphStatus] = []
 
-    def submit(self, directory: Path) -> None:
-        """Asks for all graphs of the manifest; what cannot be asked for is told by `graphs`. Raises OSError
-        when the directory cannot be read."""
-        for path in manifest.files_of(directory):
+    def submit(self, files: Sequence[Path]) -> None:
+        """Asks for the graphs of a manifest's files; what cannot be asked for is told by `graphs`."""
+        for path in files:
             try:
                 request = manifest.read(path)
             except (OSError, manifest.DamagedRequest) as e:

@@ -30,6 +30,7 @@ class Mixed(torch.nn.Module):
         return torch.tanh(self.mix(x)) * 3
 
 def build(shape):
+    print("what a model prints")
     return Mixed(), torch.ones(shape)
 
 def broken(shape):
@@ -49,7 +50,8 @@ def model_file(tmp_path: Path) -> Path:
 
 def warm(farm: Farm, *args: str) -> tuple[int, dict[str, Any], str]:
     """Its exit status, what it printed as JSON, and what it wrote as errors."""
-    env = {**farm.env, "FXFARM_LOCAL": "false"}
+    # What the command line says of the farm wins.
+    env = {**farm.env, "FXFARM_ENDPOINTS": f"ipc://{farm.directory}/nobody.sock"}
     command = [str(PROGRAM), "warm", "--json", "--python", sys.executable, *args]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
@@ -119,6 +121,15 @@ def test_training_after_warm_compiles_nothing(
     (graph,) = fxfarm.graphs()
     assert (graph.stage, graph.stages[0].source) == ("default", "memory")
     assert farm.counts(endpoint, "jobs_started")[0] - before == 1
+
+
+def test_a_farm_that_is_not_there_is_not_replaced_by_a_local_one(farm: Farm, model_file: Path) -> None:
+    nobody = f"ipc://{farm.directory}/run/nobody.sock"
+    arguments = (f"{model_file}:fixed", "--endpoints", nobody, "--timeout", "1s")
+    status, told, _ = warm(farm, *arguments)
+    (problem,) = told["problems"]
+    assert (status, "not in time" in problem) == (1, True), problem
+    assert not farm.processes()
 
 
 def test_what_cannot_be_built_is_told_and_the_rest_is_compiled(farm: Farm, model_file: Path) -> None:
