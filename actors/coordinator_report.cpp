@@ -185,7 +185,7 @@ result<std::string> coordinator_core::forget(const std::map<std::string, std::st
   }
   // A stage that nobody has asked for since the start may still be stored.
   if (stage_keys.empty() && is_digest(key)) stage_keys.emplace(key, std::string());
-  if (stage_keys.empty()) return {errc::bad_input, "no graph or stage that was asked for begins with " + key};
+  if (stage_keys.empty()) return {errc::not_found, "no graph or stage that was asked for begins with " + key};
   std::size_t failures = 0, in_flight = 0;
   for (const auto& [stage_key, graph_key] : stage_keys) {
     if (jobs_.find(stage_key)) {

@@ -15,6 +15,9 @@ using monitoring::http_answer;
 using monitoring::http_request;
 using nlohmann::json;
 
+// The other half is for files, scrapers and health checks; one is for an action.
+static_assert(limits::page_asking_max + limits::page_joining_max + 1 <= monitoring::http_threads / 2);
+
 constexpr const char* json_type = "application/json; charset=utf-8";
 
 int status_of(errc code) {
@@ -39,16 +42,6 @@ int status_of(errc code) {
 http_answer as_json(const result<std::string>& document) {
   if (!document) return failure_answer(document.failure());
   return {200, json_type, *document};
-}
-
-// What is not among `known` was meant to say something: better to refuse it than to show too much.
-result<void> check_parameters(const http_request& r, const std::vector<std::string>& known) {
-  for (const auto& [name, value] : r.parameters) {
-    if (std::find(known.begin(), known.end(), name) == known.end()) {
-      return {errc::bad_input, "unknown parameter \"" + name + "\"" + did_you_mean(name, known)};
-    }
-  }
-  return {};
 }
 
 // The options of `fxfarm graphs`, as parameters.
@@ -76,6 +69,15 @@ std::string key_of(const question& q) {
 
 }  // namespace
 
+result<void> check_parameters(const http_request& r, const std::vector<std::string>& known) {
+  for (const auto& [name, value] : r.parameters) {
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      return {errc::bad_input, "unknown parameter \"" + name + "\"" + did_you_mean(name, known)};
+    }
+  }
+  return {};
+}
+
 http_answer failure_answer(const error& why) {
   const json body{{"code", to_string(why.code)}, {"reason", why.message}};
   return {status_of(why.code), json_type, body.dump(-1, ' ', false, json::error_handler_t::replace)};
@@ -98,11 +100,11 @@ monitoring::http_routes farm_page::routes() {
   };
   get("/api/status", [this](const request& r) { return show(r, "status"); });
   get("/api/stats", [this](const request& r) { return show(r, "stats"); });
-  get("/api/top", [this](const request&) { return show_top(); });
+  get("/api/top", [this](const request& r) { return show_top(r); });
   get("/api/graphs", [this](const request& r) { return show_graphs(r); });
   get("/api/explain", [this](const request& r) { return show_life(r, false); });
   get("/api/explain.txt", [this](const request& r) { return show_life(r, true); });
-  get("/api/admin", [this](const request&) { return tell_admin(); });
+  get("/api/admin", [this](const request& r) { return tell_admin(r); });
   for (const auto action : admin_actions()) {
     all.push_back({"POST", "/api/" + std::string(action), [this, action](const request& r) { return act(r, action); }});
   }
@@ -137,7 +139,8 @@ http_answer farm_page::show(const request& r, std::string_view what) {
   return as_json(look({std::string(what)}));
 }
 
-http_answer farm_page::show_top() {
+http_answer farm_page::show_top(const request& r) {
+  if (auto checked = check_parameters(r, {}); !checked) return failure_answer(checked.failure());
   auto document = look({"top"});
   if (!document) return failure_answer(document.failure());
   auto seen = look_at_farm(*document, {});

@@ -17,6 +17,7 @@
 #include <shared_mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace fxfarm::cli {
 
@@ -51,12 +52,12 @@ private:
   result<std::string> look(const question& q);
 
   answer show(const request& r, std::string_view what);
-  answer show_top();
+  answer show_top(const request& r);
   answer show_graphs(const request& r);
   answer show_life(const request& r, bool as_text);
 
   // --- in farm_page_admin.cpp ---
-  answer tell_admin() const;
+  answer tell_admin(const request& r) const;
   // One of the actions there.
   answer act(const request& r, std::string_view action);
   // Nothing when it may be done.
@@ -75,6 +76,9 @@ private:
 
 // The routes of the actions, by what they are called: {"drain", ...}.
 std::vector<std::string_view> admin_actions();
+
+// What is not among `known` was meant to say something: better to refuse it than to show too much. Errors: bad_input.
+result<void> check_parameters(const monitoring::http_request& r, const std::vector<std::string>& known);
 
 // {"code": ..., "reason": ...} under the status that fits.
 monitoring::http_answer failure_answer(const error& why);

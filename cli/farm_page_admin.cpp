@@ -57,7 +57,8 @@ std::vector<std::string_view> admin_actions() {
   return names;
 }
 
-http_answer farm_page::tell_admin() const {
+http_answer farm_page::tell_admin(const request& r) const {
+  if (auto checked = check_parameters(r, {}); !checked) return failure_answer(checked.failure());
   const bool on = !options_.admin_token.empty();
   return {200, "application/json; charset=utf-8", json{{"enabled", on}, {"reason", on ? "" : how_to_turn_on}}.dump()};
 }

@@ -2,6 +2,7 @@
 
 #include "runtime/file_handle.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -53,6 +54,10 @@ result<std::string> read_secret(const secret_file& file) {
   }
   if (text.size() < file.bytes_min) {
     return refuse(" is too short: want at least " + std::to_string(file.bytes_min) + " bytes");
+  }
+  const auto is_printable = [](char c) { return c > ' ' && c <= '~'; };
+  if (file.printable && !std::all_of(text.begin(), text.end(), is_printable)) {
+    return refuse(" has blanks or what is not ASCII: want letters, digits and signs");
   }
   return text;
 }

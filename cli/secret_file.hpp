@@ -13,6 +13,7 @@ struct secret_file {
   std::string path;
   std::size_t bytes_min = 1;
   std::size_t bytes_max = 0;
+  bool printable = false;   // refuse what is not ASCII or has blanks, which a header may not carry as it is
   bool owner_only = false;  // refuse a file that others than this user, or root and a group of its, may read or write
 };
 

@@ -51,8 +51,12 @@ result<std::unique_ptr<farm_page>> make_page(const farm_config& config, monitori
   farm_page_options options;
   options.probe = &metrics.page();
   if (!config.admin_token_file.empty()) {
-    auto token = read_secret({"admin_token_file", config.admin_token_file, limits::admin_token_bytes_min,
-                              limits::admin_token_bytes_max, true});
+    auto token = read_secret({.option = "admin_token_file",
+                              .path = config.admin_token_file,
+                              .bytes_min = limits::admin_token_bytes_min,
+                              .bytes_max = limits::admin_token_bytes_max,
+                              .printable = true,
+                              .owner_only = true});
     if (!token) return token.failure();
     options.admin_token = *std::move(token);
   }

@@ -13,8 +13,8 @@ result<redis_client_options> client_options(const redis_config& config) {
   options.target = *std::move(target);
   options.timeout = config.timeout;
   if (!config.password_file.empty()) {
-    auto password =
-        read_secret({"redis_password_file", config.password_file, 1, limits::redis_password_bytes_max, false});
+    auto password = read_secret(
+        {.option = "redis_password_file", .path = config.password_file, .bytes_max = limits::redis_password_bytes_max});
     if (!password) return password.failure();
     options.target.password = *std::move(password);
   }

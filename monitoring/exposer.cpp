@@ -1,5 +1,6 @@
 #include "monitoring/exposer.hpp"
 
+#include "monitoring/http_host.hpp"
 #include "monitoring/log.hpp"
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <cstring>
 #include <exception>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <CivetServer.h>
@@ -69,12 +71,12 @@ const char* status_line(int status) {
       return "404 Not Found";
     case 405:
       return "405 Method Not Allowed";
-    case 409:
-      return "409 Conflict";
     case 413:
       return "413 Content Too Large";
     case 415:
       return "415 Unsupported Media Type";
+    case 421:
+      return "421 Misdirected Request";
     case 503:
       return "503 Service Unavailable\r\nRetry-After: 1";
     default:
@@ -123,7 +125,7 @@ std::string header(const mg_connection* from, const char* name) {
 // Answers the requests of one path.
 class route_handler : public CivetHandler {
 public:
-  explicit route_handler(http_route route) : route_(std::move(route)) {}
+  route_handler(http_route route, bool own_names_only) : route_(std::move(route)), own_names_only_(own_names_only) {}
 
   const std::string& path() const { return route_.path; }
   bool handleGet(CivetServer*, mg_connection* from) override { return reply(from, "GET", true); }
@@ -132,6 +134,7 @@ public:
   bool handlePut(CivetServer*, mg_connection* from) override { return reply(from, "PUT", true); }
   bool handleDelete(CivetServer*, mg_connection* from) override { return reply(from, "DELETE", true); }
   bool handlePatch(CivetServer*, mg_connection* from) override { return reply(from, "PATCH", true); }
+  bool handleOptions(CivetServer*, mg_connection* from) override { return reply(from, "OPTIONS", true); }
 
 private:
   bool reply(mg_connection* to, const char* method, bool with_body) const {
@@ -146,6 +149,9 @@ private:
     const auto& info = *mg_get_request_info(from);
     // The server also gives what lies below the path.
     if (info.local_uri == nullptr || route_.path != info.local_uri) return {404, "text/plain", "no such page\n"};
+    if (own_names_only_ && !names_this_host(header(from, "Host"))) {
+      return {421, "text/plain", "want this host as localhost or by its address; a proxy has to ask for it so\n"};
+    }
     if (method != route_.method) return {405, "text/plain", "want " + route_.method + "\n"};
     auto parameters = parameters_of(info.query_string);
     if (!parameters) return {400, "text/plain", "the query is too long\n"};
@@ -166,6 +172,7 @@ private:
   }
 
   const http_route route_;
+  const bool own_names_only_;
 };
 
 http_answer tell_readiness(const readiness& ready) {
@@ -188,6 +195,23 @@ http_routes routes_of_all(const metrics& m) {
           {"GET", "/readyz", [r = m.ready()](const http_request&) { return tell_readiness(*r); }}};
 }
 
+std::vector<std::string> server_options(const std::string& address) {
+  const std::pair<const char*, std::string> options[] = {
+      {"listening_ports", address},
+      {"num_threads", std::to_string(http_threads)},
+      {"request_timeout_ms", std::to_string(http_request_ms_max)},
+      {"max_request_size", std::to_string(http_head_bytes_max)},
+      {"enable_keep_alive", "no"},
+      // Their defaults allow every other site what is asked for here.
+      {"access_control_allow_origin", ""},
+      {"access_control_allow_methods", ""},
+      {"access_control_allow_headers", ""},
+  };
+  std::vector<std::string> flat;
+  for (const auto& [name, value] : options) flat.insert(flat.end(), {name, value});
+  return flat;
+}
+
 http_answer links() {
   return {
       200, "text/html; charset=utf-8",
@@ -199,11 +223,12 @@ http_answer links() {
 }  // namespace
 
 struct exposer::impl {
-  impl(const metrics& m, http_routes routes) {
+  impl(const metrics& m, http_routes routes, bool own_names_only) {
     const bool has_page = std::any_of(routes.begin(), routes.end(), [](const http_route& r) { return r.path == "/"; });
     if (!has_page) routes.push_back({"GET", "/", [](const http_request&) { return links(); }});
-    for (auto& r : routes_of_all(m)) routes.push_back(std::move(r));
-    for (auto& r : routes) handlers.push_back(std::make_unique<route_handler>(std::move(r)));
+    for (auto& r : routes) handlers.push_back(std::make_unique<route_handler>(std::move(r), own_names_only));
+    // Scrapers and probes may know this host by any name.
+    for (auto& r : routes_of_all(m)) handlers.push_back(std::make_unique<route_handler>(std::move(r), false));
   }
 
   std::vector<std::unique_ptr<route_handler>> handlers;
@@ -221,12 +246,11 @@ std::unique_ptr<exposer> exposer::start(const metrics& m, const std::string& add
         "'" + address + "' is no address to serve metrics at: an IPv4 address and a port are, such as 127.0.0.1:9464";
     return nullptr;
   }
-  auto made = std::make_unique<impl>(m, std::move(routes));
+  // Whoever opens it to others gives it names that are not known here.
+  const bool own_names_only = ntohl(parsed->sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
+  auto made = std::make_unique<impl>(m, std::move(routes), own_names_only);
   try {
-    made->server = std::make_unique<CivetServer>(
-        std::vector<std::string>{"listening_ports", address, "num_threads", std::to_string(http_threads),
-                                 "request_timeout_ms", std::to_string(http_request_ms_max), "max_request_size",
-                                 std::to_string(http_head_bytes_max), "enable_keep_alive", "no"});
+    made->server = std::make_unique<CivetServer>(server_options(address));
   } catch (const CivetException&) {
     problem = "cannot serve metrics at " + address + ": " + why_not(*parsed);
     return nullptr;

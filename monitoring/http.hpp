@@ -9,9 +9,11 @@
 
 namespace fxfarm::monitoring {
 
-// One scraper and some browsers, each with a few connections; whoever answers slowly must leave some for health checks.
-inline constexpr unsigned http_threads = 8;
-inline constexpr unsigned http_request_ms_max = 5000;          // for a request to come, and for an answer to go
+// A connection has a thread until it is answered or has been silent for too long. Those that wait for somebody else's
+// answer may take half of them (cli/farm_page.cpp), so that browsers, with connections that they open ahead of need,
+// leave some for scrapers and health checks.
+inline constexpr unsigned http_threads = 32;
+inline constexpr unsigned http_request_ms_max = 2000;          // without a byte of a request, or taken of an answer
 inline constexpr std::size_t http_head_bytes_max = 8192;       // request line and headers
 inline constexpr std::size_t http_body_bytes_max = 4096;       // of a POST
 inline constexpr std::size_t http_parameters_max = 16;         // of a query
@@ -34,7 +36,8 @@ struct http_answer {
 // Called on any of the server's threads.
 using http_handler = std::function<http_answer(const http_request&)>;
 
-// Exactly that path and method; GET answers HEAD, too.
+// Exactly that path and method; GET answers HEAD, too. On a loopback address only for who calls this host by a name of
+// its own: see monitoring/http_host.hpp.
 struct http_route {
   std::string method;  // "GET" or "POST"
   std::string path;

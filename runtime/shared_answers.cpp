@@ -18,19 +18,20 @@ std::shared_ptr<const shared_answers::answer> shared_answers::get(const std::str
     options_.told("shared");
     return there->told;
   }
-  if (waiting_ >= options_.waiting_max) return turn_away("others wait for answers already");
   if (there && !there->told) {
-    ++waiting_;
+    if (joining_ >= options_.joining_max) return turn_away("many wait for this answer already");
+    ++joining_;
     answered_.wait(lock, [&] { return there->told != nullptr; });
-    --waiting_;
+    --joining_;
     options_.told("shared");
     return there->told;
   }
+  if (asking_ >= options_.asking_max) return turn_away("others wait for answers already");
   if (!take_turn(begun)) return turn_away("too many different things are asked for");
   make_room(begun);
   const auto mine = std::make_shared<entry>();
   entries_.insert_or_assign(question, mine);
-  ++waiting_;
+  ++asking_;
   lock.unlock();
   options_.told("asked");
   std::shared_ptr<const answer> got;
@@ -41,7 +42,7 @@ std::shared_ptr<const shared_answers::answer> shared_answers::get(const std::str
     got = std::make_shared<const answer>(errc::internal, e.what());
   }
   lock.lock();
-  --waiting_;
+  --asking_;
   const auto now = options_.now();
   constexpr int share = 10;
   const auto kept = std::clamp<time_point::duration>((now - begun) * share, options_.kept_min, options_.kept_max);

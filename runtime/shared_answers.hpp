@@ -23,7 +23,9 @@ struct shared_answers_options {
   std::chrono::milliseconds kept_min = limits::page_answer_kept_min;
   std::chrono::milliseconds kept_max = limits::page_answer_kept_max;
   std::size_t answers_max = limits::page_answers_kept_max;
-  unsigned waiting_max = limits::page_waiting_max;  // threads; more are turned away
+  // Threads, apart from each other: who asks the same as others needs no turn of theirs. More are turned away.
+  unsigned asking_max = limits::page_asking_max;
+  unsigned joining_max = limits::page_joining_max;
   unsigned per_second_max = limits::page_questions_per_second_max;
   std::function<time_point()> now = [] { return std::chrono::steady_clock::now(); };
   // "asked", "shared" or "turned_away"; any thread.
@@ -58,7 +60,8 @@ private:
   std::mutex mutex_;  // guards what follows
   std::condition_variable answered_;
   std::map<std::string, std::shared_ptr<entry>> entries_;
-  unsigned waiting_ = 0;
+  unsigned asking_ = 0;
+  unsigned joining_ = 0;
   double turns_;         // questions that may be asked at once
   time_point turns_at_;  // when these were counted
 };

@@ -29,6 +29,11 @@ double seconds_since(clock::time_point then) {
   return std::chrono::duration<double>(clock::now() - then).count();
 }
 
+// A farm that is silent but for its heartbeats never answers.
+void expect_answer_since(clock::time_point then) {
+  if (clock::now() - then > answer_max) throw std::runtime_error("no answer");
+}
+
 double cpu_seconds() {
   rusage used{};
   ::getrusage(RUSAGE_SELF, &used);
@@ -88,8 +93,10 @@ public:
     const auto number = next_;
     request();
     bytes content;
+    const auto asked = clock::now();
     while (open_ > 0) {
       const auto frame = receive();
+      expect_answer_since(asked);
       if (shape_.farm) append_payload(net::decode(view_of(frame)), content);
       take(frame);
     }
@@ -98,15 +105,12 @@ public:
     }
   }
 
-  // Whether something was there; takes all of it.
+  // Takes all that is there; tells whether an answer has ended with it.
   bool receive_all() {
     zmq::message_t frame;
-    bool any = false;
-    while (socket_.recv(frame, zmq::recv_flags::dontwait)) {
-      any = true;
-      take(frame);
-    }
-    return any;
+    const auto before = answers_;
+    while (socket_.recv(frame, zmq::recv_flags::dontwait)) take(frame);
+    return answers_ > before;
   }
 
 private:
@@ -257,6 +261,7 @@ load_result ask(const load_shape& shape) {
   const bool alone = each * shape.connections == 1;
   const auto begin = clock::now();
   auto asked = begin;
+  auto answered = begin;
   // A slow peer is given the time for one answer: a rate of none tells nothing.
   while (seconds_since(begin) < shape.seconds || sum_of(&asker::answers) == answers_before) {
     for (auto& one : askers) {
@@ -264,7 +269,10 @@ load_result ask(const load_shape& shape) {
       while (one->open() < each) one->request();
     }
     wait_for(items);
-    for (auto& one : askers) one->receive_all();
+    bool any = false;
+    for (auto& one : askers) any |= one->receive_all();
+    if (any) answered = clock::now();
+    expect_answer_since(answered);
     if (alone && askers.front()->open() == 0) out.waits_us.push_back(seconds_since(asked) * 1e6);
   }
   out.seconds = seconds_since(begin);

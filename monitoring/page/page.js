@@ -155,7 +155,15 @@ async function lookAtFarm(mine) {
 
 // --- one graph --------------------------------------------------------------------------------------------------------
 
-const graphShown = () => location.hash.startsWith("#/graph/") ? decodeURIComponent(location.hash.slice("#/graph/".length)) : null;
+function graphShown() {
+  if (!location.hash.startsWith("#/graph/")) return null;
+  const written = location.hash.slice("#/graph/".length);
+  try {
+    return decodeURIComponent(written);
+  } catch {
+    return written;  // by hand; there is no such graph
+  }
+}
 
 function neighbour(n) {
   if (!n) return null;

@@ -877,15 +877,16 @@ TEST_F(coordinator_core_test, a_failure_is_forgotten_by_the_beginning_of_a_key) 
 }
 
 TEST_F(coordinator_core_test, what_is_to_be_forgotten_must_be_named) {
-  auto refused = [&](std::map<std::string, std::string> arguments) {
+  auto refused = [&](std::map<std::string, std::string> arguments) -> std::string {
     tell(came("operator", "operator"));
     tell(said("operator", net::ask{7, "forget", std::move(arguments)}));
-    return out.take<net::answer>("operator").at(0).reason;
+    const auto answer = out.take<net::answer>("operator").at(0);
+    return answer.reason.empty() ? "" : answer.code + ": " + answer.reason;
   };
-  EXPECT_EQ(refused({}), "key: want at least 8 hex digits");
-  EXPECT_EQ(refused({{"key", "0123456"}}), "key: want at least 8 hex digits");
-  EXPECT_EQ(refused({{"key", "0123456*"}}), "key: want at least 8 hex digits");
-  EXPECT_EQ(refused({{"key", "01234567"}}), "no graph or stage that was asked for begins with 01234567");
+  EXPECT_EQ(refused({}), "bad_input: key: want at least 8 hex digits");
+  EXPECT_EQ(refused({{"key", "0123456"}}), "bad_input: key: want at least 8 hex digits");
+  EXPECT_EQ(refused({{"key", "0123456*"}}), "bad_input: key: want at least 8 hex digits");
+  EXPECT_EQ(refused({{"key", "01234567"}}), "not_found: no graph or stage that was asked for begins with 01234567");
   EXPECT_EQ(refused({{"key", hex64('e')}}), "") << "the store may have it since before this coordinator";
   EXPECT_EQ(removed, std::vector<std::string>{hex64('e')});
 }

@@ -23,9 +23,10 @@ protected:
   std::string read(const std::string& content, ::mode_t mode = 0600) {
     std::ofstream(path(), std::ios::binary) << content;
     ::chmod(path().c_str(), mode);
-    const auto got = read_secret({"admin_token_file", path(), 8, 20, true});
+    const auto got = read_secret({"admin_token_file", path(), 8, 20, printable, true});
     return got ? *got : to_string(got.failure());
   }
+  bool printable = false;
   std::string refusal(const std::string& why) const { return "bad_config: admin_token_file: " + path() + why; }
 
 private:
@@ -55,7 +56,7 @@ TEST_F(secret_file_test, may_be_roots_and_readable_for_a_group_of_this_process) 
     ::chmod(path().c_str(), mode);
     EXPECT_EQ(::setegid(somebody), 0);
     EXPECT_EQ(::seteuid(somebody), 0);
-    const auto got = read_secret({"admin_token_file", path(), 8, 20, true});
+    const auto got = read_secret({"admin_token_file", path(), 8, 20, printable, true});
     EXPECT_EQ(::seteuid(0), 0);
     EXPECT_EQ(::setegid(0), 0);
     return got ? *got : to_string(got.failure());
@@ -74,8 +75,20 @@ TEST_F(secret_file_test, is_neither_empty_nor_short_nor_more_than_a_line) {
   EXPECT_EQ(read("long enough\nmore"), refusal(" has more than one line of at most 20 bytes"));
 }
 
+TEST_F(secret_file_test, has_nothing_that_a_header_does_not_carry_where_it_has_to_be_printable) {
+  for (const char* content :
+       {"long enough", "longenough ", "longenough\t", " longenough", "longen\xc3\xb6ugh", "longenough\x7f"}) {
+    EXPECT_EQ(read(content), content);
+    printable = true;
+    EXPECT_EQ(read(content), refusal(" has blanks or what is not ASCII: want letters, digits and signs"));
+    printable = false;
+  }
+  printable = true;
+  EXPECT_EQ(read("long-enough+/=~!\n"), "long-enough+/=~!");
+}
+
 TEST_F(secret_file_test, says_that_it_is_not_there) {
-  const auto got = read_secret({"admin_token_file", path(), 8, 20, true});
+  const auto got = read_secret({"admin_token_file", path(), 8, 20, printable, true});
   ASSERT_FALSE(got);
   EXPECT_EQ(to_string(got.failure()), refusal(" cannot be read: No such file or directory"));
 }

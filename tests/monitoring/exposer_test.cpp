@@ -2,11 +2,15 @@
 
 #include "http_get.hpp"
 
+#include <algorithm>
+#include <cerrno>
 #include <stdexcept>
+#include <vector>
 
 #include <gtest/gtest.h>
 
 using namespace fxfarm::monitoring;
+using fxfarm::http_connect;
 using fxfarm::http_get;
 using fxfarm::http_request_to;
 
@@ -346,6 +350,72 @@ TEST(exposer, turns_away_what_no_route_is_for_or_is_too_long) {
   EXPECT_EQ(status("POST", "/post", std::string(http_body_bytes_max + 1, 'x')), "HTTP/1.1 413");
   EXPECT_EQ(status("POST", "/post", std::string(http_body_bytes_max, 'x')), "HTTP/1.1 500");
   EXPECT_FALSE(status("GET", "/" + std::string(http_head_bytes_max, 'x')).starts_with("HTTP/1.1 2"));
+}
+
+TEST(exposer, allows_other_sites_nothing) {
+  metrics m("0.1.0", "coordinator");
+  const auto answer = [](const http_request&) { return http_answer{}; };
+  std::string problem;
+  auto e = exposer::start(m, "127.0.0.1:0", problem, {{"GET", "/api/status", answer}, {"POST", "/api/drain", answer}});
+  ASSERT_TRUE(e) << problem;
+  const std::string origin = "Origin: http://example.com\r\n";
+  const auto preflight = http_request_to(e->address(), "OPTIONS", "/api/drain",
+                                         origin +
+                                             "Access-Control-Request-Method: POST\r\n"
+                                             "Access-Control-Request-Headers: authorization,content-type\r\n",
+                                         "");
+  EXPECT_TRUE(preflight.starts_with("HTTP/1.1 405")) << preflight;
+  for (const auto& reply : {preflight, http_request_to(e->address(), "GET", "/api/status", origin, ""),
+                            http_request_to(e->address(), "POST", "/api/drain", origin, "{}"),
+                            http_request_to(e->address(), "GET", "/metrics", origin, ""),
+                            http_request_to(e->address(), "GET", "/nothing", origin, "")}) {
+    EXPECT_TRUE(reply.starts_with("HTTP/1.1 ")) << reply;
+    EXPECT_EQ(reply.find("Access-Control-"), std::string::npos) << reply;
+  }
+}
+
+TEST(exposer, serves_its_page_to_names_of_this_host_only_when_it_listens_there_only) {
+  metrics m("0.1.0", "coordinator");
+  const auto answer = [](const http_request&) { return http_answer{}; };
+  const http_routes routes{{"GET", "/", answer}, {"GET", "/api/status", answer}, {"POST", "/api/drain", answer}};
+  std::string problem;
+  auto e = exposer::start(m, "127.0.0.1:0", problem, routes);
+  ASSERT_TRUE(e) << problem;
+  const auto status = [&](const std::string& method, const std::string& path, const std::string& host) {
+    return http_request_to(e->address(), method, path, "Host: " + host + "\r\n", "").substr(0, 12);
+  };
+  EXPECT_EQ(status("GET", "/", "example.com:9090"), "HTTP/1.1 421");
+  EXPECT_EQ(status("GET", "/api/status", "example.com"), "HTTP/1.1 421");
+  EXPECT_EQ(status("POST", "/api/drain", "example.com"), "HTTP/1.1 421");
+  EXPECT_EQ(status("GET", "/api/status", "localhost:8080"), "HTTP/1.1 200");
+  EXPECT_EQ(status("GET", "/api/status", "127.0.0.1"), "HTTP/1.1 200");
+  EXPECT_EQ(status("GET", "/metrics", "example.com"), "HTTP/1.1 200");
+  EXPECT_EQ(status("GET", "/healthz", "example.com"), "HTTP/1.1 200");
+  e = exposer::start(m, "0.0.0.0:0", problem, routes);
+  ASSERT_TRUE(e) << problem;
+  EXPECT_EQ(status("GET", "/api/status", "farm.example.com"), "HTTP/1.1 200");
+}
+
+TEST(exposer, answers_beside_connections_that_say_nothing) {
+  metrics m("0.1.0", "coordinator");
+  std::string problem;
+  auto e = exposer::start(m, "127.0.0.1:0", problem);
+  ASSERT_TRUE(e) << problem;
+  constexpr std::size_t silent_count = 16;
+  // Without a free thread an answer comes once one of them has been given up, however often it is tried; with one, a
+  // machine that stood still meanwhile has another go.
+  bool beside_all = false;
+  for (int i = 0; i < 5 && !beside_all; ++i) {
+    std::vector<int> silent;
+    while (silent.size() < silent_count) silent.push_back(http_connect(e->address()));
+    EXPECT_TRUE(http_get(e->address(), "/healthz").starts_with("HTTP/1.1 200"));
+    beside_all = std::all_of(silent.begin(), silent.end(), [](int fd) {
+      char byte = 0;
+      return ::recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
+    });
+    for (const int fd : silent) ::close(fd);
+  }
+  EXPECT_TRUE(beside_all);
 }
 
 TEST(exposer, has_links_where_there_is_no_page) {

@@ -115,31 +115,68 @@ TEST_F(shared_answers_test, keeps_only_so_many_and_those_that_are_newest) {
   EXPECT_EQ(text(answers.get("a", coordinator())), "answer 4");
 }
 
+// A question that is being asked until it is let go.
+class held_question {
+public:
+  explicit held_question(shared_answers& answers)
+      : answers_(answers), first_(std::async(std::launch::async, [this] { return join(); })) {
+    begun_.get_future().wait();
+  }
+  // On the caller's thread.
+  std::string join() {
+    return text(answers_.get("status", [this] {
+      ++times_;
+      begun_.set_value();
+      go_.get_future().wait();
+      return result<std::string>("the one");
+    }));
+  }
+  // What the first was told.
+  std::string let_go() {
+    go_.set_value();
+    return first_.get();
+  }
+  int times() const { return times_; }
+
+private:
+  shared_answers& answers_;
+  std::promise<void> begun_, go_;
+  std::atomic<int> times_ = 0;
+  std::future<std::string> first_;
+};
+
 TEST_F(shared_answers_test, has_who_comes_meanwhile_wait_for_the_same_answer_and_turns_more_away) {
   auto o = options();
-  o.waiting_max = 2;
-  shared_answers answers(o);
-  std::promise<void> begun, go;
-  std::atomic<int> times = 0;
-  const auto held = [&] {
-    ++times;
-    begun.set_value();
-    go.get_future().wait();
-    return result<std::string>("the one");
+  o.asking_max = 2;
+  o.joining_max = 2;
+  std::promise<void> away;
+  o.told = [&away, count = o.told](std::string_view outcome) {
+    count(outcome);
+    if (outcome == "turned_away") away.set_value();
   };
-  auto first = std::async(std::launch::async, [&] { return text(answers.get("status", held)); });
-  begun.get_future().wait();
-  auto second = std::async(std::launch::async, [&] { return text(answers.get("status", held)); });
-  // Sooner or later the second waits, too: only then others are turned away.
-  while (text(answers.get("other", coordinator())) != "busy: others wait for answers already") {
-    now = now.load() + 1s;
-    std::this_thread::yield();
-  }
-  go.set_value();
-  EXPECT_EQ(first.get(), "the one");
-  EXPECT_EQ(second.get(), "the one");
-  EXPECT_EQ(times, 1);
-  EXPECT_TRUE(*answers.get("third", coordinator()));
+  shared_answers answers(o);
+  held_question question(answers);
+  std::vector<std::future<std::string>> viewers;
+  for (int i = 0; i < 3; ++i) viewers.push_back(std::async(std::launch::async, [&] { return question.join(); }));
+  // Whichever came last.
+  away.get_future().wait();
+  EXPECT_EQ(text(answers.get("other", coordinator())), "answer 1") << "those who join take no turn of who asks";
+  EXPECT_EQ(question.let_go(), "the one");
+  std::map<std::string, int> got;
+  for (auto& v : viewers) ++got[v.get()];
+  EXPECT_EQ(got, (std::map<std::string, int>{{"the one", 2}, {"busy: many wait for this answer already", 1}}));
+  EXPECT_EQ(question.times(), 1);
+  EXPECT_EQ(told, (std::map<std::string, int>{{"asked", 2}, {"shared", 2}, {"turned_away", 1}}));
+}
+
+TEST_F(shared_answers_test, turns_away_who_asks_something_else_while_enough_are_asking) {
+  auto o = options();
+  o.asking_max = 1;
+  shared_answers answers(o);
+  held_question question(answers);
+  EXPECT_EQ(text(answers.get("other", coordinator())), "busy: others wait for answers already");
+  EXPECT_EQ(question.let_go(), "the one");
+  EXPECT_EQ(text(answers.get("other", coordinator())), "answer 1");
 }
 
 TEST_F(shared_answers_test, tells_what_was_thrown_and_goes_on) {

@@ -220,6 +220,15 @@ def test_a_link_to_a_graph_that_is_not_known_says_so(tab: Tab) -> None:
     tab.browser.problems = [p for p in tab.browser.problems if "status of 404" not in p]
 
 
+def test_a_link_that_no_page_wrote_leads_to_no_graph_and_back(tab: Tab) -> None:
+    tab.run("location.hash = '#/graph/%zz'")
+    tab.until("it is said", "document.getElementById('graph-head').textContent === 'No such graph'")
+    tab.run("location.hash = ''")
+    tab.until("the farm is shown again", "!document.getElementById('farm').hidden")
+    # The browser logs each answer that is a 404 by itself.
+    tab.browser.problems = [p for p in tab.browser.problems if "status of 404" not in p]
+
+
 def test_a_name_with_markup_is_shown_as_it_is(tab: Tab) -> None:
     tab.type("graph-text", "<img")
     tab.until("the graph is found", "document.querySelectorAll('#graph-table tbody tr').length === 1")
@@ -267,20 +276,36 @@ def test_parts_have_names_for_those_who_do_not_see_them(tab: Tab) -> None:
     assert unnamed == []
 
 
+OWN_TIMERS = """
+window.due = new Map();
+let last = 0;
+const [set, clear] = [window.setTimeout.bind(window), window.clearTimeout.bind(window)];
+window.setTimeout = (run, ms, ...more) => {
+  if (ms < 1000) return set(run, ms, ...more);
+  const id = `own ${++last}`;
+  window.due.set(id, run);
+  return id;
+};
+window.clearTimeout = (id) => window.due.delete(id) || clear(id);
+"""
+"""Has the page's next look wait in `due` until a test runs it; shorter times are as they were."""
+
+
 def test_the_page_rests_while_nobody_looks_and_says_when_it_is_out_of_date(
     farm_alone: Site, browser: Browser
 ) -> None:
     tab = Tab(browser, farm_alone.url)
-    tab.until("it is shown", "document.body.dataset.looks > 0")
+    tab.run(f"(() => {{ {OWN_TIMERS} }})()")
+    tab.until("its next look is planned", "due.size === 1")
     tab.run("""Object.defineProperty(document, "hidden", { get: () => window.away, configurable: true });
             window.away = true; document.dispatchEvent(new Event("visibilitychange"))""")
+    assert tab.run("due.size") == 0
     looks = tab.run("document.body.dataset.looks")
-    # Longer than a period of looks.
-    tab.run("new Promise((done) => setTimeout(done, 2500))")
-    assert tab.run("document.body.dataset.looks") == looks
-    tab.run("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
+    tab.run("""window.away = false; document.dispatchEvent(new Event("visibilitychange"))""")
     tab.until("it looks again", f"document.body.dataset.looks !== {json.dumps(looks)}")
+    assert tab.run("due.size") == 1
     assert farm_alone.farm.roles[0].stop() == 0
+    tab.run("[...due.values()].forEach((look) => look())")
     tab.until(
         "it says so", "document.getElementById('freshness').textContent.startsWith('out of date: as of ')"
     )
@@ -319,6 +344,16 @@ def test_a_token_that_others_can_read_is_refused(place: Path) -> None:
         done = farm.command("coordinator", "--listen", "tcp://127.0.0.1:0", "--admin-token-file", str(token))
         assert done.returncode != 0
         assert f"admin_token_file: {token} is open to other users; run: chmod 600 {token}" in done.stderr
+
+
+def test_a_token_that_no_header_carries_is_refused(place: Path) -> None:
+    with echo_farm_in(place) as farm:
+        token = place / "token"
+        token.write_text(f"{TOKEN} \n")
+        token.chmod(0o600)
+        done = farm.command("coordinator", "--listen", "tcp://127.0.0.1:0", "--admin-token-file", str(token))
+        assert done.returncode != 0
+        assert f"admin_token_file: {token} has blanks or what is not ASCII" in done.stderr
 
 
 def test_actions_want_the_token(site: Site) -> None:
@@ -372,6 +407,7 @@ def test_a_worker_is_drained_and_a_graph_forgotten_by_whoever_has_the_token(tab:
     assert TOKEN not in site.farm.roles[0].log
     resets = site.farm.ask("stats", site.endpoint)["resets"]
     assert act(site.page, "reset-stats", {}) == (200, {"resets": resets + 1})
+    assert act(site.page, "cache-rm", {"key": "01234567"})[0] == 404
 
 
 def test_a_local_farm_has_the_page_and_a_worker_links(site: Site, place: Path) -> None:
