@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -111,6 +112,38 @@ def test_lines_reach_standard_error_once(log: str, program: str, lines: list[str
     assert [line[-1] for line in done.stderr.splitlines()] == lines
 
 
+class Hostile(logging.Filter):
+    """A program's filter that breaks."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        raise ValueError("no such field")
+
+
+def test_what_a_programs_logging_raises_stops_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    fxfarm.configure(log="info")
+    hostile, logger = Hostile(), logging.getLogger("fxfarm")
+    logger.addFilter(hostile)
+    try:
+        fn = compiled(doubled, options={"stages": ["default", "max-autotune"]})
+        fn(X)
+        tasks = [client().arrive(1, 0, Loaded(doubled)), client().arrive(1, 1, Loaded(doubled))]
+        assert fxfarm.wait(timeout=10)
+        seen_by_the_loader()
+    finally:
+        logger.removeFilter(hostile)
+    assert [t.answers for t in tasks] == [[("none", "")], [("none", "")]]
+    (graph,) = fxfarm.graphs()
+    assert (graph.stage, graph.error) == ("max-autotune", "")
+    assert "no such field" in capsys.readouterr().err
+
+
+def test_a_line_is_the_place_that_wrote_it(caplog: pytest.LogCaptureFixture) -> None:
+    logs.log.warning("%s", "W")
+    assert [(r.funcName, r.getMessage()) for r in caplog.records] == [
+        ("test_a_line_is_the_place_that_wrote_it", "W")
+    ]
+
+
 def test_the_options_level_and_handler_go_with_it() -> None:
     logger = logging.getLogger("fxfarm")
     logs.set_up("debug")
@@ -201,6 +234,27 @@ def test_a_trace_that_cannot_be_written_is_no_failure_of_the_end(
     assert caplog.text.count("the trace cannot be written") == 1
     with pytest.raises(OSError, match="nowhere"):
         fxfarm.trace(tmp_path / "nowhere" / "t.json")
+
+
+@pytest.mark.parametrize("rank", ["", "3"])
+@pytest.mark.parametrize("path", [".", "/"])
+def test_a_trace_without_a_name_is_no_failure_of_the_end(
+    path: str, rank: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    fxfarm.configure(trace=path)
+    compiled(doubled)(X)
+    client()
+    fxfarm.shutdown()
+    assert caplog.text.count("the trace cannot be written") == 1
+
+
+def test_a_trace_that_a_dead_process_left_half_written_goes_after_a_while(tmp_path: Path) -> None:
+    for name in (".t.json.1.tmp", ".u.json.1.tmp"):
+        (tmp_path / name).write_text("")
+        os.utime(tmp_path / name, (1, 1))
+    timeline.Timeline().write(tmp_path / "t.json")
+    assert {p.name for p in tmp_path.iterdir()} == {"t.json", ".u.json.1.tmp"}
 
 
 def test_a_trace_tells_of_a_bounded_number_of_graphs() -> None:
@@ -364,17 +418,26 @@ def test_a_record_that_cannot_be_written_is_told_once_and_the_graphs_go_on(
 
 
 @forks
-def test_the_child_of_a_fork_writes_neither_line_nor_trace(
+def test_the_child_of_a_fork_writes_neither_line_nor_trace_and_its_parent_both(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    fxfarm.configure(trace=tmp_path / "t.json", record=tmp_path / "record")
+    monkeypatch.setattr(progress, "PERIOD_S", 0.001)
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    fxfarm.configure(progress=True, trace=tmp_path / "t.json", record=tmp_path / "record")
     compiled(doubled)(X)
     client()
     prepared()
+    until("the line is there", terminal.getvalue)
 
     def check() -> bool:
+        inherited, alone = terminal.getvalue(), "fxfarm-progress" not in threads()
         fxfarm.shutdown()
-        return not (tmp_path / "t.json").exists()
+        return alone and terminal.getvalue() == inherited and not (tmp_path / "t.json").exists()
 
     assert forked(check) == 0
     assert list((tmp_path / "record").iterdir())
+    fxfarm.shutdown()
+    assert terminal.getvalue().endswith("\n")
+    assert (tmp_path / "t.json").exists()
