@@ -231,20 +231,10 @@ class Runtime:
     def _connected(self) -> _core.Client:
         if self._client is not None:
             return self._client
-        o = self.options
-        tag = local_farm.environment_tag(o.python)
-        endpoint = _core.default_local_socket(tag) if o.local or not o.endpoints else ""
-        client = _core.Client(
-            endpoints=list(o.endpoints),
-            local_endpoint=endpoint,
-            local_command=local_farm.command(endpoint, o),
-            space=o.space,
-            salt=o.salt,
-            metrics=config.metrics_address(o, os.environ),
-        )
+        client = local_farm.connect(self.options)
         try:
             found, later = self._found, self._commands.put
-            self._loader = Loader(client, o, find=found, later=later, stopping=self._stopping)
+            self._loader = Loader(client, self.options, find=found, later=later, stopping=self._stopping)
         except BaseException:
             # Without its thread nothing would ever be loaded; the next graph tries again.
             client.stop()
