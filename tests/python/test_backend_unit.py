@@ -19,7 +19,7 @@ from marks import forks
 from programs import forked, until
 
 import fxfarm
-from fxfarm import _core, _torch, runtime
+from fxfarm import _core, _torch, runtime, trial
 
 
 @pytest.fixture(autouse=True)
@@ -154,13 +154,13 @@ def test_a_failure_is_logged_though_nobody_waits(caplog: pytest.LogCaptureFixtur
                 logged.set()
 
     handler = Told()
-    runtime.log.addHandler(handler)
+    logging.getLogger("fxfarm").addHandler(handler)
     try:
         compiled(doubled)(X)
         client().settle(1, 0, "failed", "compile_failed: no such pass")
         assert logged.wait(10)
     finally:
-        runtime.log.removeHandler(handler)
+        logging.getLogger("fxfarm").removeHandler(handler)
 
 
 CALLS = 80
@@ -194,7 +194,9 @@ def test_a_stage_that_is_slower_is_left_again(caplog: pytest.LogCaptureFixture) 
     assert "goes back from stage default: it is slower" in caplog.text
 
 
-def test_a_stage_that_is_not_slower_stays_and_eager_is_freed() -> None:
+def test_a_stage_that_is_not_slower_stays_and_eager_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whatever else runs on the machine.
+    monkeypatch.setattr(trial, "MARGIN", 1e9)
     fn = compiled(doubled)
     farm = runtime.get()
     for _ in range(CALLS):
