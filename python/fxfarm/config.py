@@ -195,7 +195,9 @@ class Config:
         _flag, "whether a terminal shows in one line how far the graphs are", default=False
     )
     trace: Path | None = _option(
-        _maybe_path, "file that gets a chromium trace when the process ends; none: no trace", default=None
+        _maybe_path,
+        "file that gets a chromium trace when the process or fxfarm ends; none: no trace",
+        default=None,
     )
     record: Path | None = _option(
         _maybe_path,

@@ -82,11 +82,14 @@ def _take_standard_streams() -> Channel:
 class Cache:
     """Where Inductor keeps what it can use again. Only this engine uses `kernels`; `headers` is for all."""
 
-    kernels: Path
-    claimed: tuple[int, int] | None
-    """Which directory `kernels` was when this engine claimed it."""
+    claim: disk.Claim
     headers: Path
     bytes_max: int
+
+    @property
+    def kernels(self) -> Path:
+        """What is this engine's."""
+        return self.claim.directory
 
 
 @contextmanager
@@ -99,10 +102,10 @@ def _cache() -> Iterator[Cache]:
     bytes_max = int(os.environ.get("FXFARM_ENGINE_CACHE_BYTES", CACHE_BYTES))
     with ExitStack() as stack:
         root = Path(base or stack.enter_context(tempfile.TemporaryDirectory(prefix="fxfarm-engine-")))
-        kernels = stack.enter_context(disk.claimed(root))
+        claim = stack.enter_context(disk.claimed(root))
         disk.make_private(root / "headers")
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(kernels)
-        yield Cache(kernels, disk.identity(kernels), root / "headers", bytes_max)
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(claim.directory)
+        yield Cache(claim, root / "headers", bytes_max)
 
 
 def _use_own_threads_sparingly() -> None:
@@ -148,9 +151,9 @@ class Engine:
                 break
             if frame["type"] != "compile":
                 raise ProtocolError(f"unknown frame {frame['type'][:64]!r}")
-            if disk.identity(cache.kernels) != cache.claimed:
-                # Somebody has deleted it, and the claim on it: another engine may have made one of its own.
-                print(f"fxfarm engine: {cache.kernels} is gone", file=sys.stderr)
+            if not cache.claim.holds:
+                # Another engine may have made and claimed it anew; the next one of this worker finds a place.
+                print(f"fxfarm engine: {cache.kernels} or its lock was deleted", file=sys.stderr)
                 return 1
             self._compile(cache, frame)
         return 0

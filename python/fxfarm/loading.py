@@ -208,13 +208,10 @@ class Loader:
         name = graph.times.stages[task.stage].name
         with _torch.span(f"fxfarm::switch {name} {graph.name}"):
             taken = graph.publish(task.stage, call, boxed, guard, measured)
+        if taken:
+            self._tell_switch(graph, name)
         self.switches += 1
-        try:
-            if taken:
-                self._tell_switch(graph, name)
-        finally:
-            # A program's own logging may raise; the stage runs.
-            task.done()
+        task.done()
         return taken
 
     def _tell_switch(self, graph: Graph, stage: str) -> None:

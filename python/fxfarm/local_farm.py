@@ -1,8 +1,9 @@
-"""The farm on this host that clients start when they need it."""
+"""The farm on this host that clients start when they need it, and the client that may."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from pathlib import Path
 
@@ -23,3 +24,17 @@ def command(endpoint: str, options: config.Config) -> list[str]:
     socket = endpoint.removeprefix("ipc://")
     found = [str(program), "local", "--detach", "--socket", socket, "--python", options.python]
     return [*found, "--salt", options.salt] if options.salt else found
+
+
+def connect(options: config.Config) -> _core.Client:
+    """A client as the options have it. Raises what `_core.Client` does."""
+    tag = environment_tag(options.python)
+    endpoint = _core.default_local_socket(tag) if options.local or not options.endpoints else ""
+    return _core.Client(
+        endpoints=list(options.endpoints),
+        local_endpoint=endpoint,
+        local_command=command(endpoint, options),
+        space=options.space,
+        salt=options.salt,
+        metrics=config.metrics_address(options, os.environ),
+    )

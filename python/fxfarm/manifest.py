@@ -20,6 +20,8 @@ FORMAT = 1
 SUFFIX = ".fxgraph"
 REQUEST_BYTES_MAX = 1 << 30
 """A file that is larger is not read."""
+SPARE = 16
+"""What is full gets room for a part of so many, so that not every further graph costs a look at all files."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Recorder:
     def __init__(self, directory: Path, bytes_max: int) -> None:
         self._directory = directory
         self._bytes_max = bytes_max
-        # In the directory; None: to be looked up.
+        # In the directory, what others add meanwhile left out; None: nobody has looked.
         self._bytes: int | None = None
 
     def write(self, request: Request) -> None:
@@ -58,14 +60,16 @@ class Recorder:
         if path.exists():
             return disk.touch(path)
         disk.write_whole(path, data)
+        self._bytes = None if self._bytes is None else self._bytes + len(data)
         if self._bytes is None:
-            self._bytes = sum(p.stat().st_size for p in files_of(self._directory))
-        else:
-            self._bytes += len(data)
-        if self._bytes > self._bytes_max:
-            self._bytes = None
-            disk.prune(self._directory, self._bytes_max, suffix=SUFFIX, deep=False)
+            disk.discard_temporary(self._directory, "*" + SUFFIX)
+            self._bytes = self._pruned(self._bytes_max)
+        elif self._bytes > self._bytes_max:
+            self._bytes = self._pruned(self._bytes_max - self._bytes_max // SPARE)
         return None
+
+    def _pruned(self, bytes_max: int) -> int:
+        return disk.prune(self._directory, bytes_max, suffix=SUFFIX, deep=False)
 
 
 def files_of(directory: Path) -> list[Path]:

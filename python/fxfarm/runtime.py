@@ -112,16 +112,23 @@ class Runtime:
         # May run in any thread at any allocation, so it only puts; SimpleQueue allows that.
         graph.life = weakref.ref(ends_with, lambda _: commands.put(release))
         with self._changed:
+            # Nobody would end threads that start after a shutdown.
+            if self._stopping.is_set():
+                return self._fail(graph, "fxfarm was shut down meanwhile")
+            self._start_threads()
             self._graphs[serial] = graph
             self._unprepared += 1
-            if self._prepare_thread is None:
-                self._prepare_thread = threading.Thread(
-                    target=self._prepare_loop, name="fxfarm-prepare", daemon=True
-                )
-                self._prepare_thread.start()
-                if self.options.progress and progress.wanted(os.environ) and not self._stopping.is_set():
-                    self._progress = progress.Line(self.graphs)
-        commands.put(functools.partial(self._prepare, graph))
+        return commands.put(functools.partial(self._prepare, graph))
+
+    def _start_threads(self) -> None:
+        """Raises RuntimeError when there can be no further thread; the next graph tries again."""
+        if self._prepare_thread is not None:
+            return
+        thread = threading.Thread(target=self._prepare_loop, name="fxfarm-prepare", daemon=True)
+        thread.start()
+        self._prepare_thread = thread
+        if self.options.progress and progress.wanted(os.environ):
+            self._progress = progress.Line(self.graphs)
 
     def add_failed(self, reason: str) -> None:
         """Records a graph that stays eager and has no slot."""
@@ -224,18 +231,15 @@ class Runtime:
     def _connected(self) -> _core.Client:
         if self._client is not None:
             return self._client
-        o = self.options
-        tag = local_farm.environment_tag(o.python)
-        endpoint = _core.default_local_socket(tag) if o.local or not o.endpoints else ""
-        self._client = client = _core.Client(
-            endpoints=list(o.endpoints),
-            local_endpoint=endpoint,
-            local_command=local_farm.command(endpoint, o),
-            space=o.space,
-            salt=o.salt,
-            metrics=config.metrics_address(o, os.environ),
-        )
-        self._loader = Loader(client, o, find=self._found, later=self._commands.put, stopping=self._stopping)
+        client = local_farm.connect(self.options)
+        try:
+            found, later = self._found, self._commands.put
+            self._loader = Loader(client, self.options, find=found, later=later, stopping=self._stopping)
+        except BaseException:
+            # Without its thread nothing would ever be loaded; the next graph tries again.
+            client.stop()
+            raise
+        self._client = client
         return client
 
     def _found(self, client_id: int) -> Graph | None:
@@ -336,7 +340,7 @@ class Runtime:
             return
         try:
             self.timeline.write(timeline.file_of_rank(self.options.trace, os.environ))
-        except (OSError, ValueError) as e:
+        except OSError as e:
             log.warning("the trace cannot be written: %s", describe(e))
 
     def _stop_client(self) -> None:

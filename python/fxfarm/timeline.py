@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import glob
 import json
 import os
 import time
@@ -95,13 +96,15 @@ class Timeline:
     def write(self, path: Path) -> None:
         """Writes the trace; the file appears as a whole. Raises OSError."""
         text = json.dumps(self.trace(), separators=(",", ":"))
-        disk.write_whole(path, text.encode())
+        disk.write_whole(path, text.encode(), mode=0o666)
+        disk.discard_temporary(path.parent, glob.escape(path.name))
 
 
 def file_of_rank(path: Path, environ: Mapping[str, str]) -> Path:
     """A file of its own for each rank of a job: trace.json, trace.rank3.json."""
     rank = environ.get("RANK", environ.get("SLURM_PROCID", ""))
-    return path.with_name(f"{path.stem}.rank{rank}{path.suffix}") if rank.isdecimal() else path
+    # A path without a name, such as "/", is left to whoever writes.
+    return path.with_name(f"{path.stem}.rank{rank}{path.suffix}") if rank.isdecimal() and path.name else path
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

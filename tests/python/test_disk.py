@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,18 +23,18 @@ def write(path: Path, size: int, used: int) -> Path:
 
 def test_two_claims_never_meet_and_the_next_one_inherits(tmp_path: Path) -> None:
     with disk.claimed(tmp_path) as first, disk.claimed(tmp_path) as second:
-        assert first != second
-        (first / "kernel.so").write_bytes(b"x")
+        assert first.directory != second.directory
+        (first.directory / "kernel.so").write_bytes(b"x")
     with disk.claimed(tmp_path) as again:
-        assert (again / "kernel.so").exists()
-        assert again.stat().st_mode & 0o777 == 0o700
+        assert (again.directory / "kernel.so").exists()
+        assert again.directory.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_killed_process_gives_its_claim_back_and_its_half_written_files_go(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from fxfarm import disk\n"
-        "with disk.claimed(Path(sys.argv[1])) as mine:\n"
-        "    (mine / 'whole.so').write_bytes(b'x'); time.sleep(0.05)\n"
+        "with disk.claimed(Path(sys.argv[1])) as claim:\n"
+        "    mine = claim.directory; (mine / 'whole.so').write_bytes(b'x'); time.sleep(0.05)\n"
         "    with disk.unfinished(mine):\n"
         "        (mine / 'half.so').write_bytes(b'x'); print(mine, flush=True); time.sleep(600)\n"
     )
@@ -44,13 +45,13 @@ def test_a_killed_process_gives_its_claim_back_and_its_half_written_files_go(tmp
     assert process.stdout is not None
     taken = Path(process.stdout.readline().strip())
     with disk.claimed(tmp_path) as other:
-        assert other != taken
+        assert other.directory != taken
     process.send_signal(signal.SIGKILL)
     process.wait(60)
     process.stdout.close()
     with disk.claimed(tmp_path) as mine:
-        assert mine == taken
-        assert sorted(p.name for p in mine.iterdir()) == ["whole.so"]
+        assert mine.directory == taken
+        assert sorted(p.name for p in mine.directory.iterdir()) == ["whole.so"]
 
 
 def test_what_a_finished_body_wrote_stays(tmp_path: Path) -> None:
@@ -90,14 +91,50 @@ def test_only_the_suffix_asked_for_is_counted_and_deleted(tmp_path: Path) -> Non
     assert [p.name for p in tmp_path.iterdir()] == ["p.h"]
 
 
-def test_a_directory_that_is_made_again_is_another_one(tmp_path: Path) -> None:
-    (tmp_path / "d").mkdir()
-    before = disk.identity(tmp_path / "d")
-    assert before == disk.identity(tmp_path / "d")
-    (tmp_path / "d").rename(tmp_path / "gone")
-    assert disk.identity(tmp_path / "d") is None
-    (tmp_path / "d").mkdir()
-    assert disk.identity(tmp_path / "d") not in (before, None)
+@pytest.mark.parametrize("deleted", ["0", "0.lock", ""])
+def test_a_claim_ends_when_what_it_is_on_is_deleted(deleted: str, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    with disk.claimed(base) as claim:
+        assert claim.holds
+        victim = base / deleted
+        if victim.is_dir():
+            shutil.rmtree(victim)
+        else:
+            victim.unlink()
+        assert not claim.holds
+
+
+@pytest.mark.parametrize("deleted", ["0.lock", ""])
+def test_a_claim_does_not_come_back_when_another_one_is_made_under_its_name(
+    deleted: str, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    with disk.claimed(base) as first:
+        if deleted:
+            (base / deleted).unlink()
+        else:
+            shutil.rmtree(base)
+        with disk.claimed(base) as second:
+            assert second.directory == first.directory
+            assert (first.holds, second.holds) == (False, True)
+
+
+def test_a_file_appears_as_a_whole_with_the_mode_asked_for(tmp_path: Path) -> None:
+    disk.write_whole(tmp_path / "secret", b"1")
+    before = os.umask(0o027)
+    try:
+        disk.write_whole(tmp_path / "open", b"2", mode=0o666)
+    finally:
+        os.umask(before)
+    modes = {p.name: p.stat().st_mode & 0o777 for p in tmp_path.iterdir()}
+    assert modes == {"secret": 0o600, "open": 0o640}
+
+
+def test_a_file_that_cannot_get_its_name_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(IsADirectoryError):
+        disk.write_whole(tmp_path / "taken", b"1")
+    assert [p.name for p in tmp_path.iterdir()] == ["taken"]
 
 
 def test_a_directory_that_others_can_write_to_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from fxfarm import _core, disk, manifest
+from fxfarm import _core, disk, manifest, runtime
 from fxfarm._torch import platform
 from fxfarm.warm import replay
 from fxfarm.warm.__main__ import given, main
@@ -55,7 +56,7 @@ def test_the_least_recently_recorded_go_first(tmp_path: Path) -> None:
     (first,) = written(tmp_path / "m", request("first"))
     os.utime(first, (1, 1))
     size = first.stat().st_size
-    recorder = manifest.Recorder(tmp_path / "m", 2 * size)
+    recorder = manifest.Recorder(tmp_path / "m", 2 * size + size // 2)
     for name in ("other", "third"):
         recorder.write(request(name))
     left = {manifest.read(f).name for f in manifest.files_of(tmp_path / "m")}
@@ -65,13 +66,41 @@ def test_the_least_recently_recorded_go_first(tmp_path: Path) -> None:
 def test_only_what_is_in_the_directory_itself_counts(tmp_path: Path) -> None:
     (other,) = written(tmp_path / "m" / "other", request("other"))
     os.utime(other, (1, 1))
-    recorder = manifest.Recorder(tmp_path / "m", other.stat().st_size)
+    size = other.stat().st_size
+    recorder = manifest.Recorder(tmp_path / "m", size + size // 2)
     for name in ("first", "third"):
         recorder.write(request(name))
     (left,) = manifest.files_of(tmp_path / "m")
     assert manifest.read(left).name == "third"
     assert left.stat().st_mode & 0o777 == 0o600
     assert other.exists()
+
+
+def test_not_every_graph_costs_a_look_at_all_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    prune = disk.prune
+    monkeypatch.setattr(disk, "prune", lambda *given, **how: looks.append(given[1]) or prune(*given, **how))
+    (first,) = written(tmp_path / "m", request("n000"))
+    size = first.stat().st_size
+    looks.clear()
+    recorder = manifest.Recorder(tmp_path / "m", 100 * size)
+    for number in range(1, 110):
+        recorder.write(request(f"n{number:03}"))
+    # The first write, the one that is one too many, and after 6 more there is another one.
+    assert len(looks) == 3
+    assert 93 <= len(manifest.files_of(tmp_path / "m")) <= 100
+
+
+def test_what_dead_processes_left_half_written_goes_after_a_while(tmp_path: Path) -> None:
+    disk.make_private(tmp_path / "m")
+    names = (".a.fxgraph.1.tmp", ".b.fxgraph.2.tmp", ".c.other.1.tmp")
+    for name in names:
+        (tmp_path / "m" / name).write_bytes(b"x")
+    for name in (names[0], names[2]):
+        os.utime(tmp_path / "m" / name, (1, 1))
+    written(tmp_path / "m", request())
+    left = {f.name for f in (tmp_path / "m").iterdir() if f.name.startswith(".")}
+    assert left == {names[1], names[2]}
 
 
 def test_a_directory_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
@@ -203,9 +232,46 @@ def test_a_module_that_breaks_is_told_apart_from_one_that_is_not_there(tmp_path:
         find(f"{tmp_path}/bad.py:")
 
 
+def broken(shape: tuple[int, ...]) -> Any:
+    raise OSError("no weights here") if shape == (2, 8) else SystemExit(0)
+
+
+def fixed() -> Any:
+    return abs, 1
+
+
+def test_what_cannot_be_built_is_told_for_each_shape(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "_given", {})
+    status, told = warmed(capsys, f"{__name__}:broken", "--shapes", "2x8,4x8")
+    assert (status, told["problems"]) == (
+        1,
+        [
+            "for 2x8: the function raised OSError: no weights here",
+            "for 4x8: the function raised SystemExit: 0",
+        ],
+    )
+    assert main([f"{__name__}:fixed", "--shapes", "2x8"]) == 2
+    assert "the function takes no shape" in capsys.readouterr().err
+
+
+def test_a_manifest_that_may_not_be_read_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(directory: Path) -> Any:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert main(["--manifest", str(tmp_path)]) == 2
+    assert f"{tmp_path} cannot be read: Permission denied" in capsys.readouterr().err
+
+
 def test_no_local_farm_stands_in_for_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FXFARM_LOCAL")
     assert given(parse(["m:f"])) == {"local": False}
     monkeypatch.delenv("FXFARM_ENDPOINTS")
     assert given(parse(["m:f"])) == {}
     assert given(parse(["m:f", "--endpoint", "ipc:///x"])) == {"endpoints": ("ipc:///x",), "local": False}
+    monkeypatch.setenv("FXFARM_LOCAL", "true")
+    assert given(parse(["m:f", "--endpoints", "ipc:///x"]))["local"] is False

@@ -1,9 +1,8 @@
-"""What a process says of its graphs while they go to the farm and come back: log, trace, profile, table."""
+"""What a process says of its graphs while they go to the farm and come back: log, profile, progress line."""
 
 from __future__ import annotations
 
 import io
-import json
 import logging
 import subprocess
 import sys
@@ -14,12 +13,12 @@ from typing import Any
 
 import pytest
 import torch
-from farm_double import Client, Loaded, client, compiled, doubled_farm, prepared, seen_by_the_loader
+from farm_double import Loaded, client, compiled, doubled_farm, prepared, seen_by_the_loader
 from marks import forks
 from programs import forked, until
 
 import fxfarm
-from fxfarm import _core, _torch, logs, progress, timeline
+from fxfarm import _core, _torch, logs, progress
 
 X = torch.ones(3)
 
@@ -111,6 +110,38 @@ def test_lines_reach_standard_error_once(log: str, program: str, lines: list[str
     assert [line[-1] for line in done.stderr.splitlines()] == lines
 
 
+class Hostile(logging.Filter):
+    """A program's filter that breaks."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        raise ValueError("no such field")
+
+
+def test_what_a_programs_logging_raises_stops_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    fxfarm.configure(log="info")
+    hostile, logger = Hostile(), logging.getLogger("fxfarm")
+    logger.addFilter(hostile)
+    try:
+        fn = compiled(doubled, options={"stages": ["default", "max-autotune"]})
+        fn(X)
+        tasks = [client().arrive(1, 0, Loaded(doubled)), client().arrive(1, 1, Loaded(doubled))]
+        assert fxfarm.wait(timeout=10)
+        seen_by_the_loader()
+    finally:
+        logger.removeFilter(hostile)
+    assert [t.answers for t in tasks] == [[("none", "")], [("none", "")]]
+    (graph,) = fxfarm.graphs()
+    assert (graph.stage, graph.error) == ("max-autotune", "")
+    assert "no such field" in capsys.readouterr().err
+
+
+def test_a_line_is_the_place_that_wrote_it(caplog: pytest.LogCaptureFixture) -> None:
+    logs.log.warning("%s", "W")
+    assert [(r.funcName, r.getMessage()) for r in caplog.records] == [
+        ("test_a_line_is_the_place_that_wrote_it", "W")
+    ]
+
+
 def test_the_options_level_and_handler_go_with_it() -> None:
     logger = logging.getLogger("fxfarm")
     logs.set_up("debug")
@@ -118,98 +149,6 @@ def test_the_options_level_and_handler_go_with_it() -> None:
     assert (logger.level, len(logger.handlers)) == (logging.DEBUG, 1)
     logs.set_up("")
     assert (logger.level, logger.handlers) == (logging.NOTSET, [])
-
-
-# The trace.
-
-
-def spans(path: Path) -> dict[str, dict[str, Any]]:
-    """Everything with a duration, by the row's name and its own."""
-    events = json.loads(path.read_text())["traceEvents"]
-    rows = {(e["pid"], e["tid"]): e["args"]["name"] for e in events if e["name"] == "thread_name"}
-    return {f"{rows[e['pid'], e['tid']]}: {e['name']}": e for e in events if e["ph"] == "X"}
-
-
-def test_a_trace_has_what_happened_to_a_graph_in_its_order(tmp_path: Path) -> None:
-    fn = compiled(doubled, options={"stages": ["default", "max-autotune"]})
-    fn(X)
-    told = {"source": "worker-1", "seconds_queued": 1.0, "phases": {"pack": 0.5, "compile": 2.0}}
-    farm = client()
-    farm.graph_states[1]["stages"][0].update(seconds_to_ready=4.0, **told)
-    farm.arrive(1, 0, Loaded(doubled))
-    seen_by_the_loader()
-    fxfarm.trace(tmp_path / "trace.json")
-    found = spans(tmp_path / "trace.json")
-    assert set(found) == {
-        *("calls: eager", "calls: default", "prepare: prepare"),
-        *(f"default: {name}" for name in ("queue", "compile", "pack", "transfer", "load")),
-        "max-autotune: wait",
-    }
-    order = [found[f"default: {name}"] for name in ("queue", "compile", "pack", "transfer")]
-    ends = [round(e["ts"] + e["dur"]) for e in order]
-    assert [round(e["ts"]) for e in order[1:]] == pytest.approx(ends[:-1], abs=2)
-    assert [round(e["dur"] / 1e6, 3) for e in order] == [1.0, 2.0, 0.5, 0.5]
-    eager, default = found["calls: eager"], found["calls: default"]
-    assert eager["ts"] + eager["dur"] == pytest.approx(default["ts"], abs=1)
-    assert not list(tmp_path.glob(".*.tmp"))
-
-
-def test_what_comes_from_the_store_was_not_compiled_now(tmp_path: Path) -> None:
-    compiled(doubled)(X)
-    farm = client()
-    farm.graph_states[1]["stages"][0].update(source="redis", phases={"compile": 60.0}, seconds_to_ready=0.1)
-    farm.arrive(1, 0, Loaded(doubled))
-    assert fxfarm.wait(timeout=10)
-    fxfarm.trace(tmp_path / "trace.json")
-    found = spans(tmp_path / "trace.json")
-    assert {"default: wait", "default: load"} <= set(found)
-    assert found["default: wait"]["args"] == {"source": "redis"}
-    assert not any("compile" in name for name in found)
-
-
-def test_the_option_writes_the_trace_at_the_end_and_tells_failures_and_graphs_that_are_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RANK", "3")
-    fxfarm.configure(trace=tmp_path / "t.json")
-    fn = compiled(doubled)
-    fn(X)
-    client().arrive(1, 0, RuntimeError("broken"))
-    assert fxfarm.wait(timeout=10)
-    seen_by_the_loader()
-    del fn
-    torch._dynamo.reset()
-    assert client_without_graphs()
-    fxfarm.shutdown()
-    events = json.loads((tmp_path / "t.rank3.json").read_text())["traceEvents"]
-    failed = [e["args"]["why"] for e in events if e["name"] == "failed"]
-    assert failed == ["RuntimeError: broken"]
-
-
-def client_without_graphs() -> bool:
-    farm = Client.made[-1]
-    return farm.until(lambda: not farm.graph_states)
-
-
-def test_a_trace_that_cannot_be_written_is_no_failure_of_the_end(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    fxfarm.configure(trace=tmp_path / "nowhere" / "t.json")
-    compiled(doubled)(X)
-    client()
-    fxfarm.shutdown()
-    assert caplog.text.count("the trace cannot be written") == 1
-    with pytest.raises(OSError, match="nowhere"):
-        fxfarm.trace(tmp_path / "nowhere" / "t.json")
-
-
-def test_a_trace_tells_of_a_bounded_number_of_graphs() -> None:
-    line = timeline.Timeline()
-    for number in range(timeline.GRAPHS_KEPT + 10):
-        line.begin(f"graph-{number}", 0.0, ["default"])
-    named = [e for e in line.trace()["traceEvents"] if e["name"] == "process_name"]
-    assert len(named) == timeline.GRAPHS_KEPT
-    assert named[0]["args"]["name"] == "graph-10"
 
 
 # The profile.
@@ -364,17 +303,26 @@ def test_a_record_that_cannot_be_written_is_told_once_and_the_graphs_go_on(
 
 
 @forks
-def test_the_child_of_a_fork_writes_neither_line_nor_trace(
+def test_the_child_of_a_fork_writes_neither_line_nor_trace_and_its_parent_both(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    fxfarm.configure(trace=tmp_path / "t.json", record=tmp_path / "record")
+    monkeypatch.setattr(progress, "PERIOD_S", 0.001)
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    fxfarm.configure(progress=True, trace=tmp_path / "t.json", record=tmp_path / "record")
     compiled(doubled)(X)
     client()
     prepared()
+    until("the line is there", terminal.getvalue)
 
     def check() -> bool:
+        inherited, alone = terminal.getvalue(), "fxfarm-progress" not in threads()
         fxfarm.shutdown()
-        return not (tmp_path / "t.json").exists()
+        return alone and terminal.getvalue() == inherited and not (tmp_path / "t.json").exists()
 
     assert forked(check) == 0
     assert list((tmp_path / "record").iterdir())
+    fxfarm.shutdown()
+    assert terminal.getvalue().endswith("\n")
+    assert (tmp_path / "t.json").exists()

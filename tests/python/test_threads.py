@@ -305,3 +305,58 @@ def test_a_model_that_is_dropped_takes_its_graph_along(caplog: pytest.LogCapture
     prepared()
     assert watched.alive() == [False]
     assert said(caplog) == []
+
+
+def test_a_thread_that_cannot_start_leaves_the_graph_eager_and_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("fxfarm-"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert compiled(doubled)(X).tolist() == [2, 2, 2]
+        assert fxfarm.wait(timeout=10)
+    assert said(caplog) == ["graph-1 stays eager: RuntimeError: can't start new thread"]
+    # The next one tries again.
+    compiled(lambda x: x * 3)(X)
+    assert client().graphs()
+    assert sorted(threads()) == ["fxfarm-loader", "fxfarm-prepare"]
+
+
+def test_a_loader_that_cannot_start_is_tried_again_with_the_next_graph(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "fxfarm-loader":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        compiled(doubled)(X)
+        prepared()
+    assert Client.made[-1].stopped
+    assert caplog.text.count("stays eager: RuntimeError: can't start new thread") == 1
+    fn = compiled(lambda x: x * 3)
+    fn(X)
+    client().arrive(1, 0, Loaded(lambda x: x * 3))
+    assert fxfarm.wait(timeout=10)
+    assert (fxfarm.graphs()[-1].stage, Client.made[-1].stopped) == ("default", False)
+
+
+def test_a_graph_that_meets_a_shutdown_stays_eager_and_starts_no_thread(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = runtime.get()
+    ended.shutdown()
+    assert compiled(doubled)(X).tolist() == [2, 2, 2]
+    assert threads() == []
+    assert fxfarm.wait(timeout=10)
+    assert "stays eager: fxfarm was shut down meanwhile" in caplog.text

@@ -3,11 +3,11 @@ command line or the configuration cannot be used."""
 
 from __future__ import annotations
 
-import contextlib
+import os
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
 
 import fxfarm
 from fxfarm import config, logs, manifest
@@ -19,17 +19,13 @@ OK, FAILED, USAGE = 0, 1, 2
 SLICE_S = 0.25
 
 
-def main(argv: Sequence[str]) -> int:
-    """See above."""
+def main(argv: Sequence[str], answers: Callable[[], TextIO] = lambda: sys.stdout) -> int:
+    """See above. `answers` gives the stream for the summary, before anything of the user's runs."""
     began = time.monotonic()
     try:
         options = parse(argv)
-        if options.manifest:
-            graphs, faults = _replayed(options)
-        else:
-            # What the model prints is not the command's answer.
-            with contextlib.redirect_stdout(sys.stderr):
-                graphs, faults = _built(options)
+        out = answers()
+        graphs, faults = _replayed(options) if options.manifest else _built(options)
     except (UsageError, config.ConfigError) as e:
         print(f"fxfarm warm: {e}\n`fxfarm warm --help` tells what is allowed", file=sys.stderr)
         return USAGE
@@ -40,8 +36,17 @@ def main(argv: Sequence[str]) -> int:
     if not graphs and not faults:
         faults = ["there is no graph"]
     document = report.summary(graphs, faults, time.monotonic() - began)
-    print(report.as_json(document) if options.json else report.as_text(document), flush=True)
+    print(report.as_json(document) if options.json else report.as_text(document), file=out, flush=True)
     return FAILED if faults else OK
+
+
+def own_stdout() -> TextIO:
+    """Standard output for the summary alone: what the model, its libraries and their programs print goes to
+    standard error from now on."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return out
 
 
 def given(options: Options) -> dict[str, Any]:
@@ -129,4 +134,4 @@ def _once(graphs: Sequence[GraphStatus]) -> list[GraphStatus]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], own_stdout))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fxfarm import _core, config, local_farm, manifest, status
+from fxfarm import config, local_farm, manifest, status
 from fxfarm._torch import platform
 from fxfarm.status import GraphStatus
 
@@ -35,16 +34,7 @@ class Replay:
     """The client that asks for a manifest's graphs."""
 
     def __init__(self, options: config.Config) -> None:
-        tag = local_farm.environment_tag(options.python)
-        endpoint = _core.default_local_socket(tag) if options.local or not options.endpoints else ""
-        self._client = _core.Client(
-            endpoints=list(options.endpoints),
-            local_endpoint=endpoint,
-            local_command=local_farm.command(endpoint, options),
-            space=options.space,
-            salt=options.salt,
-            metrics=config.metrics_address(options, os.environ),
-        )
+        self._client = local_farm.connect(options)
         self._failed: list[GraphStatus] = []
 
     def submit(self, files: Sequence[Path]) -> None:

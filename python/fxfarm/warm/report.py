@@ -17,12 +17,12 @@ _CLEAR = "\x1b[2K"
 
 
 class Progress:
-    """A bar on a terminal; elsewhere a line for each stage that is made or has failed."""
+    """A bar on a terminal; elsewhere a line for each stage that is made, failed, or waits for a reason."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._terminal = stream.isatty()
-        self._said: set[tuple[str, str]] = set()
+        self._said: set[tuple[str, str, str]] = set()
 
     def show(self, graphs: Sequence[GraphStatus]) -> None:
         """What has become of them so far."""
@@ -31,8 +31,9 @@ class Progress:
             return
         for graph in graphs:
             for stage in graph.stages:
-                if stage.state in (*MADE, "failed") and (graph.key, stage.name) not in self._said:
-                    self._said.add((graph.key, stage.name))
+                said = (graph.key, stage.name, stage.state)
+                if (stage.state in (*MADE, "failed") or stage.error) and said not in self._said:
+                    self._said.add(said)
                     self._write(f"{graph.name} {stage.name}: {told(stage)}\n")
 
     def end(self) -> None:
@@ -89,6 +90,7 @@ def summary(graphs: Sequence[GraphStatus], faults: Sequence[str], seconds: float
     """The document that --json prints."""
     made = [s for g in graphs for s in g.stages if s.state == "loaded"]
     return {
+        "farms": sorted({g.farm for g in graphs if g.farm}),
         "graphs": [_graph(g) for g in graphs],
         "stages_ready": len(made),
         "stages_compiled": sum(s.source not in TIERS for s in made),
@@ -105,14 +107,16 @@ def _graph(graph: GraphStatus) -> dict[str, Any]:
         }
         for s in graph.stages
     ]
-    return {"name": graph.name, "key": graph.key, "error": graph.error, "stages": stages}
+    known = {"name": graph.name, "key": graph.key, "farm": graph.farm, "error": graph.error}
+    return {**known, "stages": stages}
 
 
 def as_text(document: dict[str, Any]) -> str:
     """The same for people."""
     ready, compiled = document["stages_ready"], document["stages_compiled"]
     text = f"{len(document['graphs'])} graphs, {ready} stages ready: {compiled} compiled, {ready - compiled}"
-    lines = [f"{text} from the store; {document['seconds']:.3g} s", *document["problems"]]
+    farms = ", ".join(document["farms"]) or "no farm"
+    lines = [f"{text} from the store; {document['seconds']:.3g} s; {farms}", *document["problems"]]
     return "\n".join(lines)
 
 

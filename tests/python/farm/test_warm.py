@@ -16,8 +16,11 @@ from farm_client import PATIENCE_S, Client, client_of
 
 import fxfarm
 from fxfarm import manifest
+from fxfarm._torch import platform
 
 MODEL = """
+import os
+
 import torch
 
 class Mixed(torch.nn.Module):
@@ -31,10 +34,8 @@ class Mixed(torch.nn.Module):
 
 def build(shape):
     print("what a model prints")
+    os.write(1, b"what a program that it starts prints")
     return Mixed(), torch.ones(shape)
-
-def broken(shape):
-    raise OSError("no weights here")
 
 def fixed():
     return Mixed(), {"x": torch.ones(2, 8)}
@@ -50,7 +51,7 @@ def model_file(tmp_path: Path) -> Path:
 
 def warm(farm: Farm, *args: str) -> tuple[int, dict[str, Any], str]:
     """Its exit status, what it printed as JSON, and what it wrote as errors."""
-    # What the command line says of the farm wins.
+    # What the command line says of the farm wins. Nothing here forbids a local farm.
     env = {**farm.env, "FXFARM_ENDPOINTS": f"ipc://{farm.directory}/nobody.sock"}
     command = [str(PROGRAM), "warm", "--json", "--python", sys.executable, *args]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
@@ -79,8 +80,9 @@ def test_a_process_after_warm_compiles_nothing(
     assert (status, told["problems"]) == (0, []), progress
     assert (told["stages_ready"], told["stages_compiled"], len(told["graphs"])) == (2, 2, 2)
     assert progress.count(" default: there after ") == 2
-    again = warm(farm, f"{model_file}:build", "--shapes", "2x8", "--endpoint", endpoint)
-    assert (again[0], again[1]["stages_ready"], again[1]["stages_compiled"]) == (0, 1, 0)
+    assert (told["farms"], [g["farm"] for g in told["graphs"]]) == ([endpoint], [endpoint] * 2)
+    assert "what a model prints" in progress
+    assert "what a program that it starts prints" in progress
 
     monkeypatch.syspath_prepend(str(model_file.parent))
     import mixed
@@ -107,7 +109,7 @@ def test_training_after_warm_compiles_nothing(
 ) -> None:
     farm, endpoint = real_farm
     before = farm.counts(endpoint, "jobs_started")[0]
-    status, told, said = warm(farm, f"{model_file}:fixed", "--training", "--endpoints", endpoint)
+    status, told, said = warm(farm, f"{model_file}:fixed", "--training", "--endpoint", endpoint)
     assert (status, told["stages_compiled"]) == (0, 1), (told, said)
 
     monkeypatch.syspath_prepend(str(model_file.parent))
@@ -123,29 +125,35 @@ def test_training_after_warm_compiles_nothing(
     assert farm.counts(endpoint, "jobs_started")[0] - before == 1
 
 
-def test_a_farm_that_is_not_there_is_not_replaced_by_a_local_one(farm: Farm, model_file: Path) -> None:
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    """A manifest with a graph that any farm takes, and no worker has to compile."""
+    request = manifest.Request(
+        **{"key": "a" * 64, "name": "recorded", "payload": b"graph", "parts": {}},
+        **{"stages": [{"name": "default", "options": {}}], "target": platform.host_platform()},
+    )
+    manifest.Recorder(tmp_path / "record", 1 << 20).write(request)
+    return tmp_path / "record"
+
+
+def test_a_farm_that_is_not_there_is_not_replaced_by_a_local_one(farm: Farm, recorded: Path) -> None:
     nobody = f"ipc://{farm.directory}/run/nobody.sock"
-    arguments = (f"{model_file}:fixed", "--endpoints", nobody, "--timeout", "1s")
-    status, told, _ = warm(farm, *arguments)
+    status, told, said = warm(farm, "--manifest", str(recorded), "--endpoints", nobody, "--timeout", "8s")
     (problem,) = told["problems"]
-    assert (status, "in time" in problem) == (1, True), problem
+    reason = f"unreachable: no farm can be reached: {nobody}: "
+    assert status == 1
+    assert f"recorded default: not in time, waiting: {reason}" in problem
+    assert (said.count(reason), told["farms"]) == (1, [])
     assert not farm.processes()
 
 
-def test_what_cannot_be_built_is_told_and_the_rest_is_compiled(farm: Farm, model_file: Path) -> None:
-    _, endpoint = farm.coordinator()
-    status, told, _ = warm(farm, f"{model_file}:broken", "--shapes", "2x8,4x8", "--endpoints", endpoint)
-    assert (status, told["problems"]) == (
-        1,
-        [f"for {shape}: the function raised OSError: no weights here" for shape in ("2x8", "4x8")],
-    )
-    status, _, said = warm(farm, f"{model_file}:fixed", "--shapes", "2x8", "--endpoints", endpoint)
-    assert (status, "the function takes no shape" in said) == (2, True)
-    # There is no worker.
-    status, told, _ = warm(farm, f"{model_file}:fixed", "--training", "--endpoints", endpoint)
-    assert status == 1
+def test_a_farm_without_a_worker_is_not_replaced_by_a_local_one(farm: Farm, recorded: Path) -> None:
+    coordinator, endpoint = farm.coordinator()
+    status, told, _ = warm(farm, "--manifest", str(recorded), "--endpoints", endpoint)
     (problem,) = told["problems"]
-    assert " default: failed: no_worker: " in problem
+    assert (status, told["farms"]) == (1, [endpoint])
+    assert "recorded default: failed: no_worker: " in problem
+    assert list(farm.processes()) == [coordinator.pid]
 
 
 def test_a_manifest_fills_an_empty_farm_without_the_model(farm: Farm, client: Client, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import torch
 from farm import PYTHON, graphs_of, stage_of
 
-from fxfarm import _torch, engine
+from fxfarm import _torch, disk, engine
 
 
 class Talk:
@@ -129,6 +130,21 @@ def test_kernels_stay_in_the_engines_own_directory_and_headers_beside_it(talk: T
     assert any(f.suffix == ".so" and f.is_relative_to(mine) for f in found)
     assert {f.parent for f in found if f.suffix == ".gch"} == {shared}
     assert not [f for f in found if f.name == ".unfinished"]
+
+
+def test_an_engine_whose_directory_another_one_has_claimed_anew_makes_way(tmp_path: Path) -> None:
+    base, sent, answers = tmp_path / "base", tmp_path / "sent", tmp_path / "answers"
+    with sent.open("wb") as sink:
+        engine.Channel(sink, sink).send(type="compile", id="job-1")
+    with disk.claimed(base) as claim, sent.open("rb") as source, answers.open("wb") as sink:
+        shutil.rmtree(base)
+        with disk.claimed(base) as other:
+            assert other.directory == claim.directory
+            cache = engine.Cache(claim, tmp_path, 0)
+            assert engine.Engine(engine.Channel(source, sink))._serve(cache, {}, 0.0) == 1
+    with answers.open("rb") as source:
+        channel = engine.Channel(source, source)
+        assert [f and f["type"] for f in (channel.receive(), channel.receive())] == ["ready", None]
 
 
 def test_a_cache_that_cannot_be_used_is_named(tmp_path: Path) -> None:
