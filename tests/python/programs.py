@@ -40,6 +40,15 @@ def wait_gone(pid: int, deadline_s: float = DEADLINE_S) -> bool:
         os.close(handle)
 
 
+def signalled(pid: int, how: signal.Signals = signal.SIGKILL) -> bool:
+    """Sends a signal to a process that may leave by itself; False if it has."""
+    try:
+        os.kill(pid, how)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def forked(check: Callable[[], bool]) -> int | None:
     """0 when `check` is true in a child that is forked; None, and the child is killed, when it hangs."""
     child = os.fork()

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from programs import DEADLINE_S, PROGRAM, Role, until, wait_gone
+from programs import DEADLINE_S, PROGRAM, Role, signalled, until, wait_gone
 
 HERE = Path(__file__).parent
 MARK = "FARM_TEST_MARK"
@@ -208,13 +208,13 @@ class Farm:
                     assert role.stop() == 0, role.log
             for pid, command in self.processes().items():
                 if " local --detach" in command:
-                    os.kill(pid, signal.SIGTERM)
+                    signalled(pid, signal.SIGTERM)
             left = {pid: text for pid, text in self.processes().items() if not wait_gone(pid, 40)}
             if left:
                 raise LeftoverError(f"processes are left: {left}")
         finally:
             for pid in self.processes():
-                os.kill(pid, signal.SIGKILL)
+                signalled(pid)
             for role in self.roles:
                 role.ended()
             if self.control is not None:

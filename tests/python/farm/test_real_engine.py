@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import shutil
@@ -33,7 +34,11 @@ def engine_pids(farm: Farm) -> list[int]:
 
 
 def open_files(pid: int) -> list[Path]:
-    return [file.readlink() for file in Path(f"/proc/{pid}/fd").iterdir()]
+    files = []
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # It was closed in the meantime.
+            files.append(file.readlink())
+    return files
 
 
 def test_a_real_engine_that_is_killed_in_a_compile_does_it_again(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import random
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from pathlib import Path
 
 from cluster import Farm, free_port
 from echo_farm import AT_ONCE, Asking, echo_farm_in, next_line
-from programs import Role
+from programs import Role, signalled
 from redis_servers import Redis, redis_in
 
 SEED = 20
@@ -92,21 +90,22 @@ class Storm:
         return [m for m in self.members if m.kind == kind]
 
     def strike(self) -> None:
-        """One death."""
+        """One death; none if whoever it was to hit is gone already."""
         kind = self.random.choice(list(self.faults))
         if kind == "engine":
-            engines = sorted(
-                pid for pid, command in self.farm.processes().items() if "echo_engine" in command
-            )
-            if not engines:
+            if not self._kill_engine():
                 return
-            os.kill(self.random.choice(engines), signal.SIGKILL)
         else:
             victims = [m for m in self.of_kind(kind) if kind != "client" or not self._settled(m)]
             if not victims:
                 return
             self.random.choice(victims).kill()
         self.faults[kind] += 1
+
+    def _kill_engine(self) -> bool:
+        """False if none runs, or the chosen one left by itself, as one does whose worker was just killed."""
+        engines = sorted(pid for pid, command in self.farm.processes().items() if "echo_engine" in command)
+        return bool(engines) and signalled(self.random.choice(engines))
 
     @staticmethod
     def _settled(client: Member) -> bool:
