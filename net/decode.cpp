@@ -26,11 +26,16 @@ std::size_t text_bound(std::string_view field) {
   return field == "document" ? limits::report_bytes_max : limits::text_bytes_max;
 }
 
-// Fills values from a frame that has been found to be msgpack. The first fault stops it; its path is put together on
-// the way out, so that the good path pays nothing for it.
+enum class unknown_fields : std::uint8_t { pass, stop };
+
+// Fills values from a frame. The first fault stops it; its path is put together on the way out, so that the good path
+// pays nothing for it. A fault of msgpack itself has no words here: they are outline_of's.
 class reader {
 public:
-  explicit reader(std::string_view value) : in_(value) {}
+  explicit reader(std::string_view value, unknown_fields unknown = unknown_fields::pass)
+      : in_(value), unknown_(unknown) {}
+
+  std::string_view rest() const { return in_.rest(); }
 
   error failure(std::string_view root) const { return {code_, std::string(root) + where_ + ": " + what_}; }
 
@@ -76,14 +81,15 @@ private:
   // Empty for a key that is no text, as no field's name is.
   bool read_name(std::string_view& out) {
     item key;
-    if (!in_.next(key) || !in_.skip(key, 0)) return false;
-    out = key.what == item::kind::text ? key.data : std::string_view();
-    return true;
+    if (!in_.next(key)) return false;
+    const bool text = key.what == item::kind::text;
+    out = text ? key.data : std::string_view();
+    return text || in_.skip(key, 0);
   }
 
   bool pass_over() {
     item value;
-    return in_.next(value) && in_.skip(value, 0);
+    return unknown_ == unknown_fields::pass && in_.next(value) && in_.skip(value, 0);
   }
 
   bool read_text(const item& from, std::string& out, std::size_t bound) {
@@ -195,6 +201,7 @@ private:
   }
 
   item_reader in_;
+  unknown_fields unknown_;
   errc code_ = errc::protocol;
   std::string where_;  // ".stages[3].name"
   std::string what_;
@@ -275,6 +282,28 @@ result<outline> outline_of(std::string_view frame) {
   return out;
 }
 
+// The message of a frame as our own side writes it: type, body and attachment in this order and no field that is
+// unknown. What is anything else is false, with no reason given.
+bool read_as_written(std::string_view frame, envelope& out) {
+  item_reader in(frame);
+  item head;
+  if (!in.next(head) || head.what != item::kind::map) return false;
+  const auto count = head.count;
+  const auto named = [&](std::string_view name) {
+    return in.next(head) && head.what == item::kind::text && head.data == name;
+  };
+  if (count < 2 || count > 3 || !named("type") || !in.next(head) || head.what != item::kind::text) return false;
+  if (!select(head.data, out.content, std::make_index_sequence<std::variant_size_v<message>>())) return false;
+  if (!named("body")) return false;
+  reader body(in.rest(), unknown_fields::stop);
+  if (!std::visit([&](auto& content) { return body.read(content); }, out.content)) return false;
+  if (count == 2) return body.rest().empty();
+  in = item_reader(body.rest());
+  if (!named("attachment")) return false;
+  const auto attachment = in.rest();
+  return in.next(head) && in.skip(head, 2) && in.rest().empty() && read_attachment(attachment, out).ok();
+}
+
 }  // namespace
 
 result<envelope> decode(byte_view frame) {
@@ -282,14 +311,17 @@ result<envelope> decode(byte_view frame) {
     return {errc::too_large,
             "message: " + std::to_string(frame.size()) + " bytes, at most " + std::to_string(limits::frame_bytes_max)};
   }
+  // Filled where it is returned: a message is costly to move.
+  result<envelope> out(envelope{});
+  if (read_as_written(text_of(frame), *out)) return out;
+  // The way for any frame, and for the reason why it is none of ours.
+  *out = envelope{};
   const auto found = outline_of(text_of(frame));
   if (!found) return found.failure();
   if (found->type.empty()) return {errc::protocol, "type: missing"};
   reader type(found->type);
   std::string tag;
   if (!type.read(tag)) return type.failure("type");
-  // Filled where it is returned: a message is costly to move.
-  result<envelope> out(envelope{});
   if (!select(tag, out->content, std::make_index_sequence<std::variant_size_v<message>>())) {
     return {errc::protocol, "type: " + in_quotes(tag) + " is no message"};
   }
