@@ -27,6 +27,14 @@ target_compile_definitions(fxfarm_msgpack INTERFACE MSGPACK_NO_BOOST)
 
 find_path(CLI11_INCLUDE_DIR CLI/CLI.hpp REQUIRED)
 
+# Into the program, so that it needs no package of its own where it runs; sanitizers bring an allocator of theirs.
+find_library(JEMALLOC_LIBRARY jemalloc_pic REQUIRED)
+add_library(fxfarm_allocator INTERFACE)
+add_library(fxfarm::allocator ALIAS fxfarm_allocator)
+if(NOT FXFARM_SANITIZE)
+  target_link_libraries(fxfarm_allocator INTERFACE ${JEMALLOC_LIBRARY} Threads::Threads ${CMAKE_DL_LIBS} m)
+endif()
+
 if(FXFARM_BENCH)
   find_package(benchmark REQUIRED)
 endif()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from cluster import Control, Farm
 from farm_client import Client
 
-# Of Debian's libfaketime: what each process sees of the time of day follows a file.
-FAKE_TIME = "/usr/$LIB/faketime/libfaketimeMT.so.1"
+SOURCE = Path(__file__).with_name("time_of_day.c")
 DAY_S = 86_400
 JOBS = ("jobs_started", "jobs_retried", "jobs_finished", "jobs_failed")
 
@@ -18,19 +20,16 @@ class TimeOfDay:
     """What the farm's processes take for it."""
 
     def __init__(self, farm: Farm) -> None:
+        library = farm.directory / "time_of_day.so"
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, SOURCE], check=True)
         self._file = farm.directory / "time-of-day"
-        self.off_by(0)
-        farm.variables |= {
-            "LD_PRELOAD": FAKE_TIME,
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+        self._file.write_bytes(bytes(8))
+        farm.variables |= {"LD_PRELOAD": str(library), "TIME_OF_DAY_FILE": str(self._file)}
 
     def off_by(self, seconds: int) -> None:
-        written = self._file.with_suffix(".new")
-        written.write_text(f"{seconds:+d}")
-        written.rename(self._file)
+        # In place: processes have it mapped.
+        with self._file.open("r+b", buffering=0) as file:
+            file.write(seconds.to_bytes(8, sys.byteorder, signed=True))
 
 
 @pytest.fixture
