@@ -49,6 +49,10 @@ family<Metric>::family(family_book& book, family_spec spec, std::initializer_lis
 template <class Metric>
 Metric& family<Metric>::at(std::initializer_list<std::string_view> values) {
   if (only_ != nullptr) return *only_;
+  const auto* last = last_.load(std::memory_order_acquire);
+  if (last != nullptr && std::equal(values.begin(), values.end(), last->first.begin(), last->first.end())) {
+    return *last->second;
+  }
   std::lock_guard lock(mutex_);
   return locked_at({values.begin(), values.size()});
 }
@@ -64,7 +68,10 @@ std::vector<Metric*> family<Metric>::children() {
 template <class Metric>
 Metric& family<Metric>::locked_at(std::span<const std::string_view> values) {
   // Values that have a child were admitted as they are.
-  if (const auto known = children_.find(values); known != children_.end()) return *known->second;
+  if (const auto known = children_.find(values); known != children_.end()) {
+    last_.store(&*known, std::memory_order_release);
+    return *known->second;
+  }
   std::vector<std::string> admitted;
   for (std::size_t i = 0; i < bounds_.size(); ++i) admitted.push_back(bounds_[i].admit(values[i]));
   auto& child = children_[admitted];

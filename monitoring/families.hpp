@@ -5,6 +5,7 @@
 #include "monitoring/statistics.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <initializer_list>
 #include <map>
 #include <mutex>
@@ -87,7 +88,10 @@ private:
   prometheus::Family<Metric>& family_;
   std::mutex mutex_;  // guards what follows
   std::vector<label_bound> bounds_;
-  std::map<std::vector<std::string>, Metric*, label_order> children_;
+  using child_map = std::map<std::vector<std::string>, Metric*, label_order>;
+  child_map children_;  // never erased from
+  // The child that was asked for last, read without the lock: on busy ways the same one is asked for again and again.
+  std::atomic<const typename child_map::value_type*> last_ = nullptr;
 };
 
 extern template class family<prometheus::Counter>;

@@ -36,7 +36,7 @@ bool real(item& out, double value) {
 
 }  // namespace
 
-bool item_reader::next(item& out) {
+bool item_reader::next_of_any(item& out) {
   if (rest_.empty()) return fail(errc::protocol, cut_off);
   const auto code = static_cast<unsigned char>(rest_.front());
   rest_.remove_prefix(1);

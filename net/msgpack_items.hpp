@@ -31,12 +31,24 @@ public:
   const error& fault() const { return fault_; }
 
   // False at what is no msgpack, or a list or map that is longer than any in a message may be.
-  bool next(item& out);
+  bool next(item& out) { return short_text(out) || next_of_any(out); }
   // Passes over the values that belong to a head. False as above, or when they are nested too deeply; `depth` is how
   // deep the head's own are.
   bool skip(const item& head, std::size_t depth);
 
 private:
+  // Most of a message is that; false leaves everything as it was.
+  bool short_text(item& out) {
+    if (rest_.empty()) return false;
+    const auto code = static_cast<unsigned char>(rest_.front());
+    const std::size_t size = code & 0x1FU;
+    if ((code & 0xE0U) != 0xA0U || rest_.size() <= size) return false;
+    out.what = item::kind::text;
+    out.data = rest_.substr(1, size);
+    rest_.remove_prefix(1 + size);
+    return true;
+  }
+  bool next_of_any(item& out);
   bool by_code(item& out, unsigned char code);
   bool number(std::size_t size, std::uint64_t& out);
   bool sized(item& out, item::kind what, std::uint64_t size);
