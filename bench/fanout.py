@@ -1,10 +1,13 @@
 """Many clients that want the same: 64 processes that ask for 5 graphs at once, and one artifact of 10 MiB
 that one coordinator serves to 64 clients, beside plain ZeroMQ.
 
-    python bench/fanout.py [--clients 64] [--graphs 5] [--mib 10] [--rounds 3] [--seconds 5] [--json FILE]
+    python bench/fanout.py [--clients 64] [--graphs 5] [--compile-seconds 0,1] [--mib 10] [--rounds 3]
+        [--seconds 5] [--json FILE]
 
-"asking": processes with the Python package's client, without torch, and 4 workers whose engines (that of the
-tests) answer in milliseconds. A client's time is from the common start to its first stage.
+"asking": processes with the Python package's client, without torch, and 4 workers with engines of the tests
+that take a time as given for each stage. A client's time is from the common start to its first stage. With
+engines that take none, that is what the machine needs to run all of the clients once, in whose order they
+are; the bound is for a second, which hardly any compile is below.
 
 "serving": raw DEALER sockets in one process (bench/micro/link_load.cpp) give credit as a client does, and
 neither copy nor check what they get, since that is each client's own time on its own machine. The plain peer
@@ -32,6 +35,8 @@ import links
 
 WORKERS = 4
 LAST_RATIO_MAX = 1.2
+COMPILE_S_MIN = 1.0
+"""The ratio is about compiles, not about so many processes' start on one machine."""
 BYTES_RATIO_MIN = 0.7
 MIB = 2**20
 # As in runtime/limits.hpp.
@@ -69,12 +74,14 @@ def ask_when_told(endpoint: str, meeting: str, number: int, graphs: int) -> dict
     return {"first": first, "last": last}
 
 
-def engine_of(place: harness.Place) -> str:
+def engine_of(place: harness.Place, compile_seconds: float) -> str:
     """A script that starts the tests' engine where an interpreter is expected."""
     directory = Path(place.fresh("engine"))
     import msgpack
 
     (directory / "platform").write_bytes(msgpack.packb(PLATFORM))
+    if compile_seconds > 0:
+        (directory / "any").write_text(f"take {compile_seconds}")
     script = directory / "python"
     engine = TESTS / "echo_engine.py"
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{engine}" "{directory}" "{directory}" "$@"\n')
@@ -98,7 +105,7 @@ def compiles(metrics: str, stage: str) -> int:
     return int(found[1]) if found else 0
 
 
-def asking(clients: int, graphs: int) -> dict[str, Any]:
+def asking(clients: int, graphs: int, compile_seconds: float) -> dict[str, Any]:
     """A row: times of all clients, and what the coordinator counted."""
     with harness.Place() as place, contextlib.ExitStack() as farm:
         endpoint = f"tcp://127.0.0.1:{links.free_port()}"
@@ -106,7 +113,7 @@ def asking(clients: int, graphs: int) -> dict[str, Any]:
         metrics = f"127.0.0.1:{links.free_port()}"
         coordinator = ("coordinator", "--listen", endpoint, "--metrics", metrics)
         farm.enter_context(harness.farm_process(place, *coordinator))
-        python = engine_of(place)
+        python = engine_of(place, compile_seconds)
         for number in range(WORKERS):
             role = ("worker", "--coordinators", endpoint, "--python", python, "--slots", "1")
             farm.enter_context(harness.farm_process(place, *role, "--name", f"w{number}", *quiet))
@@ -134,7 +141,7 @@ def asking(clients: int, graphs: int) -> dict[str, Any]:
         counted = asked(place, endpoint, "stats")["values"]
         stages = echo_client().STAGES
         return {
-            **{"what": "asking", "clients": clients, "graphs": graphs},
+            **{"what": "asking", "clients": clients, "graphs": graphs, "compile_s": compile_seconds},
             "first_s": [one["first"] - begin for one in found],
             "last_s": [one["last"] - begin for one in found],
             **{name: int(counted.get(name, 0)) for name in ("jobs_started", "jobs_finished", "lookups")},
@@ -173,17 +180,20 @@ def main(argv: Sequence[str]) -> int:
     parser = harness.parser(__doc__)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--graphs", type=int, default=5)
+    parser.add_argument("--compile-seconds", default="0,1", help="what each stage takes an engine, listed")
     parser.add_argument("--mib", type=int, default=10, help="of the artifact")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5, help="of each round of serving")
     options = parser.parse_args(argv)
     report = harness.Report("fanout")
-    row = asking(options.clients, options.graphs)
-    report.add(**row)
-    once = all(row[f"jobs_{stage}"] == options.graphs for stage in echo_client().STAGES)
-    report.demand(f"each of {options.graphs} graphs is compiled once per stage", once)
-    ratio = max(row["first_s"]) / min(row["first_s"])
-    report.hold("the last client's first stage, times the first's", [ratio], LAST_RATIO_MAX)
+    for seconds in map(float, options.compile_seconds.split(",")):
+        row = asking(options.clients, options.graphs, seconds)
+        report.add(**row)
+        once = all(row[f"jobs_{stage}"] == options.graphs for stage in echo_client().STAGES)
+        report.demand(f"each of {options.graphs} graphs is compiled once per stage", once)
+        if seconds >= COMPILE_S_MIN:
+            ratio = max(row["first_s"]) / min(row["first_s"])
+            report.hold("the last client's first stage, times the first's", [ratio], LAST_RATIO_MAX)
     size = options.mib * MIB
     farm, plain = serving(options.clients, size, options.rounds, options.seconds)
     report.add(**farm)

@@ -4,13 +4,14 @@ usage: echo_engine.py DIRECTORY CONTROL [what an interpreter is given]
 
 DIRECTORY holds `platform` (a msgpack map). The artifact of a graph's stage is `echo` of both, so a client
 knows what must come. With `wait` in the file `any` of CONTROL, jobs are told in the pipe `events` and wait
-for a byte in the pipe `gate`.
+for a byte in the pipe `gate`; with `take SECONDS`, each takes so long, as a compile does.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,12 @@ def main() -> None:
 
     def compile_one(job: dict[str, Any]) -> None:
         stage = job["stage"]["name"]
-        if wanted(control, "any") == "wait":
+        how, _, seconds = wanted(control, "any").partition(" ")
+        if how == "wait":
             tell(control, "job", os.getpid(), job["graph"].decode(), stage)
             wait_at_gate(control)
+        elif how == "take":
+            time.sleep(float(seconds))
         send(type="done", id=job["id"], artifact=echo(job["graph"], stage), phases={"compile": 0.001})
 
     serve(directory / "platform", compile_one)
