@@ -131,6 +131,16 @@ TEST(program, completion_and_the_manual_name_every_command_and_flag) {
   }
 }
 
+TEST(program, whatever_answers_says_that_it_does_so_in_json) {
+  for (const auto& c : commands()) {
+    const auto name = std::string(c.name);
+    if (c.hidden) continue;
+    const bool runs_or_prints_text =
+        name == "local" || name == "coordinator" || name == "worker" || name == "completion" || name == "man";
+    EXPECT_EQ(run(name + " --help").text.find("--json") == std::string::npos, runs_or_prints_text) << name;
+  }
+}
+
 TEST(program, shells_take_what_completion_prints) {
   EXPECT_EQ(shell(FXFARM_PROGRAM " completion bash | bash -n 2>&1").text, "");
   if (shell("command -v zsh").code == 0) {
