@@ -82,15 +82,20 @@ def test_a_farm_runs_from_a_wheel_alone(bare: Path, tmp_path: Path) -> None:
     coordinator = Role(
         ["coordinator", "--listen", listen, "--metrics", "off"], env, program=bare / "bin/fxfarm"
     )
-    coordinator.wait_line("coordinator ready")
-    ask = [str(bare / "bin/fxfarm"), "status", "--json", "--endpoint", listen]
-    told = subprocess.run(ask, env=env, capture_output=True, text=True, timeout=ASK_S, check=True)
-    version = subprocess.run(
-        [str(bare / "bin/python"), "-c", "from fxfarm import _core; print(_core.build())"],
-        **{"env": env, "capture_output": True, "text": True, "timeout": ASK_S, "check": True},
-    )
-    assert json.loads(told.stdout)["version"] == version.stdout.strip()
-    assert coordinator.stop() == 0, coordinator.log
+    try:
+        coordinator.wait_line("coordinator ready")
+        status = said(env, bare / "bin/fxfarm", "status", "--json", "--endpoint", listen)
+        build = said(env, bare / "bin/python", "-c", "from fxfarm import _core; print(_core.build())")
+    finally:
+        ended = coordinator.stop()
+    assert json.loads(status)["version"] == build.strip()
+    assert ended == 0, coordinator.log
+
+
+def said(env: dict[str, str], *command: str | Path) -> str:
+    """What a command prints."""
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=ASK_S, check=True)
+    return done.stdout
 
 
 def test_without_torch_the_backend_says_what_is_missing(bare: Path, tmp_path: Path) -> None:
