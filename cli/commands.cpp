@@ -24,11 +24,11 @@ constexpr std::array table{
     command{"warm", "compile ahead of time, for a function that builds model and inputs or for recorded graphs",
             "client", warm_command, "FILE.py:FUNCTION|MODULE:FUNCTION"},
     command{"config", "show each option of a role, its value and where that comes from", "", config_command,
-            "show coordinator|worker|local|client"},
+            "show coordinator|worker|local|client [OPTIONS OF THAT ROLE]", false, true},
     command{"doctor", "look at what a farm needs on this host, and tell how to mend it", "local", doctor_command},
     command{"completion", "print the completion script of a shell", "", completion_command, "bash|zsh|fish"},
     command{"man", "print the manual page", "", man_command},
-    command{"version", "print the version", "", version_command},
+    command{"version", "print the version", "", version_command, {}, false, true},
     command{"guard", "end with an engine all that it has started; workers run it", "", guard_command, {}, true},
     command{"options-reference", "print docs/reference/options.md", "", options_reference_command, {}, true},
 };

@@ -20,6 +20,7 @@ struct command {
   exit_code (*run)(const command& self, const arguments& args);
   std::string_view operands = {};  // what may stand beside options: "KEY|NAME"
   bool hidden = false;
+  bool takes_json = false;  // --json, where no table has it
 };
 
 std::span<const command> commands();

@@ -22,6 +22,7 @@ std::vector<flag> flags_of(const command& c) {
     if (!applies(l, c.name, c.table)) continue;
     for (const auto& o : l.options) flags.push_back({o.flag(), o.help});
   }
+  if (c.takes_json) flags.push_back({"--json", "print the answer as JSON"});
   return flags;
 }
 
@@ -171,6 +172,7 @@ void print_man() {
     if (!c.operands.empty()) std::cout << " \\fI" << roff(c.operands) << "\\fR";
     std::cout << "\n" << roff(c.summary) << ".";
     if (!c.table.empty()) std::cout << " Options: those of " << roff(c.table) << ".";
+    if (c.takes_json) std::cout << " With " << roff("--json") << ": as JSON.";
     std::cout << "\n";
   });
   for (const auto& l : list_options()) {

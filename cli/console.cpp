@@ -18,6 +18,7 @@ exit_code print_help(const command& c) {
   if (!c.operands.empty()) {
     std::cout << "\nUsage: fxfarm " << c.name << " " << c.operands << (c.table.empty() ? "" : " [options]") << "\n";
   }
+  if (c.takes_json) std::cout << "\nOptions:\n  --json              print the answer as JSON\n";
   if (c.table.empty()) return exit_ok;
   std::cout << "\nOptions (but for those of one call, also FXFARM_* variables and keys in [" << c.table
             << "] of the file):\n"

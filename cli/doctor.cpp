@@ -5,6 +5,7 @@
 #include "cli/operator_command.hpp"
 #include "cli/render_parts.hpp"
 #include "cli/run_program.hpp"
+#include "cli/secret_file.hpp"
 #include "cli/shared_store.hpp"
 #include "fxfarm_version.hpp"
 
@@ -151,6 +152,9 @@ exit_code doctor_command(const command& self, const arguments& args) {
   std::vector<finding> found;
   look_at_host(c, in, found);
   look_at_farm(c, in, found);
+  const auto& token_file = c.admin_token_file;
+  const auto token = token_file.empty() ? result<std::string>(std::string()) : read_admin_token(token_file);
+  for (auto& f : judge_keys(token_file, token)) found.push_back(std::move(f));
   if (!c.redis.url.empty()) found.push_back(judge_redis(shown_url(c.redis), ping_redis(c.redis)));
   std::cout << (c.json ? json_of(found).dump(-1, ' ', false, json::error_handler_t::replace) + "\n" : text_of(found))
             << std::flush;

@@ -150,6 +150,20 @@ std::vector<finding> judge_farm(const farm_facts& f) {
   return found;
 }
 
+std::vector<finding> judge_keys(const std::string& path, const result<std::string>& admin_token) {
+  std::vector<finding> found{
+      well("keys", "links have none: an address that leaves this host is refused without --insecure")};
+  if (path.empty()) {
+    found.push_back(well("keys", "no admin token: the status page shows, and does nothing"));
+  } else if (admin_token) {
+    found.push_back(well("keys", path + " has the admin token of the status page"));
+  } else {
+    found.push_back({"keys", grade::wrong, to_string(admin_token.failure()),
+                     "(umask 077 && openssl rand -hex 24 > " + path + "), as the user whom the coordinator runs as"});
+  }
+  return found;
+}
+
 finding judge_redis(const std::string& url, const result<void>& answered) {
   if (answered) return well("redis", url + " answers");
   return {"redis", grade::wrong, url + ": " + to_string(answered.failure()),

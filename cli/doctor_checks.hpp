@@ -56,6 +56,9 @@ struct farm_facts {
 };
 std::vector<finding> judge_farm(const farm_facts& facts);
 
+// The secrets that a farm of these options would read; `admin_token` is of `path`, unless that is empty.
+std::vector<finding> judge_keys(const std::string& path, const result<std::string>& admin_token);
+
 finding judge_redis(const std::string& url, const result<void>& answered);
 
 }  // namespace fxfarm::cli

@@ -1,6 +1,7 @@
 #include "cli/secret_file.hpp"
 
 #include "runtime/file_handle.hpp"
+#include "runtime/limits.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -60,6 +61,15 @@ result<std::string> read_secret(const secret_file& file) {
     return refuse(" has blanks or what is not ASCII: want letters, digits and signs");
   }
   return text;
+}
+
+result<std::string> read_admin_token(const std::string& path) {
+  return read_secret({.option = "admin_token_file",
+                      .path = path,
+                      .bytes_min = limits::admin_token_bytes_min,
+                      .bytes_max = limits::admin_token_bytes_max,
+                      .printable = true,
+                      .owner_only = true});
 }
 
 }  // namespace fxfarm::cli

@@ -20,4 +20,7 @@ struct secret_file {
 // The file's only line. Errors: bad_config, with what to do about it.
 result<std::string> read_secret(const secret_file& file);
 
+// The token that the status page's actions want.
+result<std::string> read_admin_token(const std::string& path);
+
 }  // namespace fxfarm::cli

@@ -51,12 +51,7 @@ result<std::unique_ptr<farm_page>> make_page(const farm_config& config, monitori
   farm_page_options options;
   options.probe = &metrics.page();
   if (!config.admin_token_file.empty()) {
-    auto token = read_secret({.option = "admin_token_file",
-                              .path = config.admin_token_file,
-                              .bytes_min = limits::admin_token_bytes_min,
-                              .bytes_max = limits::admin_token_bytes_max,
-                              .printable = true,
-                              .owner_only = true});
+    auto token = read_admin_token(config.admin_token_file);
     if (!token) return token.failure();
     options.admin_token = *std::move(token);
   }
@@ -119,7 +114,8 @@ result<std::unique_ptr<service>> service::start(const std::string& role, const c
   if (!metrics_address.empty()) {
     std::string problem;
     s->exposer_ = monitoring::exposer::start(*s->metrics_, metrics_address, problem,
-                                             s->page_ ? s->page_->routes() : monitoring::http_routes{});
+                                             s->page_ ? s->page_->routes() : monitoring::http_routes{},
+                                             farm != nullptr ? farm->page_hosts : std::vector<std::string>{});
     if (!s->exposer_) return {errc::io, "metrics: " + problem};
   }
   s->system_config_ = std::make_unique<actors::system_config>(actor_threads);

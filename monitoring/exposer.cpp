@@ -6,9 +6,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstring>
 #include <exception>
+#include <future>
 #include <optional>
+#include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -55,6 +59,7 @@ constexpr const char* headers_of_all =
     "Referrer-Policy: no-referrer\r\n"
     "Cross-Origin-Resource-Policy: same-origin\r\n"
     "Connection: close\r\n";
+constexpr auto wake_interval = std::chrono::milliseconds(5);
 constexpr const char* exposition = "text/plain; version=0.0.4; charset=utf-8";
 
 const char* status_line(int status) {
@@ -125,7 +130,9 @@ std::string header(const mg_connection* from, const char* name) {
 // Answers the requests of one path.
 class route_handler : public CivetHandler {
 public:
-  route_handler(http_route route, bool own_names_only) : route_(std::move(route)), own_names_only_(own_names_only) {}
+  // Without `names` whoever asks may call this host anything.
+  route_handler(http_route route, std::shared_ptr<const std::vector<std::string>> names)
+      : route_(std::move(route)), names_(std::move(names)) {}
 
   const std::string& path() const { return route_.path; }
   bool handleGet(CivetServer*, mg_connection* from) override { return reply(from, "GET", true); }
@@ -149,8 +156,10 @@ private:
     const auto& info = *mg_get_request_info(from);
     // The server also gives what lies below the path.
     if (info.local_uri == nullptr || route_.path != info.local_uri) return {404, "text/plain", "no such page\n"};
-    if (own_names_only_ && !names_this_host(header(from, "Host"))) {
-      return {421, "text/plain", "want this host as localhost or by its address; a proxy has to ask for it so\n"};
+    if (names_ && !names_this_host(header(from, "Host"), *names_)) {
+      return {
+          421, "text/plain",
+          "want this host as localhost, by its address or by a name of --page-hosts; a proxy has to ask for it so\n"};
     }
     if (method != route_.method) return {405, "text/plain", "want " + route_.method + "\n"};
     auto parameters = parameters_of(info.query_string);
@@ -172,7 +181,7 @@ private:
   }
 
   const http_route route_;
-  const bool own_names_only_;
+  const std::shared_ptr<const std::vector<std::string>> names_;
 };
 
 http_answer tell_readiness(const readiness& ready) {
@@ -212,6 +221,35 @@ std::vector<std::string> server_options(const std::string& address) {
   return flat;
 }
 
+// A connection to the server and nothing more; the end of it leaves no trace in the kernel.
+void touch(const sockaddr_in& server) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  const linger at_once{1, 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  ::connect(fd, reinterpret_cast<const sockaddr*>(&server), sizeof server);
+  ::close(fd);
+}
+
+// The thread of the server's that accepts looks whether it is to stop when somebody connects, and else every two
+// seconds (civetweb 1.15, SOCKET_TIMEOUT_QUANTUM in mg_poll, which is no option). Nobody who ends is to wait for that.
+void close_at_once(CivetServer& server, sockaddr_in at) {
+  if (at.sin_addr.s_addr == htonl(INADDR_ANY)) at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  std::promise<void> closed;
+  std::thread waker;
+  try {
+    waker = std::thread([&at, end = closed.get_future()] {
+      do touch(at);
+      while (end.wait_for(wake_interval) != std::future_status::ready);
+    });
+  } catch (const std::system_error&) {
+    // Without a thread it takes the two seconds.
+  }
+  server.close();
+  closed.set_value();
+  if (waker.joinable()) waker.join();
+}
+
 http_answer links() {
   return {
       200, "text/html; charset=utf-8",
@@ -223,15 +261,23 @@ http_answer links() {
 }  // namespace
 
 struct exposer::impl {
-  impl(const metrics& m, http_routes routes, bool own_names_only) {
+  impl(const metrics& m, http_routes routes, const std::shared_ptr<const std::vector<std::string>>& names) {
     const bool has_page = std::any_of(routes.begin(), routes.end(), [](const http_route& r) { return r.path == "/"; });
     if (!has_page) routes.push_back({"GET", "/", [](const http_request&) { return links(); }});
-    for (auto& r : routes) handlers.push_back(std::make_unique<route_handler>(std::move(r), own_names_only));
+    for (auto& r : routes) handlers.push_back(std::make_unique<route_handler>(std::move(r), names));
     // Scrapers and probes may know this host by any name.
-    for (auto& r : routes_of_all(m)) handlers.push_back(std::make_unique<route_handler>(std::move(r), false));
+    for (auto& r : routes_of_all(m)) handlers.push_back(std::make_unique<route_handler>(std::move(r), nullptr));
   }
 
+  ~impl() {
+    if (server) close_at_once(*server, listens_at);
+  }
+
+  impl(const impl&) = delete;
+  impl& operator=(const impl&) = delete;
+
   std::vector<std::unique_ptr<route_handler>> handlers;
+  sockaddr_in listens_at{};
   std::unique_ptr<CivetServer> server;  // last: its threads use the handlers
 };
 
@@ -239,16 +285,18 @@ exposer::exposer(std::unique_ptr<impl> i, std::string address) : impl_(std::move
 exposer::~exposer() = default;
 
 std::unique_ptr<exposer> exposer::start(const metrics& m, const std::string& address, std::string& problem,
-                                        http_routes routes) {
+                                        http_routes routes, std::vector<std::string> names) {
   const auto parsed = parse(address);
   if (!parsed) {
     problem =
         "'" + address + "' is no address to serve metrics at: an IPv4 address and a port are, such as 127.0.0.1:9464";
     return nullptr;
   }
-  // Whoever opens it to others gives it names that are not known here.
-  const bool own_names_only = ntohl(parsed->sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
-  auto made = std::make_unique<impl>(m, std::move(routes), own_names_only);
+  // Whoever opens it to others gives it names that are known here only if they are told.
+  const bool on_loopback = ntohl(parsed->sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
+  std::shared_ptr<const std::vector<std::string>> known;
+  if (on_loopback || !names.empty()) known = std::make_shared<const std::vector<std::string>>(std::move(names));
+  auto made = std::make_unique<impl>(m, std::move(routes), known);
   try {
     made->server = std::make_unique<CivetServer>(server_options(address));
   } catch (const CivetException&) {
@@ -257,6 +305,8 @@ std::unique_ptr<exposer> exposer::start(const metrics& m, const std::string& add
   }
   for (const auto& h : made->handlers) made->server->addHandler(h->path(), h.get());
   const auto ports = made->server->getListeningPorts();
+  made->listens_at = *parsed;
+  made->listens_at.sin_port = htons(static_cast<std::uint16_t>(ports.at(0)));
   const auto host = address.substr(0, address.rfind(':'));
   return std::unique_ptr<exposer>(new exposer(std::move(made), host + ":" + std::to_string(ports.at(0))));
 }

@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace fxfarm::monitoring {
 
@@ -15,8 +16,11 @@ class exposer {
 public:
   // `address` is "host:port" with an IPv4 address; port 0 takes any that is free. When it cannot listen there, returns
   // null and says why in `problem`. Keeps what it needs of `m` alive. Without a route for it, "/" is a list of links.
+  // `names` are those that `routes` may be asked by, besides addresses and "localhost" (see http_host.hpp); without
+  // any, all are good where it listens beyond loopback.
   static std::unique_ptr<exposer> start(const metrics& m, const std::string& address, std::string& problem,
-                                        http_routes routes = {});
+                                        http_routes routes = {}, std::vector<std::string> names = {});
+  // Waits for the answers under way.
   ~exposer();
 
   // Where it listens, with the real port.

@@ -36,8 +36,8 @@ struct http_answer {
 // Called on any of the server's threads.
 using http_handler = std::function<http_answer(const http_request&)>;
 
-// Exactly that path and method; GET answers HEAD, too. On a loopback address only for who calls this host by a name of
-// its own: see monitoring/http_host.hpp.
+// Exactly that path and method; GET answers HEAD, too. On a loopback address, and where names are given, only for who
+// calls this host by a name of its own: see monitoring/http_host.hpp.
 struct http_route {
   std::string method;  // "GET" or "POST"
   std::string path;

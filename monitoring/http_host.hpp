@@ -4,11 +4,12 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace fxfarm::monitoring {
 
 // Whether nobody else can own what the header Host says, with or without a port: "localhost", an address, or nothing,
-// which no browser says.
-bool names_this_host(std::string_view header);
+// which no browser says; or one of `names`, which its operator has vouched for.
+bool names_this_host(std::string_view header, const std::vector<std::string>& names = {});
 
 }  // namespace fxfarm::monitoring

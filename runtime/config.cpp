@@ -51,6 +51,9 @@ void declare(option_set& o, farm_config& c, const std::string& cache_default) {
   o.add("history_bytes", c.history_bytes, kinds::byte_count(), "memory that this may take");
   o.add("admin_token_file", c.admin_token_file, kinds::path(),
         "file with the token that the status page's actions want; only its owner may read it");
+  o.add("page_hosts", c.page_hosts, kinds::host_names(),
+        "names that the status page may be asked by, besides localhost and addresses",
+        "none; beyond loopback every name");
   declare(o, c.redis);
 }
 

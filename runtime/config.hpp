@@ -51,7 +51,8 @@ struct farm_config {
   unsigned job_attempts = limits::job_attempts_max;
   unsigned history_graphs = limits::history_graphs;
   std::uint64_t history_bytes = limits::history_bytes;
-  std::string admin_token_file;  // empty: the status page only shows
+  std::string admin_token_file;         // empty: the status page only shows
+  std::vector<std::string> page_hosts;  // names that the status page may be asked by
   redis_config redis;
 };
 

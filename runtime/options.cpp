@@ -104,6 +104,13 @@ bool is_endpoint(std::string_view text) {
   return text.starts_with(ipc_scheme) && is_socket_file(text.substr(ipc_scheme.size()));
 }
 
+bool is_host_name(std::string_view text) {
+  return !text.empty() && text.size() <= limits::text_bytes_max && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '.' ||
+           c == '_';
+  });
+}
+
 // The endpoint that one with a name is for each address of the name.
 std::string_view without_name(std::string_view endpoint) {
   return endpoint.starts_with(named_scheme) ? endpoint.substr(named_scheme.size() - tcp_scheme.size()) : endpoint;
@@ -247,6 +254,14 @@ value_kind<std::vector<std::string>> endpoints() {
 value_kind<std::vector<std::string>> farm() {
   return {"a list of tcp://HOST:PORT, dns+tcp://NAME:PORT or ipc:///PATH",
           [](std::string_view t) { return split_list(t, is_farm_endpoint); },
+          [](const std::vector<std::string>& v) { return join(v, ","); }, false, true};
+}
+
+value_kind<std::vector<std::string>> host_names() {
+  return {"a list of host names without ports",
+          [](std::string_view t) {
+            return t.empty() ? std::optional(std::vector<std::string>()) : split_list(t, is_host_name);
+          },
           [](const std::vector<std::string>& v) { return join(v, ","); }, false, true};
 }
 

@@ -47,10 +47,11 @@ value_kind<std::string> text();  // one line, at most limits::text_bytes_max
 value_kind<std::string> path();
 value_kind<std::string> socket_file();  // a file; may be written as an ipc:// endpoint
 value_kind<std::string> one_of(std::vector<std::string> words);
-value_kind<std::string> endpoint();                // tcp://HOST:PORT or ipc:///PATH
-value_kind<std::vector<std::string>> endpoints();  // at least one
-value_kind<std::vector<std::string>> farm();       // at least one; names are allowed, see is_farm_endpoint
-value_kind<std::string> address_or_off();          // HOST:PORT; "off" becomes the empty string
+value_kind<std::string> endpoint();                 // tcp://HOST:PORT or ipc:///PATH
+value_kind<std::vector<std::string>> endpoints();   // at least one
+value_kind<std::vector<std::string>> farm();        // at least one; names are allowed, see is_farm_endpoint
+value_kind<std::vector<std::string>> host_names();  // without ports; may be none
+value_kind<std::string> address_or_off();           // HOST:PORT; "off" becomes the empty string
 value_kind<unsigned> count(unsigned least, unsigned most);
 value_kind<std::uint64_t> byte_count();
 value_kind<std::chrono::milliseconds> duration();  // longer than 0

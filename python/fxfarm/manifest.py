@@ -40,6 +40,10 @@ class DamagedRequest(Exception):
     """A file of a manifest that is not what its name says, or of a form that this version does not know."""
 
 
+class OpenToAll(Exception):
+    """A directory that every user may write to. What lies there is compiled, and run by who asks for it."""
+
+
 class Recorder:
     """Writes requests into a directory, within bounds. For one thread."""
 
@@ -73,7 +77,12 @@ class Recorder:
 
 
 def files_of(directory: Path) -> list[Path]:
-    """The files of a manifest, those recorded first before others. Raises OSError."""
+    """The files of a manifest, those recorded first before others. Raises OSError or OpenToAll."""
+    # Its owner and group may be others than this process's: who warms a farm need not have recorded.
+    if directory.stat().st_mode & 0o002:
+        raise OpenToAll(
+            f"{directory} can be written by every user: chmod o-w it, and look who has written there"
+        )
     found = []
     for path in directory.iterdir():
         # Another process may prune.

@@ -117,6 +117,20 @@ TEST(doctor, clocks_may_differ_by_what_the_question_took) {
   EXPECT_EQ(graded(farm(farm_status(103, idle), 98, 102)), "farm=well workers=well clock=well ");
 }
 
+TEST(doctor, the_admin_token_can_be_used_or_is_not_wanted) {
+  const auto told = [](const std::string& path, const result<std::string>& token) {
+    std::string out;
+    for (const auto& f : judge_keys(path, token)) out += short_form(f) + "\n";
+    return out;
+  };
+  const std::string links =
+      "keys well: links have none: an address that leaves this host is refused without --insecure\n";
+  EXPECT_EQ(told("", std::string()), links + "keys well: no admin token: the status page shows, and does nothing\n");
+  EXPECT_EQ(told("/t", std::string("secret")), links + "keys well: /t has the admin token of the status page\n");
+  EXPECT_EQ(told("/t", error{errc::bad_config, "others may read it"}),
+            links + "keys wrong: bad_config: others may read it\n");
+}
+
 TEST(doctor, redis_is_there_or_not) {
   EXPECT_EQ(judge_redis("redis://r", {}).verdict, grade::well);
   EXPECT_EQ(judge_redis("redis://r", error{errc::refused, "wrong password"}).verdict, grade::wrong);

@@ -131,6 +131,16 @@ TEST(program, completion_and_the_manual_name_every_command_and_flag) {
   }
 }
 
+TEST(program, whatever_answers_says_that_it_does_so_in_json) {
+  for (const auto& c : commands()) {
+    const auto name = std::string(c.name);
+    if (c.hidden) continue;
+    const bool runs_or_prints_text =
+        name == "local" || name == "coordinator" || name == "worker" || name == "completion" || name == "man";
+    EXPECT_EQ(run(name + " --help").text.find("--json") == std::string::npos, runs_or_prints_text) << name;
+  }
+}
+
 TEST(program, shells_take_what_completion_prints) {
   EXPECT_EQ(shell(FXFARM_PROGRAM " completion bash | bash -n 2>&1").text, "");
   if (shell("command -v zsh").code == 0) {
@@ -171,11 +181,15 @@ TEST(program, warm_becomes_python_with_what_was_asked_for) {
   EXPECT_NE(lost.text.find("/nowhere/python"), std::string::npos) << lost.text;
 }
 
-TEST(program, prints_the_reference_of_all_options_which_is_the_one_in_the_docs) {
+TEST(program, prints_the_reference_of_all_options_and_commands_which_is_the_one_in_the_docs) {
   std::ifstream file(FXFARM_SOURCE_DIR "/docs/reference/options.md");
   std::string written(std::istreambuf_iterator<char>(file), {});
-  EXPECT_EQ(run("options-reference").text, options_reference());
-  EXPECT_EQ(written, options_reference()) << "run: fxfarm options-reference > docs/reference/options.md";
+  const auto printed = run("options-reference").text;
+  EXPECT_TRUE(printed.starts_with(options_reference()));
+  for (const auto& c : commands()) {
+    EXPECT_EQ(printed.find("\n| `" + std::string(c.name)) == std::string::npos, c.hidden) << c.name;
+  }
+  EXPECT_EQ(written, printed) << "run: fxfarm options-reference > docs/reference/options.md";
 }
 
 }  // namespace

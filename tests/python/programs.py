@@ -70,10 +70,15 @@ class Role:
     """A process of the farm that the test started, with what it logs. `prefix` is a command that runs it."""
 
     def __init__(
-        self, args: list[str], env: Mapping[str, str], prefix: Sequence[str] = (), **popen: Any
+        self,
+        args: list[str],
+        env: Mapping[str, str],
+        prefix: Sequence[str] = (),
+        program: Path = PROGRAM,
+        **popen: Any,
     ) -> None:
         self.process = subprocess.Popen(
-            [*prefix, str(PROGRAM), *args],
+            [*prefix, str(program), *args],
             env=env,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

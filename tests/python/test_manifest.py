@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,20 @@ def test_a_directory_that_others_may_write_to_is_refused(tmp_path: Path) -> None
         written(tmp_path / "m", request())
 
 
+def test_a_manifest_that_everybody_may_write_to_is_refused_and_one_of_a_group_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / "m"
+    files = written(directory, request())
+    directory.chmod(0o775)
+    assert manifest.files_of(directory) == files
+    # Where only owners delete, everybody adds.
+    for mode in (0o777, 0o1777, 0o702):
+        directory.chmod(mode)
+        assert main(["--manifest", str(directory)]) == 2
+        assert f"{directory} can be written by every user" in capsys.readouterr().err
+
+
 def _named_by_digest(directory: Path, data: bytes) -> Path:
     path = directory / (_core.digest(data) + manifest.SUFFIX)
     path.write_bytes(data)
@@ -176,6 +191,42 @@ def test_what_is_not_there_in_time_is_a_failure(tmp_path: Path, capsys: pytest.C
     assert status == 1
     (problem,) = told["problems"]
     assert problem.startswith("late default: not in time, waiting")
+
+
+@pytest.mark.parametrize("address", ["taken", "localhost:9464"])
+def test_where_its_metrics_cannot_be_served_it_goes_on(
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path / "m", request("late"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        monkeypatch.setenv("FXFARM_CLIENT_METRICS", port if address == "taken" else address)
+        status, told = warmed(capsys, "--manifest", str(tmp_path / "m"), "--timeout", "0.01")
+    assert (status, len(told["problems"])) == (1, 1)
+    assert told["problems"][0].startswith("late default: not in time")
+
+
+def test_where_no_farm_can_be_asked_the_reason_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path / "m", request())
+    argv = ["--manifest", str(tmp_path / "m")]
+    assert main([*argv, "--endpoints", "tcp://a:99999"]) == 2
+    assert "no farm can be asked: bad_input: endpoint 'tcp://a:99999'" in capsys.readouterr().err
+    monkeypatch.delenv("FXFARM_ENDPOINTS")
+    monkeypatch.delenv("FXFARM_LOCAL")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("x" * 120)))
+    assert main(argv) == 2
+    assert "set XDG_RUNTIME_DIR or TMPDIR to a shorter one" in capsys.readouterr().err
+
+    def fail(_: object) -> None:
+        raise RuntimeError("io: no more sockets")
+
+    monkeypatch.setattr(replay.local_farm, "connect", fail)
+    status, told = warmed(capsys, *argv)
+    assert (status, told["problems"]) == (1, ["no farm can be asked: io: no more sockets"])
 
 
 def test_an_empty_manifest_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -151,6 +151,16 @@ TEST(config, reads_lists_from_every_source) {
   }
 }
 
+TEST(config, names_of_the_status_page_have_no_ports) {
+  auto got = parse_coordinator(inputs({"--page-hosts", "farm,farm-0.example.com"}));
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->config.page_hosts, (std::vector<std::string>{"farm", "farm-0.example.com"}));
+  EXPECT_TRUE(parse_coordinator(inputs({}))->config.page_hosts.empty());
+  for (const char* wrong : {"farm:9090", "http://farm", "farm,", "[::1]", "a b"}) {
+    EXPECT_FALSE(parse_coordinator(inputs({"--page-hosts", wrong}))) << wrong;
+  }
+}
+
 TEST(config, reads_switches_from_every_source) {
   const std::string open = "tcp://0.0.0.0:7070";
   const config_inputs ways[] = {

@@ -72,9 +72,17 @@ def _replayed(options: Options) -> tuple[list[GraphStatus], list[str]]:
     logs.set_up(settings.log)
     try:
         files = manifest.files_of(options.manifest)
+    except manifest.OpenToAll as e:
+        raise UsageError(str(e)) from e
     except OSError as e:
         raise UsageError(f"{options.manifest} cannot be read: {e.strerror}") from e
-    replay, progress = Replay(settings), report.Progress(sys.stderr)
+    try:
+        replay = Replay(settings)
+    except ValueError as e:
+        raise UsageError(f"no farm can be asked: {e}") from e
+    except RuntimeError as e:
+        return [], [f"no farm can be asked: {e}"]
+    progress = report.Progress(sys.stderr)
     try:
         replay.submit(files)
         replay.wait(time.monotonic() + options.timeout_s, lambda: progress.show(replay.graphs()))

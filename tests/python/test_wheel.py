@@ -1,0 +1,107 @@
+"""A wheel with its libraries, in an environment that has nothing else of what the project is built with."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from programs import Role
+
+ROOT = Path(__file__).parents[2]
+BUILD_S = 900
+ASK_S = 60
+OF_EVERY_LINUX = {
+    "ld-linux-x86-64.so.2",
+    "libc.so.6",
+    "libdl.so.2",
+    "libgcc_s.so.1",
+    "libm.so.6",
+    "libpthread.so.0",
+    "libresolv.so.2",
+    "librt.so.1",
+    "libstdc++.so.6",
+    "linux-vdso.so.1",
+}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made of what scripts/setup has built."""
+    directory = tmp_path_factory.mktemp("dist")
+    command = [str(ROOT / "scripts/wheel"), "--of-setup", str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_S, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (made,) = directory.glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the wheel, and what it asks pip for."""
+    place = tmp_path_factory.mktemp("bare") / "venv"
+    venv.create(place, with_pip=True, symlinks=True)
+    command = [str(place / "bin/python"), "-m", "pip", "install", "--quiet", str(wheel)]
+    subprocess.run(command, timeout=BUILD_S, check=True)
+    return place
+
+
+def environment(bare: Path, place: Path) -> dict[str, str]:
+    """Nothing of this process's own."""
+    return {"PATH": f"{bare}/bin:/usr/bin:/bin", "HOME": str(place), "XDG_RUNTIME_DIR": str(place)}
+
+
+def libraries(file: Path) -> Iterator[tuple[str, Path | None]]:
+    """What it is linked with, by name, and where that is found."""
+    shown = subprocess.run(["ldd", str(file)], capture_output=True, text=True, timeout=ASK_S, check=True)
+    for line in shown.stdout.splitlines():
+        name, _, found = line.strip().partition(" => ")
+        path = found.split(" (")[0]
+        yield Path(name.split(" (")[0]).name, Path(path) if path.startswith("/") else None
+
+
+def test_what_a_wheel_needs_is_in_it_or_on_every_linux(wheel: Path, bare: Path) -> None:
+    assert "-manylinux_2_" in wheel.name
+    assert wheel.name.endswith("_x86_64.whl")
+    (package,) = bare.glob("lib/python*/site-packages/fxfarm")
+    for file in (package / "bin/fxfarm", *package.glob("_core*.so")):
+        needed = dict(libraries(file))
+        own = {name for name in needed if name not in OF_EVERY_LINUX}
+        assert own
+        assert {
+            name for name in own if bare.resolve() not in (needed[name] or Path()).resolve().parents
+        } == set()
+
+
+def test_a_farm_runs_from_a_wheel_alone(bare: Path, tmp_path: Path) -> None:
+    env = environment(bare, tmp_path)
+    listen = f"ipc://{tmp_path}/farm.sock"
+    coordinator = Role(
+        ["coordinator", "--listen", listen, "--metrics", "off"], env, program=bare / "bin/fxfarm"
+    )
+    try:
+        coordinator.wait_line("coordinator ready")
+        status = said(env, bare / "bin/fxfarm", "status", "--json", "--endpoint", listen)
+        build = said(env, bare / "bin/python", "-c", "from fxfarm import _core; print(_core.build())")
+    finally:
+        ended = coordinator.stop()
+    assert json.loads(status)["version"] == build.strip()
+    assert ended == 0, coordinator.log
+
+
+def said(env: dict[str, str], *command: str | Path) -> str:
+    """What a command prints."""
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=ASK_S, check=True)
+    return done.stdout
+
+
+def test_without_torch_the_backend_says_what_is_missing(bare: Path, tmp_path: Path) -> None:
+    command = [str(bare / "bin/python"), "-c", "import fxfarm.backend"]
+    done = subprocess.run(
+        command, env=environment(bare, tmp_path), capture_output=True, text=True, timeout=ASK_S, check=False
+    )
+    assert done.returncode != 0
+    assert "torch is not installed: pip install" in done.stderr.splitlines()[-1]
