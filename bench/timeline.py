@@ -3,13 +3,14 @@
     python bench/timeline.py [--models mlp,bert4,deep,parts] [--ways fxfarm,async,progressive] [--farm warm]
         [--threads 1] [--rounds 3] [--plot FILE] [--json FILE]
 
-A process first calls the model with `backend="eager"`, which is what the calls take without the load; then
-it compiles the model anew and calls it in a loop. "over_median" and "over_worst" are in milliseconds: median
-and worst of the calls before the switch, and of those from the switch on, less the same figure of the calls
-without the load (for those after the switch: of the compiled calls of the last five seconds). The first call
-traces and is not counted. With `--farm warm` another process has filled the farm, so that no compile takes
-the processor while the stage is loaded; `--farm cold` includes the compile. "async" and "progressive" are
-PyTorch's own modes, with its caches off, which they need; they compile in a process of their own.
+A process first calls the model with `backend="eager"`, which is what the calls take without the load;
+then it compiles the model anew and calls it in a loop. "over_median" and "over_worst" are in
+milliseconds: median and worst of the calls before the switch, and of those from the switch on, less the
+same figure of the calls without the load (for those after the switch: of the compiled calls of the last
+five seconds). The first call traces and is told apart, as "first_s": some compile within it. With `--farm
+warm` another process has filled the farm, so that no compile takes the processor while the stage is
+loaded; `--farm cold` includes the compile. "async" and "progressive" are PyTorch's own modes, with its
+caches off, which they need; they compile in a process of their own.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ VARIABLES = {
 
 
 def timeline(way: str, model: str, threads: int) -> dict[str, Any]:
-    """Latencies in milliseconds: [seconds since the first call's end, latency, run compiled]."""
+    """What the first call took, and latencies in milliseconds: [seconds since its end, latency]."""
     import torch
 
     torch.set_num_threads(threads)
@@ -54,9 +55,11 @@ def timeline(way: str, model: str, threads: int) -> dict[str, Any]:
             quiet.append((time.perf_counter() - begin) * 1e3)
         torch._dynamo.reset()
         compiled = harness.compiled(module, "fxfarm" if way == "fxfarm" else "inductor")
+        begin = time.perf_counter()
         compiled(*inputs)
+        first_s = time.perf_counter() - begin
         calls = recorded(lambda: compiled(*inputs), runs_of(way))
-    return {"quiet": quiet, **calls}
+    return {"quiet": quiet, "first_s": first_s, **calls}
 
 
 def runs_of(way: str) -> Callable[[], tuple[int, bool]]:
@@ -120,11 +123,16 @@ def figures(found: dict[str, Any]) -> dict[str, Any]:
     """One run's row."""
     taken = [latency for _, latency in found["calls"]]
     if found["switch"] is None:
-        return {"quiet_ms": found["quiet"], "switched": "never", "before_ms": taken}
+        return {
+            "first_s": found["first_s"],
+            "quiet_ms": found["quiet"],
+            "switched": "never",
+            "before_ms": taken,
+        }
     before, after = taken[: found["switch"]], taken[found["switch"] :]
     last = [ms for at, ms in found["calls"] if at > found["calls"][-1][0] - LAST_S]
     settled = last[-len(after) :]
-    row: dict[str, Any] = {"quiet_ms": harness.summary(found["quiet"])[0]}
+    row: dict[str, Any] = {"first_s": found["first_s"], "quiet_ms": harness.summary(found["quiet"])[0]}
     row["switched"] = f"{found['calls'][found['switch']][0]:.1f} s"
     for name, window, reference in (("before", before, found["quiet"]), ("after", after, settled)):
         if window:
@@ -182,7 +190,10 @@ def plot(drawn: dict[tuple[str, str], dict[str, Any]], file: Path) -> None:
         ax.plot([at for at, _ in found["calls"]], [ms for _, ms in found["calls"]], ".", markersize=2)
         if found["switch"] is not None:
             ax.axvline(found["calls"][found["switch"]][0], linewidth=0.8, linestyle="--")
-        ax.set(title=f"{model}, {way}", xlabel="seconds since the first call", yscale="log")
+        title = f"{model}, {way}: first call {found['first_s']:.1f} s"
+        ax.set(title=title, xlabel="seconds since the first call's end", yscale="log")
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter("{x:g}")
         ax.set_ylabel("latency of the call, ms")
     figure.tight_layout()
     figure.savefig(file)

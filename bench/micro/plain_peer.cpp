@@ -10,6 +10,10 @@
 namespace fxfarm::bench {
 namespace {
 
+// ZeroMQ does not always wake who waits for a slow peer's pipe: when it learns in a call for another one that there is
+// room, that was the wake.
+constexpr std::chrono::milliseconds blocked_retry{1};
+
 struct waiting {
   zmq::message_t routing;
   std::size_t left;  // bytes
@@ -22,7 +26,7 @@ public:
       socket_.set(zmq::sockopt::sndhwm, static_cast<int>(shape.messages_max));
       socket_.set(zmq::sockopt::rcvhwm, static_cast<int>(shape.messages_max));
     }
-    // Then a send waits for a slow peer, and nothing is dropped.
+    // Then a send to a slow peer is refused, and nothing is dropped.
     socket_.set(zmq::sockopt::router_mandatory, true);
     socket_.set(zmq::sockopt::linger, 0);
     socket_.bind(shape.endpoint);
@@ -35,8 +39,9 @@ public:
         {{socket_.handle(), 0, ZMQ_POLLIN, 0}, {nullptr, STDIN_FILENO, ZMQ_POLLIN, 0}}};
     while (items[1].revents == 0) {
       receive();
-      answer();
-      if (open_.empty()) zmq::poll(items.data(), items.size(), std::chrono::milliseconds(-1));
+      const bool sent = answer();
+      const auto wait = open_.empty() ? std::chrono::milliseconds(-1) : blocked_retry;
+      if (!sent) zmq::poll(items.data(), items.size(), wait);
     }
   }
 
@@ -52,28 +57,28 @@ private:
     }
   }
 
-  // One message to each who waits, so that none has to wait for another's whole answer.
-  void answer() {
+  // One message to each who waits, so that none has to wait for another's whole answer. False when nobody took one.
+  bool answer() {
+    bool sent = false;
     for (auto turns = open_.size(); turns > 0; --turns) {
       auto one = std::move(open_.front());
       open_.pop_front();
-      const auto size = std::min(one.left, content_.size());
-      one.left -= size;
       zmq::message_t routing;
-      if (one.left > 0) {
-        routing.copy(one.routing);
-      } else {
-        routing = std::move(one.routing);
-      }
+      routing.copy(one.routing);
       try {
-        socket_.send(routing, zmq::send_flags::sndmore);
+        if (socket_.send(routing, zmq::send_flags::sndmore | zmq::send_flags::dontwait)) {
+          const auto size = std::min(one.left, content_.size());
+          socket_.send(zmq::buffer(content_.data(), size), zmq::send_flags::none);
+          one.left -= size;
+          sent = true;
+        }
       } catch (const zmq::error_t& e) {
         if (e.num() == EHOSTUNREACH) continue;  // it has hung up
         throw;
       }
-      socket_.send(zmq::buffer(content_.data(), size));
       if (one.left > 0) open_.push_back(std::move(one));
     }
+    return sent;
   }
 
   plain_shape shape_;
