@@ -57,6 +57,16 @@ finding judge_workers(const json& status, const std::string& endpoint) {
                    : "the worker's log tells why; `fxfarm undrain` if it was drained"};
 }
 
+std::string mend_farm(const error& why) {
+  const auto says = [&](std::string_view part) { return why.message.find(part) != std::string::npos; };
+  if (says("does not know the key")) return "add a line for it to the coordinator's file of authorized keys";
+  if (says("has no right")) return "ask with a key that has the right, or add a line for this one";
+  if (says("wants keys")) return "give --secret-key and --server-public-key";
+  if (says("broke off the handshake")) return "compare --server-public-key with the coordinator's key";
+  if (says("talks unencrypted")) return "start the coordinator with --server-key and --authorized-keys";
+  return "is a coordinator running there, and is the endpoint right? A firewall may be between";
+}
+
 }  // namespace
 
 std::string_view to_string(grade g) {
@@ -133,14 +143,13 @@ finding judge_port(const port_facts& f) {
 
 std::vector<finding> judge_farm(const farm_facts& f) {
   if (!f.status) {
-    return {{"farm", grade::wrong, to_string(f.status.failure()),
-             "is a coordinator running there, and is the endpoint right? A firewall may be between"}};
+    return {{"farm", grade::wrong, to_string(f.status.failure()), mend_farm(f.status.failure())}};
   }
   const auto status = json::parse(*f.status, nullptr, false);
   const auto version = cell(status, "version");
   std::vector<finding> found;
   if (version == f.our_version) {
-    found.push_back(well("farm", f.endpoint + " answers, version " + version));
+    found.push_back(well("farm", f.endpoint + " answers, version " + version + (f.encrypted ? ", encrypted" : "")));
   } else {
     found.push_back({"farm", grade::doubtful, f.endpoint + " has version " + version + ", this is " + f.our_version,
                      "use one release everywhere"});

@@ -51,6 +51,7 @@ struct farm_facts {
   std::string endpoint;
   result<std::string> status = error{};
   std::string our_version;
+  bool encrypted = false;
   double asked = 0;  // Unix seconds when the question went, and when the answer came
   double answered = 0;
 };
