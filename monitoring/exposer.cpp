@@ -227,7 +227,8 @@ void touch(const sockaddr_in& server) {
   if (fd < 0) return;
   const linger at_once{1, 0};
   ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-  ::connect(fd, reinterpret_cast<const sockaddr*>(&server), sizeof server);
+  // A server that refuses has stopped already.
+  [[maybe_unused]] const int connected = ::connect(fd, reinterpret_cast<const sockaddr*>(&server), sizeof server);
   ::close(fd);
 }
 

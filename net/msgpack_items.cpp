@@ -3,6 +3,7 @@
 #include "runtime/limits.hpp"
 
 #include <bit>
+#include <cassert>
 
 namespace fxfarm::net {
 namespace {
@@ -23,7 +24,8 @@ bool negative(item& out, std::int64_t n) {
 
 // Of so many bytes.
 bool integer(item& out, std::uint64_t n, std::size_t size) {
-  const auto unused_bits = 64 - 8 * size;
+  assert(size == 1 || size == 2 || size == 4 || size == 8);
+  const auto unused_bits = (64 - 8 * size) % 64;
   const auto value = static_cast<std::int64_t>(n << unused_bits) >> unused_bits;
   return value < 0 ? negative(out, value) : positive(out, n);
 }

@@ -84,7 +84,7 @@ with harness.Place() as place, links.plain_peer(place, "ipc", **sizes, piece_byt
 
 
 def test_clients_that_ask_together_cause_one_job_for_each_stage() -> None:
-    done = run("-c", "import fanout, json; print(json.dumps(fanout.asking(4, 2)))")
+    done = run("-c", "import fanout, json; print(json.dumps(fanout.asking(4, 2, 0.0)))")
     assert done.returncode == 0, done.stderr
     row = json.loads(done.stdout.splitlines()[-1])
     assert (row["jobs_default"], row["jobs_max-autotune"]) == (2, 2)

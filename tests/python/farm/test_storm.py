@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cluster import Farm, free_port
 from echo_farm import AT_ONCE, Asking, echo_farm_in, next_line
-from programs import Role, signalled
+from programs import Role, signalled, until
 from redis_servers import Redis, redis_in
 
 SEED = 20
@@ -59,6 +59,8 @@ class Storm:
         ]
         for endpoint in self.endpoints:
             farm.until_workers(endpoint, WORKERS)
+        self.descriptors_at_first = max(descriptors(m.runs.process.pid) for m in self.of_kind("coordinator"))
+        """Of a coordinator that knows all the workers and has done nothing."""
         self.members += [self._member("client", lambda i=i: self._client(i)) for i in range(CLIENTS)]
 
     def _member(self, kind: str, start: Callable[[], Role | Asking | Redis]) -> Member:
@@ -104,7 +106,7 @@ class Storm:
 
     def _kill_engine(self) -> bool:
         """False if none runs, or the chosen one left by itself, as one does whose worker was just killed."""
-        engines = sorted(pid for pid, command in self.farm.processes().items() if "echo_engine" in command)
+        engines = engines_of(self.farm)
         return bool(engines) and signalled(self.random.choice(engines))
 
     @staticmethod
@@ -140,6 +142,10 @@ def storm_in(directory: Path) -> Iterator[Storm]:
                 client.runs.kill()
 
 
+def engines_of(farm: Farm) -> list[int]:
+    return sorted(pid for pid, command in farm.processes().items() if "echo_engine" in command)
+
+
 def descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
@@ -148,23 +154,28 @@ def check_nothing_is_left(storm: Storm) -> None:
     """Jobs, slots, engines and open files of a farm that has nothing to do."""
     farm = storm.farm
     for endpoint in storm.endpoints:
-        workers = farm.until_workers(endpoint, WORKERS)
-        assert [(w["busy"], w["slots"]) for w in workers] == [(0, SLOTS)] * WORKERS
-        status = farm.ask("status", endpoint)
-        assert set(status["jobs"].values()) == {0}
-        assert status["graph_bytes"] == 0
-        names = ("started", "adopted", "finished", "retried", "failed", "cancelled")
-        counts = dict(zip(names, farm.counts(endpoint, *(f"jobs_{n}" for n in names)), strict=True))
-        assert counts["started"] + counts["adopted"] == counts["finished"] + counts["retried"], counts
-        assert counts["failed"] == 0
-    engines = [command for command in farm.processes().values() if "echo_engine" in command]
-    assert len(engines) == WORKERS * SLOTS
-    for role in storm.of_kind("coordinator"):
-        used = descriptors(role.runs.process.pid)
-        role.kill()
-        for endpoint in storm.endpoints:
-            farm.until_workers(endpoint, WORKERS)
-        assert used <= descriptors(role.runs.process.pid) + REDIS_CONNECTIONS
+
+        def at_rest(endpoint: str = endpoint) -> bool:
+            status = farm.ask("status", endpoint)
+            slots = [(w["state"], w["busy"], w["slots"]) for w in status["workers"]]
+            return slots == [("idle", 0, SLOTS)] * WORKERS and set(status["jobs"].values()) == {0}
+
+        until("no job is left, and every slot is free", at_rest)
+        assert farm.ask("status", endpoint)["graph_bytes"] == 0
+        check_every_attempt_ended_once(farm, endpoint)
+    until("every slot has one engine", lambda: len(engines_of(farm)) == WORKERS * SLOTS)
+    allowed = storm.descriptors_at_first + REDIS_CONNECTIONS
+    for pid in [m.runs.process.pid for m in storm.of_kind("coordinator")]:
+        until(f"no more than {allowed} open files", lambda pid=pid: descriptors(pid) <= allowed)
+
+
+def check_every_attempt_ended_once(farm: Farm, endpoint: str) -> None:
+    names = ("started", "adopted", "finished", "retried", "failed", "failed.cancelled")
+    counts = dict(zip(names, farm.counts(endpoint, *(f"jobs_{n}" for n in names)), strict=True))
+    ended = counts["finished"] + counts["retried"] + counts["failed"]
+    assert counts["started"] + counts["adopted"] == ended, counts
+    # An attempt that dies after the last who waited for it has died is not repeated.
+    assert counts["failed"] == counts["failed.cancelled"], counts
 
 
 def calm_down(storm: Storm) -> None:
