@@ -24,8 +24,8 @@ void client_state::start(pointer self, client_settings settings) {
 
 void client_state::handle(const link_events& events) {
   for (const auto& in : *events.batch) {
-    if (std::holds_alternative<net::peer_up>(in.event)) {
-      farm_came(in.peer);
+    if (const auto* up = std::get_if<net::peer_up>(&in.event)) {
+      farm_came(in.peer, up->right.scope());
     } else if (const auto* down = std::get_if<net::peer_down>(&in.event)) {
       farm_went(in.peer, down->why);
     } else {
@@ -153,8 +153,8 @@ void client_state::assign(graph& g, std::string farm) {
     std::string farms = farm_ ? farm_->problem : "its name is being looked up";
     for (const auto& [endpoint, why] : down_) farms += (farms.empty() ? "" : "; ") + endpoint + ": " + to_string(why);
     self_->send(g.output, farm_lost{{errc::unreachable, "no farm can be reached: " + farms}});
-  } else if (up_.contains(g.farm)) {
-    self_->send(g.output, resubscribe{});
+  } else if (const auto up = up_.find(g.farm); up != up_.end()) {
+    self_->send(g.output, resubscribe{up->second});
   } else if (g.farm == settings_.local_endpoint) {
     need_local();
   }
@@ -180,8 +180,8 @@ void client_state::find_farm(const farm_found& m) {
   }
 }
 
-void client_state::farm_came(const net::peer_id& farm) {
-  up_.insert(farm);
+void client_state::farm_came(const net::peer_id& farm, const std::string& scope) {
+  up_[farm] = scope;
   down_.erase(farm);
   if (farm == settings_.local_endpoint) local_delay_ = limits::reconnect_delay_min;
   for (auto& [id, g] : graphs_) {

@@ -75,7 +75,7 @@ private:
     bool local_only = false;  // its farm could not serve it
   };
 
-  void farm_came(const net::peer_id& farm);
+  void farm_came(const net::peer_id& farm, const std::string& scope);
   void farm_went(const net::peer_id& farm, const error& why);
   void deliver(const net::inbound& in);
   // The farm that a graph belongs to now: rendezvous hashing over the endpoints that are not known to be down, else the
@@ -94,9 +94,9 @@ private:
   std::shared_ptr<gate<client_actor>> starts_;  // whoever starts a local farm may be slower than the whole client
   std::unordered_map<std::uint64_t, graph> graphs_;
   std::unordered_map<std::string, std::set<std::uint64_t>> by_key_;
-  std::optional<farm_found> farm_;  // once it is known
-  std::set<std::string> up_;
-  std::map<std::string, error> down_;  // endpoints that could not be reached, until they are up
+  std::optional<farm_found> farm_;         // once it is known
+  std::map<std::string, std::string> up_;  // endpoint -> scope, see net::welcome
+  std::map<std::string, error> down_;      // endpoints that could not be reached, until they are up
   std::chrono::milliseconds local_delay_{0};
   bool local_starting_ = false;
   bool local_check_armed_ = false;

@@ -4,23 +4,6 @@
 #include "runtime/keys.hpp"
 
 namespace fxfarm::actors {
-namespace {
-
-// Which role may send what; everything else is dropped and counted.
-bool allowed(const std::string& role, const net::message& what) {
-  const bool from_client = std::holds_alternative<net::lookup>(what) || std::holds_alternative<net::submit>(what) ||
-                           std::holds_alternative<net::release>(what) || std::holds_alternative<net::switched>(what) ||
-                           std::holds_alternative<net::stage_armed>(what) ||
-                           std::holds_alternative<net::switch_vote>(what);
-  const bool from_worker = std::holds_alternative<net::worker_offer>(what) ||
-                           std::holds_alternative<net::job_held>(what) ||
-                           std::holds_alternative<net::job_alive>(what) ||
-                           std::holds_alternative<net::job_done>(what) || std::holds_alternative<net::job_failed>(what);
-  return (role == "client" && from_client) || (role == "worker" && from_worker) ||
-         (role == "operator" && std::holds_alternative<net::ask>(what));
-}
-
-}  // namespace
 
 coordinator_core::coordinator_core(coordinator_settings settings, coordinator_port& port,
                                    monitoring::coordinator_probe& probe, statistics_access statistics, time_point now)
@@ -29,28 +12,15 @@ coordinator_core::coordinator_core(coordinator_settings settings, coordinator_po
       probe_(probe),
       statistics_(std::move(statistics)),
       started_(now),
+      leases_(settings_.lease_secret.empty()
+                  ? std::nullopt
+                  : std::optional<lease_seal>(std::in_place, settings_.lease_secret,
+                                              std::chrono::ceil<std::chrono::seconds>(settings_.jobs.deadline))),
       stage_keys_(settings_.salt),
       jobs_(settings_.id, settings_.jobs),
       scheduler_(settings_.id),
       switches_(settings_.id),
       book_(settings_.history_graphs, settings_.history_bytes) {}
-
-void coordinator_core::handle(const net::inbound& in, time_point now) {
-  if (const auto* up = std::get_if<net::peer_up>(&in.event)) {
-    peers_[in.peer] = {up->who};
-    if (up->who.role == "client") ++clients_;
-    if (up->who.role == "worker") probe_.worker_came();
-  } else if (const auto* down = std::get_if<net::peer_down>(&in.event)) {
-    peer_left(in.peer, down->why, now);
-  } else if (auto it = peers_.find(in.peer); it != peers_.end()) {
-    const auto& what = std::get<net::message>(in.event);
-    if (allowed(it->second.who.role, what)) {
-      handle_message(in.peer, what, in.attachment, now);
-    } else {
-      probe_.message_refused(it->second.who.role);
-    }
-  }
-}
 
 void coordinator_core::handle_message(const net::peer_id& from, const net::message& what, const blob& attachment,
                                       time_point now) {
@@ -77,6 +47,7 @@ void coordinator_core::peer_left(const net::peer_id& id, const error& why, time_
   const peer gone = std::move(it->second);
   const auto& role = gone.who.role;
   peers_.erase(it);
+  if (gone.right.isolated) --isolated_;
   if (role == "client") {
     --clients_;
     for (const auto& key : gone.reading) reading_ -= reads_.at(key).erase(id);
@@ -98,10 +69,13 @@ void coordinator_core::peer_left(const net::peer_id& id, const error& why, time_
 
 void coordinator_core::on(const net::peer_id& from, const net::lookup& m, time_point now) {
   probe_.lookup_received();
-  if (!is_digest(m.graph_key) || m.stages.empty() || m.stages.size() > limits::stages_per_graph_max) {
+  const auto& sender = peers_.at(from);
+  if (!is_key_within(sender.right.scope(), m.graph_key) || m.stages.empty() ||
+      m.stages.size() > limits::stages_per_graph_max) {
     probe_.message_refused("client");
     return;
   }
+  const auto& space = sender.right.space.empty() ? m.space : sender.right.space;
   auto& target = peers_.at(from).target;
   if (!target || *target != m.target) target = std::make_shared<const platform>(m.target);
   bool all_there = true;
@@ -111,9 +85,9 @@ void coordinator_core::on(const net::peer_id& from, const net::lookup& m, time_p
     const bool refused = std::find(m.refused.begin(), m.refused.end(), stage_key) != m.refused.end();
     if (!refused && serve_from_memory(from, m, stage, stage_key, now)) continue;
     all_there = false;
-    ask_for_stage(from, {stage_key, m.graph_key, m.name, stage, target, rank, m.space}, refused, now);
+    ask_for_stage(from, {stage_key, m.graph_key, m.name, stage, target, rank, space}, refused, now);
   }
-  book_.asked(m.graph_key, m.space, m.parts, now);
+  book_.asked(m.graph_key, space, m.parts, now);
   if (!all_there) start_jobs(now);
 }
 
@@ -125,7 +99,7 @@ bool coordinator_core::serve_from_memory(const net::peer_id& to, const net::look
   auto& entry = book_.touch(m.graph_key, m.name, stage.name, stage_key);
   if (!entry.target) book_.covers(entry, peers_.at(to).target, stage.options);
   note_stored(entry, *found, now);
-  port_.send(to, net::stage_ready{m.graph_key, stage_key, found->tier, 0, found->phases}, found->data);
+  send(to, net::stage_ready{m.graph_key, stage_key, found->tier, 0, found->phases}, found->data);
   return true;
 }
 
@@ -175,9 +149,8 @@ void coordinator_core::admit(const net::peer_id& from, const job_request& reques
     probe_.joined();
     book_.note(entry, life_step::joined, now, {.who = name_of(from)});
     const bool started = job->state == job_state::running || job->state == job_state::storing;
-    port_.send(from,
-               net::stage_progress{request.graph_key, request.stage_key, started ? "running" : "queued", job->worker},
-               nullptr);
+    send(from, net::stage_progress{request.graph_key, request.stage_key, started ? "running" : "queued", job->worker},
+         nullptr);
     return;
   }
   entry.state = to_string(job->state);
@@ -205,7 +178,7 @@ void coordinator_core::ask_for_graph(const std::string& graph_key, time_point no
     for (const auto& stage_key : jobs_.wanting(graph_key)) {
       book_.note(graph_key, stage_key, life_step::graph_asked, now, {.who = name_of(peer)});
     }
-    port_.send(peer, net::need_graph{graph_key}, nullptr);
+    send(peer, net::need_graph{graph_key}, nullptr);
   }
   ask_again_at_.emplace(question.until, graph_key);
 }
@@ -297,7 +270,7 @@ void coordinator_core::queue_jobs(const std::vector<std::string>& stage_keys, ti
       book_.note(*entry, life_step::queued, now);
     }
     for (const auto& peer : job->subscribers) {
-      port_.send(peer, net::stage_progress{job->request.graph_key, key, "queued", {}}, nullptr);
+      send(peer, net::stage_progress{job->request.graph_key, key, "queued", {}}, nullptr);
     }
   }
 }
@@ -317,10 +290,13 @@ void coordinator_core::start_jobs(time_point now) {
     const auto attempt = jobs_.start(key, worker, now, limits::transfer_time_max(graph->size()));
     probe_.job_started();
     probe_.queue_waited(r.stage.name, job->queue_seconds());
-    net::job message{attempt, key, r.graph_key, r.name, r.stage, *r.target, 0, 0, r.rank, job->attempts, r.space};
+    net::job message{
+        attempt,       key,     std::string(plain_key(r.graph_key)), r.name, r.stage, *r.target, 0, 0, r.rank,
+        job->attempts, r.space, std::string(scope_of(r.graph_key)),  {}};
     message.lease_ms = static_cast<std::uint64_t>(settings_.jobs.lease.count());
     message.deadline_ms = static_cast<std::uint64_t>(settings_.jobs.deadline.count());
-    port_.send(worker, std::move(message), graph);
+    if (leases_) message.ticket = ticket_for(worker, message);
+    send(worker, std::move(message), graph);
     tell_running(*job, life_step::started, now);
   }
 }
@@ -334,7 +310,7 @@ void coordinator_core::tell_running(const job_record& job, life_step how, time_p
   entry.queue_seconds = job.queue_seconds();
   book_.note(entry, how, now, {.who = name_of(job.worker), .seconds = entry.queue_seconds});
   for (const auto& peer : job.subscribers) {
-    port_.send(peer, net::stage_progress{r.graph_key, r.stage_key, "running", job.worker}, nullptr);
+    send(peer, net::stage_progress{r.graph_key, r.stage_key, "running", job.worker}, nullptr);
   }
 }
 
@@ -342,7 +318,7 @@ void coordinator_core::settle(const std::vector<job_setback>& setbacks, time_poi
   for (const auto& setback : setbacks) {
     if (!setback.attempt.empty()) {
       scheduler_.release(setback.stage_key);
-      port_.send(setback.worker, net::cancel_job{setback.attempt, to_string(setback.why)}, nullptr);
+      send(setback.worker, net::cancel_job{setback.attempt, to_string(setback.why)}, nullptr);
     }
     if (setback.retried && draining_) {
       // Nothing is started any more, so it would wait for ever.

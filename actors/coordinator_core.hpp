@@ -8,6 +8,7 @@
 #include "runtime/graph_book.hpp"
 #include "runtime/job_table.hpp"
 #include "runtime/keys.hpp"
+#include "runtime/lease_ticket.hpp"
 #include "runtime/scheduler.hpp"
 #include "runtime/stage_verdict.hpp"
 #include "runtime/store.hpp"
@@ -38,6 +39,7 @@ struct coordinator_settings {
   std::uint64_t history_bytes = limits::history_bytes;
   std::vector<std::string> endpoints;  // for status
   std::string metrics;                 // for status
+  std::string lease_secret;            // workers prove by it what they were given; empty where keys are off
   // The clock on the wall, for people.
   std::function<double()> unix_seconds = [] {
     return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -94,6 +96,8 @@ public:
 private:
   struct peer {
     net::hello who;
+    std::string key = {};                           // see net::peer_up; empty where keys are off
+    key_right right = {};                           // likewise
     std::set<std::string> reading = {};             // stage keys that it waits for while the store is at them
     std::set<std::string> graphs_asked = {};        // graphs that it was asked for
     std::shared_ptr<const platform> target = {};    // of its last lookup
@@ -115,6 +119,12 @@ private:
     double queue_seconds = 0;
   };
 
+  // Messages of a peer whose namespace shares nothing, and to it: see scoped_key.
+  void handle_scoped(const net::peer_id& from, const std::string& scope, net::message what, const blob& attachment,
+                     time_point now);
+  void refuse_message(const net::peer_id& from, const std::string& role, const net::message& what);
+  void send(const net::peer_id& to, net::message what, blob attachment);
+  std::string ticket_for(const net::peer_id& worker, const net::job& job) const;
   void handle_message(const net::peer_id& from, const net::message& what, const blob& attachment, time_point now);
   void peer_left(const net::peer_id& id, const error& why, time_point now);
 
@@ -192,7 +202,9 @@ private:
 
   std::unordered_map<net::peer_id, peer> peers_;
   std::size_t clients_ = 0;
+  std::size_t isolated_ = 0;  // peers whose namespace shares nothing
   bool draining_ = false;
+  std::optional<lease_seal> leases_;  // none where keys are off
   stage_key_memo stage_keys_;
   job_table jobs_;
   scheduler scheduler_;

@@ -2,6 +2,7 @@
 
 #include "actors/coordinator_core.hpp"
 #include "actors/life_report.hpp"
+#include "runtime/keys.hpp"
 #include "runtime/stage_verdict.hpp"
 
 #include <algorithm>
@@ -34,7 +35,7 @@ const life_event* said_by_client(const stage_life& life) {
 }
 
 bool has_key(const graph_entry& graph, const std::string& beginning) {
-  return graph.graph_key.starts_with(beginning) ||
+  return graph.graph_key.starts_with(beginning) || plain_key(graph.graph_key).starts_with(beginning) ||
          std::any_of(graph.stages.begin(), graph.stages.end(),
                      [&](const stage_entry& s) { return s.stage_key.starts_with(beginning); });
 }

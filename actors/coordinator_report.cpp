@@ -4,6 +4,7 @@
 #include "actors/life_report.hpp"
 #include "runtime/digest.hpp"
 #include "runtime/graph_query.hpp"
+#include "runtime/keys.hpp"
 
 #include <charconv>
 
@@ -60,7 +61,7 @@ private:
 }  // namespace
 
 void coordinator_core::on(const net::peer_id& from, const net::ask& m, time_point now) {
-  port_.send(from, answer_to(m, now), nullptr);
+  send(from, answer_to(m, now), nullptr);
 }
 
 net::answer coordinator_core::answer_to(const net::ask& m, time_point now) {
@@ -178,7 +179,7 @@ result<std::string> coordinator_core::forget(const std::map<std::string, std::st
   std::map<std::string, std::string> stage_keys;  // -> of their graph
   for (const auto& graph : book_.graphs()) {
     for (const auto& s : graph.stages) {
-      if (graph.graph_key.starts_with(key) || s.stage_key.starts_with(key)) {
+      if (plain_key(graph.graph_key).starts_with(key) || s.stage_key.starts_with(key)) {
         stage_keys.insert_or_assign(s.stage_key, graph.graph_key);
       }
     }

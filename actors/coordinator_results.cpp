@@ -42,8 +42,7 @@ void coordinator_core::store_read(const std::string& stage_key, result<std::opti
     if (here && !lookup.refused) {
       const auto& artifact = **found;
       note_stored(book_.touch(request.graph_key, request.name, request.stage.name, stage_key), artifact, now);
-      port_.send(peer, net::stage_ready{request.graph_key, stage_key, artifact.tier, 0, artifact.phases},
-                 artifact.data);
+      send(peer, net::stage_ready{request.graph_key, stage_key, artifact.tier, 0, artifact.phases}, artifact.data);
     } else {
       admit(peer, request, now);
     }
@@ -101,10 +100,10 @@ void coordinator_core::store_written(const std::string& stage_key, const result<
   for (const auto& peer : job->subscribers) {
     probe_.stage_served("job", static_cast<double>(artifact.data->size()));
     if (!std::exchange(first, false)) probe_.compile_saved("job", total(artifact.phases));
-    port_.send(peer,
-               net::stage_ready{job->request.graph_key, stage_key, artifact.made_by, done.mapped().queue_seconds,
-                                artifact.phases},
-               artifact.data);
+    send(peer,
+         net::stage_ready{job->request.graph_key, stage_key, artifact.made_by, done.mapped().queue_seconds,
+                          artifact.phases},
+         artifact.data);
   }
 }
 
@@ -121,7 +120,7 @@ void coordinator_core::tell_failure(const net::peer_id& to, const std::string& g
   m.reason.resize(std::min(m.reason.size(), limits::text_bytes_max));
   if (why.code == errc::busy) m.retry_ms = busy_retry_ms(to);
   probe_.stage_refused(m.code);
-  port_.send(to, std::move(m), nullptr);
+  send(to, std::move(m), nullptr);
 }
 
 void coordinator_core::note_stored(stage_entry& entry, const stored& artifact, time_point now) {

@@ -1,6 +1,7 @@
 // Ranks that agree on when to switch: the table decides, this carries its orders.
 
 #include "actors/coordinator_core.hpp"
+#include "runtime/keys.hpp"
 
 namespace fxfarm::actors {
 namespace {
@@ -29,7 +30,9 @@ net::message message_of(const switch_order& o) {
 
 void coordinator_core::on(const net::peer_id& from, const net::stage_armed& m, time_point now) {
   const rank_report report{m.group, m.graph_key, m.rank, m.world, m.stage_key, m.stage, {m.calls, m.calls_per_second}};
-  if (!switches_.arm(from, report, now)) probe_.message_refused("client");
+  // Ranks of different namespaces never agree, since a group's reports all name one graph.
+  const bool mine = scope_of(m.graph_key) == peers_.at(from).right.scope();
+  if (!mine || !switches_.arm(from, report, now)) probe_.message_refused("client");
   tell_switches();
 }
 
@@ -40,7 +43,7 @@ void coordinator_core::on(const net::peer_id& from, const net::switch_vote& m, t
 
 void coordinator_core::tell_switches() {
   const auto news = switches_.take();
-  for (const auto& order : news.orders) port_.send(order.peer, message_of(order), nullptr);
+  for (const auto& order : news.orders) send(order.peer, message_of(order), nullptr);
   for (unsigned i = 0; i < news.agreed; ++i) probe_.switch_agreed();
   for (unsigned i = 0; i < news.aborted; ++i) probe_.switch_aborted();
 }

@@ -106,7 +106,7 @@ result<std::string> coordinator_core::drain_worker(const std::map<std::string, s
   const auto given = arguments.find("worker");
   auto id = find_worker(given == arguments.end() ? "" : given->second);
   if (!id) return id.failure();
-  port_.send(*id, net::set_drain{draining}, nullptr);
+  send(*id, net::set_drain{draining}, nullptr);
   auto offer = *scheduler_.offer_of(*id);
   if (draining) {
     offer.draining = true;

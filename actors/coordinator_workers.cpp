@@ -18,7 +18,7 @@ void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, 
   }
   scheduler_.set_worker(from, std::move(offer));
   for (const auto& unknown : jobs_.renew(from, m.running, now)) {
-    port_.send(from, net::cancel_job{unknown, "this coordinator knows of no such lease"}, nullptr);
+    send(from, net::cancel_job{unknown, "this coordinator knows of no such lease"}, nullptr);
   }
   start_jobs(now);
 }
@@ -26,27 +26,35 @@ void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, 
 void coordinator_core::on(const net::peer_id& from, const net::job_held& m, time_point now) {
   const auto& job = m.what;
   if (jobs_.renew(from, {job.id}, now).empty()) return;  // said again
-  auto refuse = [&](std::string why) { port_.send(from, net::cancel_job{job.id, std::move(why)}, nullptr); };
+  auto refuse = [&](std::string why) { send(from, net::cancel_job{job.id, std::move(why)}, nullptr); };
+  const auto graph_key = scoped_key(job.scope, job.graph_key);
+  if (leases_) {
+    const lease_facts claimed{job.id, job.stage_key, graph_key, peers_.at(from).key};
+    if (auto given = leases_->check(claimed, job.ticket, settings_.unix_seconds()); !given) {
+      probe_.claim_refused();
+      return refuse(given.failure().message);
+    }
+  }
   if (draining_) return refuse("the coordinator is draining");
-  job_request request{job.stage_key, job.graph_key, job.name, job.stage, std::make_shared<const platform>(job.target),
+  job_request request{job.stage_key, graph_key, job.name, job.stage, std::make_shared<const platform>(job.target),
                       job.rank,      job.space};
-  if (!is_digest(job.graph_key) ||
-      make_stage_key(job.graph_key, job.target, job.stage, settings_.salt) != job.stage_key) {
+  if (!is_key_within(job.scope, graph_key) ||
+      make_stage_key(graph_key, job.target, job.stage, settings_.salt) != job.stage_key) {
     return refuse("its stage key is not this farm's");
   }
-  const auto* known = book_.find(job.graph_key, job.stage_key);
+  const auto* known = book_.find(graph_key, job.stage_key);
   if (known && known->state == "ready") return refuse("it has been made already");
   if (!jobs_.adopt(request, from, job.id, job.attempts, now))
     return refuse("it is at work elsewhere, or there are too many");
   scheduler_.occupy(job.stage_key, from, job.space);
   probe_.adopted();
   tell_running(*jobs_.find(job.stage_key), life_step::adopted, now);
-  forget_graph_unless_used(job.graph_key);
+  forget_graph_unless_used(graph_key);
 }
 
 void coordinator_core::on(const net::peer_id& from, const net::job_alive& m, time_point now) {
   for (const auto& unknown : jobs_.renew(from, m.ids, now)) {
-    port_.send(from, net::cancel_job{unknown, "the lease has moved on"}, nullptr);
+    send(from, net::cancel_job{unknown, "the lease has moved on"}, nullptr);
   }
 }
 

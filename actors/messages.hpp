@@ -122,7 +122,9 @@ struct farm_message {
   std::shared_ptr<const net::inbound> in;
 };
 // The link is (again) there, or the graph was moved to another farm: ask for what is missing.
-struct resubscribe {};
+struct resubscribe {
+  std::string scope;  // see net::welcome
+};
 // A farm was busy: ask it again now.
 struct retry_lookup {};
 // No farm can be reached at the moment.

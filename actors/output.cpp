@@ -39,10 +39,26 @@ void output_state::start(pointer self, output_owner owner, output_options option
   for (const auto& stage : request.stages) {
     stage_status s;
     s.name = stage.name;
-    s.stage_key = make_stage_key(request.graph_key, request.target, stage, options_.salt);
+    s.stage_key = key_of(stage);
     status_.stages.push_back(std::move(s));
   }
   publish();
+}
+
+std::string output_state::key_of(const stage_spec& stage) const {
+  const auto& request = options_.request;
+  return make_stage_key(scoped_key(scope_, request.graph_key), request.target, stage, options_.salt);
+}
+
+void output_state::subscribe_within(const std::string& scope) {
+  if (scope != scope_) {
+    scope_ = scope;
+    for (std::size_t i = 0; i < plan_.size(); ++i) {
+      if (plan_.at(i) == stage_plan::state::waiting) status_.stages[i].stage_key = key_of(options_.request.stages[i]);
+    }
+    publish();
+  }
+  subscribe();
 }
 
 void output_state::handle(const farm_message& m) {
@@ -275,7 +291,7 @@ output_actor::behavior_type output_behavior(output_state::pointer self, output_o
   self->state.start(self, std::move(owner), std::move(options));
   return {
       [self](const farm_message& m) { self->state.handle(m); },
-      [self](const resubscribe&) { self->state.subscribe(); },
+      [self](const resubscribe& m) { self->state.subscribe_within(m.scope); },
       [self](const retry_lookup&) { self->state.retry(); },
       [self](const farm_lost& m) { self->state.lose_farm(m.why); },
       [self](const load_result& m) { self->state.finish_load(m); },

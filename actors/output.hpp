@@ -43,7 +43,8 @@ public:
   ~output_state();
   void start(pointer self, output_owner owner, output_options options);
   void handle(const farm_message& m);
-  void subscribe();
+  // At a farm that knows this client's artifacts by that scope.
+  void subscribe_within(const std::string& scope);
   void lose_farm(const error& why);
   void finish_load(const load_result& m);
   void roll_back(const rolled_back& m);
@@ -51,6 +52,8 @@ public:
   void retry();
 
 private:
+  void subscribe();
+  std::string key_of(const stage_spec& stage) const;
   void on(const net::need_graph& m);
   void on(const net::stage_progress& m);
   void on(const net::stage_ready& m, const blob& artifact);
@@ -68,6 +71,7 @@ private:
   output_owner owner_;
   std::shared_ptr<gate<output_actor>> answers_;  // of loaders, who may be slower than the whole client
   output_options options_;
+  std::string scope_;
   stage_plan plan_{0};
   graph_status status_;
   std::vector<blob> artifacts_;          // by stage, from arrival to load

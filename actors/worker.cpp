@@ -47,9 +47,10 @@ void worker_slots::handle(const link_events& events) {
       coordinators_[in.peer].clear();
       hand_over_orphans();
     } else if (const auto* down = std::get_if<net::peer_down>(&in.event)) {
-      if (coordinators_.erase(in.peer) == 0) continue;
-      log::warning("coordinator " + in.peer + ": " + to_string(down->why));
-      lose(in.peer);
+      const bool was_up = coordinators_.erase(in.peer) > 0;
+      // Also of one that has never let this worker in: told once, until it does.
+      if (was_up || named_.contains(in.peer)) log::warning("coordinator " + in.peer + ": " + to_string(down->why));
+      if (was_up) lose(in.peer);
     } else if (const auto& m = std::get<net::message>(in.event); const auto* job = std::get_if<net::job>(&m)) {
       take_job(in.peer, *job, in.attachment);
     } else if (const auto* cancel = std::get_if<net::cancel_job>(&m)) {

@@ -23,6 +23,7 @@ constexpr std::array table{
             cache_command, "rm KEY | ls [KEY] | verify [KEY] | gc | export TO [KEY] | import FROM [KEY]"},
     command{"warm", "compile ahead of time, for a function that builds model and inputs or for recorded graphs",
             "client", warm_command, "FILE.py:FUNCTION|MODULE:FUNCTION"},
+    command{"keygen", "make a pair of keys, for whoever takes part in a farm", "", keygen_command, "NAME [--json]"},
     command{"config", "show each option of a role, its value and where that comes from", "", config_command,
             "show coordinator|worker|local|client [OPTIONS OF THAT ROLE]", false, true},
     command{"doctor", "look at what a farm needs on this host, and tell how to mend it", "local", doctor_command},

@@ -40,6 +40,7 @@ exit_code drain_command(const command& self, const arguments& args);  // and und
 exit_code cache_command(const command& self, const arguments& args);
 exit_code warm_command(const command& self, const arguments& args);
 exit_code config_command(const command& self, const arguments& args);
+exit_code keygen_command(const command& self, const arguments& args);
 exit_code doctor_command(const command& self, const arguments& args);
 exit_code man_command(const command& self, const arguments& args);
 exit_code completion_command(const command& self, const arguments& args);

@@ -5,9 +5,9 @@
 #include "cli/operator_command.hpp"
 #include "cli/render_parts.hpp"
 #include "cli/run_program.hpp"
-#include "cli/secret_file.hpp"
 #include "cli/shared_store.hpp"
 #include "fxfarm_version.hpp"
+#include "runtime/secret_file.hpp"
 
 #include <cerrno>
 #include <cstring>
@@ -107,19 +107,40 @@ void look_at_host(const doctor_config& c, const config_inputs& in, std::vector<f
   found.push_back(judge_port(look_at_port(worker.metrics, "a worker's metrics", "--metrics")));
 }
 
+// Keys may stand where commands have them: in variables, or in [client] of the file.
+result<link_config> link_of(const doctor_config& c, config_inputs in) {
+  if (!c.link.key.empty() || !c.link.server_public_key.empty() || c.link.insecure) return c.link;
+  in.arguments.clear();
+  auto client = parse_client(in);
+  if (!client) return client.failure();
+  return static_cast<const link_config&>(client->config);
+}
+
 void look_at_farm(const doctor_config& c, const config_inputs& in, std::vector<finding>& found) {
+  auto link = link_of(c, in);
   client_config asking;
   asking.endpoint = c.endpoint;
-  auto endpoint = endpoint_of(asking, in);
-  if (!endpoint) {
-    found.push_back({"farm", grade::well, "none is asked: " + endpoint.failure().message, {}});
+  if (link) static_cast<link_config&>(asking) = *link;
+  const auto farm = link ? farm_of(asking, in) : result<farm_address>(link.failure());
+  if (!farm && farm.failure().code == errc::unreachable) {
+    found.push_back({"farm", grade::well, "none is asked: " + farm.failure().message, {}});
+    return;
+  }
+  if (!farm) {
+    found.push_back({"farm", grade::wrong, to_string(farm.failure()), "see docs/security.md for keys"});
+    return;
+  }
+  if (!farm->keys && !asking.insecure && !stays_on_host(farm->endpoint)) {
+    found.push_back({"farm", grade::wrong, farm->endpoint + " leaves this host and would not be encrypted: not asked",
+                     "give --secret-key and --server-public-key, or accept that with --insecure"});
     return;
   }
   farm_facts facts;
-  facts.endpoint = *endpoint;
+  facts.endpoint = farm->endpoint;
+  facts.encrypted = farm->keys.has_value();
   facts.our_version = build_text;
   facts.asked = unix_now();
-  facts.status = ask_coordinator(*endpoint, {"status"});
+  facts.status = ask_coordinator(*farm, {"status"});
   facts.answered = unix_now();
   for (auto& f : judge_farm(facts)) found.push_back(std::move(f));
 }
@@ -154,7 +175,7 @@ exit_code doctor_command(const command& self, const arguments& args) {
   look_at_farm(c, in, found);
   const auto& token_file = c.admin_token_file;
   const auto token = token_file.empty() ? result<std::string>(std::string()) : read_admin_token(token_file);
-  for (auto& f : judge_keys(token_file, token)) found.push_back(std::move(f));
+  found.push_back(judge_admin_token(token_file, token));
   if (!c.redis.url.empty()) found.push_back(judge_redis(shown_url(c.redis), ping_redis(c.redis)));
   std::cout << (c.json ? json_of(found).dump(-1, ' ', false, json::error_handler_t::replace) + "\n" : text_of(found))
             << std::flush;

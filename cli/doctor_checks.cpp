@@ -57,6 +57,16 @@ finding judge_workers(const json& status, const std::string& endpoint) {
                    : "the worker's log tells why; `fxfarm undrain` if it was drained"};
 }
 
+std::string mend_farm(const error& why) {
+  const auto says = [&](std::string_view part) { return why.message.find(part) != std::string::npos; };
+  if (says("does not know the key")) return "add a line for it to the coordinator's file of authorized keys";
+  if (says("has no right")) return "ask with a key that has the right, or add a line for this one";
+  if (says("wants keys")) return "give --secret-key and --server-public-key";
+  if (says("broke off the handshake")) return "compare --server-public-key with the coordinator's key";
+  if (says("talks unencrypted")) return "start the coordinator with --server-key and --authorized-keys";
+  return "is a coordinator running there, and is the endpoint right? A firewall may be between";
+}
+
 }  // namespace
 
 std::string_view to_string(grade g) {
@@ -133,14 +143,13 @@ finding judge_port(const port_facts& f) {
 
 std::vector<finding> judge_farm(const farm_facts& f) {
   if (!f.status) {
-    return {{"farm", grade::wrong, to_string(f.status.failure()),
-             "is a coordinator running there, and is the endpoint right? A firewall may be between"}};
+    return {{"farm", grade::wrong, to_string(f.status.failure()), mend_farm(f.status.failure())}};
   }
   const auto status = json::parse(*f.status, nullptr, false);
   const auto version = cell(status, "version");
   std::vector<finding> found;
   if (version == f.our_version) {
-    found.push_back(well("farm", f.endpoint + " answers, version " + version));
+    found.push_back(well("farm", f.endpoint + " answers, version " + version + (f.encrypted ? ", encrypted" : "")));
   } else {
     found.push_back({"farm", grade::doubtful, f.endpoint + " has version " + version + ", this is " + f.our_version,
                      "use one release everywhere"});
@@ -150,18 +159,11 @@ std::vector<finding> judge_farm(const farm_facts& f) {
   return found;
 }
 
-std::vector<finding> judge_keys(const std::string& path, const result<std::string>& admin_token) {
-  std::vector<finding> found{
-      well("keys", "links have none: an address that leaves this host is refused without --insecure")};
-  if (path.empty()) {
-    found.push_back(well("keys", "no admin token: the status page shows, and does nothing"));
-  } else if (admin_token) {
-    found.push_back(well("keys", path + " has the admin token of the status page"));
-  } else {
-    found.push_back({"keys", grade::wrong, to_string(admin_token.failure()),
-                     "(umask 077 && openssl rand -hex 24 > " + path + "), as the user whom the coordinator runs as"});
-  }
-  return found;
+finding judge_admin_token(const std::string& path, const result<std::string>& token) {
+  if (path.empty()) return well("keys", "no admin token: the status page shows, and does nothing");
+  if (token) return well("keys", path + " has the admin token of the status page");
+  return {"keys", grade::wrong, to_string(token.failure()),
+          "(umask 077 && openssl rand -hex 24 > " + path + "), as the user whom the coordinator runs as"};
 }
 
 finding judge_redis(const std::string& url, const result<void>& answered) {

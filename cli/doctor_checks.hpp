@@ -51,13 +51,14 @@ struct farm_facts {
   std::string endpoint;
   result<std::string> status = error{};
   std::string our_version;
+  bool encrypted = false;
   double asked = 0;  // Unix seconds when the question went, and when the answer came
   double answered = 0;
 };
 std::vector<finding> judge_farm(const farm_facts& facts);
 
-// The secrets that a farm of these options would read; `admin_token` is of `path`, unless that is empty.
-std::vector<finding> judge_keys(const std::string& path, const result<std::string>& admin_token);
+// The token of the status page's actions; `token` is what `path` has, unless that is empty.
+finding judge_admin_token(const std::string& path, const result<std::string>& token);
 
 finding judge_redis(const std::string& url, const result<void>& answered);
 

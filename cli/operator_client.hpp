@@ -1,6 +1,7 @@
 #pragma once
 // A command line's question to a coordinator.
 
+#include "net/curve.hpp"
 #include "net/link.hpp"
 #include "runtime/error.hpp"
 
@@ -44,7 +45,13 @@ private:
   std::optional<net::answer> answer_;
 };
 
+// Where a coordinator is, and how to prove to it who asks.
+struct farm_address {
+  std::string endpoint;
+  std::optional<net::presenting> keys = {};  // none: unencrypted
+};
+
 // Dials the endpoint and asks; bounded by limits::operator_reply_max.
-result<std::string> ask_coordinator(const std::string& endpoint, question q);
+result<std::string> ask_coordinator(const farm_address& farm, question q);
 
 }  // namespace fxfarm::cli

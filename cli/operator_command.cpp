@@ -2,15 +2,23 @@
 
 #include "cli/console.hpp"
 
+#include <algorithm>
 #include <iostream>
 
 namespace fxfarm::cli {
 
-result<std::string> endpoint_of(const client_config& config, const config_inputs& in) {
-  if (!config.endpoint.empty()) return config.endpoint;
+result<farm_address> farm_of(const client_config& config, const config_inputs& in) {
   auto directory = paths::runtime_directory(in.environment, in.uid);
   auto sockets = paths::local_sockets(directory);
-  if (sockets.size() == 1) return "ipc://" + sockets.front();
+  if (!config.endpoint.empty()) {
+    const bool is_local = std::any_of(sockets.begin(), sockets.end(),
+                                      [&](const std::string& s) { return config.endpoint == "ipc://" + s; });
+    if (is_local) return farm_address{config.endpoint};
+    auto keys = net::read_presenting(config.key, config.server_public_key);
+    if (!keys) return keys.failure();
+    return farm_address{config.endpoint, *std::move(keys)};
+  }
+  if (sockets.size() == 1) return farm_address{"ipc://" + sockets.front()};
   if (sockets.empty()) {
     return {errc::unreachable, "no local farm has a socket in " + directory + "; start one or give --endpoint"};
   }
@@ -21,13 +29,13 @@ result<std::string> endpoint_of(const client_config& config, const config_inputs
 
 exit_code run_question(const command& self, const client_config& config, const config_inputs& in, question q,
                        const renderer& render) {
-  auto endpoint = endpoint_of(config, in);
-  if (!endpoint) return fail(self.name, endpoint.failure());
-  auto document = ask_coordinator(*endpoint, std::move(q));
+  const auto farm = farm_of(config, in);
+  if (!farm) return fail(self.name, farm.failure());
+  auto document = ask_coordinator(*farm, std::move(q));
   if (!document) return fail(self.name, document.failure());
   return print_answer(self, config, *document, [&](const std::string& text) -> result<std::string> {
     auto rendered = render(text);
-    if (!rendered) return rendered.failure().with_context(*endpoint);
+    if (!rendered) return rendered.failure().with_context(farm->endpoint);
     return rendered;
   });
 }

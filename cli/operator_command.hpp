@@ -13,9 +13,9 @@ namespace fxfarm::cli {
 
 using renderer = std::function<result<std::string>(const std::string& document)>;
 
-// The endpoint that was given, else that of the one local farm of this user. Errors: unreachable when there is none,
-// bad_config when there are several.
-result<std::string> endpoint_of(const client_config& config, const config_inputs& in);
+// The endpoint that was given, else that of the one local farm of this user, which has no keys. Errors: unreachable
+// when there is none, bad_config when there are several or a key cannot be read.
+result<farm_address> farm_of(const client_config& config, const config_inputs& in);
 
 // Asks, and prints the answer.
 exit_code run_question(const command& self, const client_config& config, const config_inputs& in, question q,

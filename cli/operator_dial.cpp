@@ -8,18 +8,19 @@
 
 namespace fxfarm::cli {
 
-result<std::string> ask_coordinator(const std::string& endpoint, question q) {
-  operator_client client(endpoint);
+result<std::string> ask_coordinator(const farm_address& farm, question q) {
+  operator_client client(farm.endpoint);
   net::dialer_options options;
   options.self.role = "operator";
   options.self.host = host_name();
   options.self.pid = static_cast<std::uint64_t>(::getpid());
   options.self.id = options.self.host + "-" + std::to_string(options.self.pid);
   options.self.build = build_text;
+  options.keys = farm.keys;
   auto link =
       net::dialer::start(std::move(options), [&](net::inbound_batch batch) { client.receive(std::move(batch)); });
   if (!link) return link.failure();
-  (*link)->connect(endpoint);
+  (*link)->connect(farm.endpoint);
   return client.ask(**link, std::move(q), limits::operator_reply_max);
 }
 

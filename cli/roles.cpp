@@ -1,5 +1,6 @@
 #include "cli/roles.hpp"
 
+#include "cli/protection.hpp"
 #include "cli/service.hpp"
 #include "monitoring/log.hpp"
 #include "runtime/process_lock.hpp"
@@ -59,11 +60,16 @@ private:
 result<void> run_coordinator(const coordinator_config& config) {
   auto host = service::start("coordinator", config, config.metrics, &config);
   if (!host) return host.failure();
-  auto coordinator = coordinator_half::start(**host, {config, config.listen, "coordinator", {}});
+  auto keys = open_keys(config);
+  if (!keys) return keys.failure();
+  const bool encrypted = keys->has_value();
+  auto coordinator = coordinator_half::start(**host, {config, config.listen, "coordinator", {}, *std::move(keys)});
   if (!coordinator) return coordinator.failure();
+  const auto warning = warn_if_open(config.listen, encrypted, (*host)->metrics());
   (*host)->serve();
-  log::info("coordinator ready",
-            {{"endpoints", joined((*coordinator)->endpoints())}, {"metrics", (*host)->metrics_address()}});
+  log::info("coordinator ready", {{"endpoints", joined((*coordinator)->endpoints())},
+                                  {"metrics", (*host)->metrics_address()},
+                                  {"keys", encrypted ? "on" : "off"}});
   log::info("stopping", {{"why", (*host)->wait_for_stop()}});
   (*coordinator)->drain();
   return {};
@@ -72,8 +78,12 @@ result<void> run_coordinator(const coordinator_config& config) {
 result<void> run_worker(const worker_config& config) {
   auto host = service::start("worker", config, config.metrics, nullptr);
   if (!host) return host.failure();
-  auto worker = worker_half::start(**host, {config, config.coordinators, config.name});
+  auto keys = net::read_presenting(config.key, config.server_public_key);
+  if (!keys) return keys.failure();
+  const bool encrypted = keys->has_value();
+  auto worker = worker_half::start(**host, {config, config.coordinators, config.name, *std::move(keys)});
   if (!worker) return worker.failure();
+  const auto warning = warn_if_open(config.coordinators, encrypted, (*host)->metrics());
   (*host)->serve();
   log::info("worker ready", {{"coordinators", joined(config.coordinators)}, {"metrics", (*host)->metrics_address()}});
   log::info("stopping", {{"why", (*host)->wait_for_stop()}});
@@ -101,9 +111,9 @@ result<void> run_local(const local_config& config) {
 
   auto host = service::start("local", config, config.metrics, &config);
   if (!host) return host.failure();
-  auto coordinator = coordinator_half::start(**host, {config, {config.endpoint()}, "local", config.idle_timeout});
+  auto coordinator = coordinator_half::start(**host, {config, {config.endpoint()}, "local", config.idle_timeout, {}});
   if (!coordinator) return coordinator.failure();
-  auto worker = worker_half::start(**host, {config, {config.endpoint()}, "local", false});
+  auto worker = worker_half::start(**host, {config, {config.endpoint()}, "local", {}, false});
   if (!worker) return worker.failure();
   (*host)->serve();
   log::info("local farm ready", {{"socket", config.socket}, {"metrics", (*host)->metrics_address()}});

@@ -1,9 +1,9 @@
 #include "cli/service.hpp"
 
-#include "cli/secret_file.hpp"
 #include "cli/shared_store.hpp"
 #include "fxfarm_version.hpp"
 #include "monitoring/log.hpp"
+#include "runtime/secret_file.hpp"
 #include "runtime/store.hpp"
 #include "runtime/work_directory.hpp"
 
@@ -150,9 +150,11 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
   routing.endpoints = o.endpoints;
   routing.id = process_id(o.role);
   routing.build = build_text;
+  if (o.keys) routing.accept = o.keys->accept();
   auto router = net::router::start(std::move(routing), actors::relay<actors::coordinator_actor>::sink(half->inbox_));
   if (!router) return router.failure();
   half->router_ = std::move(*router);
+  if (o.keys) half->key_watch_ = watch_keys(o.keys->book, half->router_, metrics.access());
   metrics.watch_link([r = half->router_] { return r->counters().read(); });
 
   half->store_ = host.actors().spawn(actors::store_behavior, *kept, half->shared_);
@@ -164,6 +166,7 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
   options.settings.version = build_text;
   options.settings.pid = static_cast<std::uint64_t>(::getpid());
   options.settings.salt = o.farm.salt;
+  if (o.keys) options.settings.lease_secret = o.keys->server.secret_key;
   options.settings.jobs.deadline = o.farm.job_deadline;
   options.settings.jobs.attempts_max = o.farm.job_attempts;
   options.settings.history_graphs = o.farm.history_graphs;
@@ -197,6 +200,7 @@ void coordinator_half::drain() {
 
 coordinator_half::~coordinator_half() {
   if (host_) host_->page()->close();
+  key_watch_.reset();
   // First: its thread may wait for an actor that has never come.
   if (inbox_) inbox_->unbind();
   if (router_) router_->stop();
@@ -217,6 +221,7 @@ result<std::unique_ptr<worker_half>> worker_half::start(service& host, const opt
   dialing.self.pid = static_cast<std::uint64_t>(::getpid());
   dialing.self.id = o.name + "-" + std::to_string(::getpid());
   dialing.self.build = build_text;
+  dialing.keys = o.keys;
   auto dialer = net::dialer::start(std::move(dialing), actors::relay<actors::worker_actor>::sink(half->inbox_));
   if (!dialer) return dialer.failure();
   half->dialer_ = std::move(*dialer);

@@ -6,6 +6,7 @@
 #include "actors/system.hpp"
 #include "actors/worker.hpp"
 #include "cli/farm_page.hpp"
+#include "cli/protection.hpp"
 #include "cli/signals.hpp"
 #include "monitoring/exposer.hpp"
 #include "net/dialer.hpp"
@@ -58,6 +59,7 @@ public:
     std::vector<std::string> endpoints;
     std::string role;
     std::chrono::milliseconds idle_timeout{0};
+    std::optional<coordinator_keys> keys = {};
   };
   // Errors: io for a cache directory or an endpoint that cannot be had.
   static result<std::unique_ptr<coordinator_half>> start(service& host, const options& o);
@@ -73,6 +75,7 @@ private:
   service* host_ = nullptr;
   std::shared_ptr<actors::relay<actors::coordinator_actor>> inbox_;
   std::shared_ptr<net::router> router_;
+  std::unique_ptr<chore> key_watch_;     // null: keys are off
   std::shared_ptr<shared_tier> shared_;  // null: no Redis
   actors::store_actor store_;
   actors::coordinator_actor self_;
@@ -86,6 +89,7 @@ public:
     engine_config engine;
     std::vector<std::string> coordinators;
     std::string name;
+    std::optional<net::presenting> keys = {};
     bool link_in_metrics = true;  // false: a process shows one link, and the coordinator's half has it
   };
   static result<std::unique_ptr<worker_half>> start(service& host, const options& o);

@@ -1,7 +1,7 @@
 #include "cli/shared_store.hpp"
 
-#include "cli/secret_file.hpp"
 #include "monitoring/log.hpp"
+#include "runtime/secret_file.hpp"
 
 namespace fxfarm::cli {
 namespace {

@@ -39,16 +39,16 @@ exit_code top_command(const command& self, const arguments& args) {
   if (!parsed) return fail(self.name, parsed.failure());
   if (parsed->help_wanted) return print_help(self);
   const auto& c = parsed->config;
-  auto endpoint = endpoint_of(c, in);
-  if (!endpoint) return fail(self.name, endpoint.failure());
+  const auto farm = farm_of(c, in);
+  if (!farm) return fail(self.name, farm.failure());
 
   const bool live = !c.once && ::isatty(STDOUT_FILENO) == 1;
   std::string before;  // the look before this one; empty: none
   while (true) {
-    auto document = ask_coordinator(*endpoint, {"top"});
+    auto document = ask_coordinator(*farm, {"top"});
     if (!document) return fail(self.name, document.failure());
     auto look = look_at_farm(*document, before);
-    if (!look) return fail(self.name, look.failure().with_context(*endpoint));
+    if (!look) return fail(self.name, look.failure().with_context(farm->endpoint));
     if (c.json) {
       std::cout << look->document << "\n" << std::flush;
     } else if (live) {

@@ -7,12 +7,14 @@
 #include "fxfarm_version.hpp"
 #include "monitoring/exposer.hpp"
 #include "monitoring/log.hpp"
+#include "net/curve.hpp"
 #include "net/dialer.hpp"
 #include "net/resolver.hpp"
 #include "runtime/digest.hpp"
 #include "runtime/limits.hpp"
 #include "runtime/options.hpp"
 
+#include <algorithm>
 #include <atomic>
 
 #include <unistd.h>
@@ -46,11 +48,20 @@ result<void> check(const client_options& options) {
       return {errc::bad_input,
               "endpoint '" + endpoint + "': expected tcp://HOST:PORT, dns+tcp://NAME:PORT or ipc:///PATH"};
     }
+    if (options.key.empty() && !options.insecure && !stays_on_host(endpoint)) {
+      return {errc::bad_input, "endpoint '" + endpoint +
+                                   "' leaves this host and would not be encrypted, and what comes from there is run; "
+                                   "give secret_key and server_public_key, or accept that with insecure"};
+    }
   }
   if (options.endpoints.empty() && options.local_endpoint.empty()) {
     return {errc::bad_input, "neither an endpoint nor a local farm is named"};
   }
   return {};
+}
+
+bool leaves_unprotected(const client_options& options) {
+  return options.key.empty() && !std::all_of(options.endpoints.begin(), options.endpoints.end(), stays_on_host);
 }
 
 result<void> check(const graph_request& request) {
@@ -98,6 +109,7 @@ struct client::impl {
   // A model runs as well without.
   void serve_metrics() {
     if (options.metrics.empty()) return;
+    metrics.insecure_now(leaves_unprotected(options));
     metrics.watch_link([l = links] { return l->counters().read(); });
     metrics.watch_client([l = log, calls = options.calls] { return count(*l, calls()); });
     metrics.ready()->lacks("role", {});
@@ -112,12 +124,19 @@ client::client(std::unique_ptr<impl> i) : impl_(std::move(i)) {}
 result<std::unique_ptr<client>> client::start(client_options options, std::function<void(load_task)> load,
                                               std::function<void()> failed, std::function<void(switch_notice)> told) {
   if (auto usable = check(options); !usable) return usable.failure();
+  auto keys = net::read_presenting(options.key, options.server_public_key);
+  if (!keys) return keys.failure();
   auto i = std::make_unique<impl>(std::move(options));
   net::dialer_options dialing;
   dialing.self = introduce();
+  dialing.keys = *std::move(keys);
+  if (dialing.keys) dialing.keys->plain.insert(i->options.local_endpoint);
   auto dialer = net::dialer::start(std::move(dialing), actors::relay<client_actor>::sink(i->inbox));
   if (!dialer) return dialer.failure();
   i->links = std::move(*dialer);
+  if (leaves_unprotected(i->options)) {
+    log::warning("insecure: what comes from the farm is run here, and nothing on the way is encrypted or checked");
+  }
   i->serve_metrics();
 
   actors::client_settings settings;

@@ -23,6 +23,11 @@ struct client_options {
   // answer. An empty command: there is no local farm to fall back to.
   std::string local_endpoint;
   std::vector<std::string> local_command;
+  // How the client proves who it is to those endpoints, and knows them; see runtime/config.hpp. The local farm has no
+  // keys.
+  std::string key;
+  std::vector<std::string> server_public_key;
+  bool insecure = false;          // endpoints may leave the host without
   std::string space = "default";  // namespace
   std::string salt;               // must equal the farm's
   std::string metrics;            // "host:port" to serve metrics at, port 0: any; empty: nowhere

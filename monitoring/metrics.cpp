@@ -49,6 +49,8 @@ struct metrics::impl {
                      "last_reset_timestamp_seconds"}};
   gauges is_ready{process_book,
                   {"fxfarm_ready", "1 when /readyz says that this process can do its work.", {}, "ready"}};
+  gauges insecure{process_book,
+                  {"fxfarm_insecure", "1 when this process talks unencrypted with other hosts.", {}, "insecure"}};
   link_view link;
   client_view client_counts;
 
@@ -59,6 +61,7 @@ struct metrics::impl {
   std::optional<worker_probe> worker;
   std::optional<client_probe> client;
   std::optional<page_probe> page;
+  std::optional<access_probe> access;
 };
 
 namespace {
@@ -101,6 +104,12 @@ client_probe& metrics::client() {
 }
 page_probe& metrics::page() {
   return made_once(impl_->page, impl_->mutex, impl_->book);
+}
+access_probe& metrics::access() {
+  return made_once(impl_->access, impl_->mutex, impl_->book);
+}
+void metrics::insecure_now(bool open) {
+  impl_->insecure.at({}).Set(open ? 1 : 0);
 }
 void metrics::watch_link(std::function<link_counters()> read) {
   impl_->link.watch(std::move(read));

@@ -41,6 +41,7 @@ public:
   void stage_refused(std::string_view code);    // a client was told that a stage will not come; errc by name
   void message_refused(std::string_view role);  // a peer of that role may not send such a message, or it was malformed
   void artifact_refused();                      // a client could not use a stored artifact and asked for another
+  void claim_refused();                         // a worker brought a job that no coordinator of the farm gave it
   void result_refused();                        // a worker's result for a job it held no lease on
   void graph_received(double bytes);
   void job_queued();
@@ -166,6 +167,20 @@ private:
   std::unique_ptr<impl> impl_;
 };
 
+// Who may come in to a coordinator.
+class access_probe {
+public:
+  explicit access_probe(family_book& book);
+  ~access_probe();
+
+  void keys_now(double count);  // authorized keys in force
+  void keys_read(bool well);    // their file had changed
+
+private:
+  struct impl;
+  std::unique_ptr<impl> impl_;
+};
+
 // What a client has counted since its start, and what is now.
 struct client_counters {
   std::map<std::string, std::uint64_t> counted;  // by name, as in client::stats
@@ -184,6 +199,7 @@ struct link_counters {
   std::uint64_t chunk_bytes_received = 0;
   std::uint64_t chunk_bytes_sent = 0;
   std::map<std::string, std::uint64_t> rejected;  // reason -> messages
+  std::map<std::string, std::uint64_t> refused;   // reason -> peers; where keys are on
   std::uint64_t peers = 0;                        // connected now
   std::uint64_t reconnects = 0;                   // attempts after the first
   std::uint64_t streams_aborted = 0;
@@ -204,6 +220,9 @@ public:
   worker_probe& worker();
   client_probe& client();
   page_probe& page();
+  access_probe& access();
+  // Whether this process talks unencrypted with other hosts.
+  void insecure_now(bool open);
   // `read` is called whenever somebody looks, on any thread. Null: the link is gone; afterwards the last one is not
   // called any more.
   void watch_link(std::function<link_counters()> read);

@@ -54,6 +54,11 @@ struct coordinator_probe::impl {
   counters artifacts_refused{
       book,
       {"fxfarm_artifacts_refused_total", "Stored artifacts that a client could not use.", {}, "artifacts_refused"}};
+  counters claims_refused{book,
+                          {"fxfarm_claims_refused_total",
+                           "Jobs that workers brought and that no coordinator of the farm had given them.",
+                           {},
+                           "claims_refused"}};
   counters results_refused{
       book, {"fxfarm_results_refused_total", "Results for jobs whose lease had moved on.", {}, "results_refused"}};
   histograms graphs{book, {"fxfarm_graph_bytes", "Size of the graphs received.", {}, "graph_bytes"}};
@@ -160,6 +165,9 @@ void coordinator_probe::message_refused(std::string_view role) {
 }
 void coordinator_probe::artifact_refused() {
   impl_->artifacts_refused.at({}).Increment();
+}
+void coordinator_probe::claim_refused() {
+  impl_->claims_refused.at({}).Increment();
 }
 void coordinator_probe::result_refused() {
   impl_->results_refused.at({}).Increment();

@@ -43,6 +43,8 @@ std::vector<MetricFamily> link_view::Collect() const {
         make("fxfarm_link_chunk_bytes_total", "Bytes of graphs and artifacts.", MetricType::Counter, "direction",
              {{"received", c.chunk_bytes_received}, {"sent", c.chunk_bytes_sent}}),
         make("fxfarm_link_rejected_total", "Messages that were not accepted.", MetricType::Counter, "reason", rejected),
+        make("fxfarm_link_peers_refused_total", "Peers that were not let in, where keys are on, by why.",
+             MetricType::Counter, "reason", c.refused),
         make("fxfarm_link_reconnects_total", "Attempts to connect again.", MetricType::Counter, "",
              {{"", c.reconnects}}),
         make("fxfarm_link_streams_aborted_total", "Graphs and artifacts that were given up on the way.",
@@ -63,6 +65,8 @@ void link_view::contribute(statistics_map& counters, statistics_map& gauges) con
     counters["link_chunk_bytes_sent"] += static_cast<double>(c.chunk_bytes_sent);
     auto& rejected = counters["link_rejected"];
     for (const auto& [reason, count] : c.rejected) rejected += static_cast<double>(count);
+    auto& refused = counters["link_peers_refused"];
+    for (const auto& [reason, count] : c.refused) refused += static_cast<double>(count);
     counters["link_reconnects"] += static_cast<double>(c.reconnects);
     counters["link_streams_aborted"] += static_cast<double>(c.streams_aborted);
     gauges["link_peers_now"] += static_cast<double>(c.peers);

@@ -1,6 +1,7 @@
 #include "net/dialer.hpp"
 
 #include "net/attachment_digests.hpp"
+#include "net/connection.hpp"
 #include "net/outbox.hpp"
 #include "net/sockets.hpp"
 
@@ -11,44 +12,6 @@
 
 namespace fxfarm::net {
 namespace {
-
-// One attempt to reach an endpoint, or the connection it became. The monitor tells at once when the other end is gone.
-class connection {
-public:
-  connection(zmq::context_t& context, const std::string& endpoint, const link_options& options, std::uint64_t number)
-      : socket(context, zmq::socket_type::dealer), monitor(context, zmq::socket_type::pair) {
-    set_bounds(socket, options);
-    allow_address(socket, endpoint);
-    monitor.set(zmq::sockopt::linger, 0);
-    // The next attempt is ours to make, with a socket that has nothing left in it. To forbid ZeroMQ its own would make
-    // it throw away what it has read before the end, so its attempt is put off until long after this socket is closed.
-    socket.set(zmq::sockopt::reconnect_ivl, static_cast<int>(std::chrono::milliseconds(std::chrono::hours(1)).count()));
-    const auto events = "inproc://events-" + std::to_string(number);
-    if (::zmq_socket_monitor(socket.handle(), events.c_str(), ends) != 0) throw zmq::error_t();
-    monitor.connect(events);
-    socket.connect(endpoint);
-  }
-  ~connection() {
-    if (socket) ::zmq_socket_monitor(socket.handle(), nullptr, 0);
-  }
-  connection(const connection&) = delete;
-  connection& operator=(const connection&) = delete;
-
-  // Whether the connection has ended, or could not be made. Each event that is subscribed to means that.
-  bool ended() {
-    received event;
-    return receive_parts(monitor, event);
-  }
-
-  session::write_result write(const frame& what) { return send_frame(socket, what); }
-
-  zmq::socket_t socket;
-  zmq::socket_t monitor;
-
-private:
-  static constexpr int ends = ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
-                              ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
-};
 
 struct command {
   enum class kind : std::uint8_t { send, drop, connect, disconnect, stop };
@@ -64,6 +27,8 @@ struct link {
   std::optional<session> talk;          // after the handshake
   time_point next = time_point::min();  // when to try again, or when the handshake must be done
   unsigned failures = 0;                // attempts in a row
+  std::size_t server_key = 0;           // which of the coordinator's keys is expected
+  std::size_t keys_failed = 0;          // in a row
   bool tried = false;
   bool told_down = false;
   bool blocked = false;               // the socket takes no more
@@ -173,8 +138,10 @@ private:
     if (!l.line) return;
     if (l.closing) {
       if (now_ < *l.closing) return;
-      const auto* why = l.talk ? "the connection is closed" : "nothing answers there";
-      fail(endpoint, l, {errc::unreachable, why}, retry::soon);
+      if (l.talk) return fail(endpoint, l, {errc::unreachable, "the connection is closed"}, retry::soon);
+      if (try_next_key(endpoint, l)) return;
+      const auto why = l.line->why();
+      fail(endpoint, l, why, why.code == errc::refused ? retry::late : retry::soon);
     } else if (l.talk) {
       if (auto alive = now_ >= l.talk->deadline() ? l.talk->tick(now_) : result<void>(); !alive) {
         fail(endpoint, l, alive.failure(), retry::soon);
@@ -189,13 +156,35 @@ private:
   void dial(const std::string& endpoint, link& l) {
     if (std::exchange(l.tried, true)) link_counters::add(counters.reconnects);
     try {
-      l.line = std::make_unique<connection>(context_, endpoint, options_.link, ++attempts_);
+      const auto* keys = keys_for(endpoint);
+      l.line = std::make_unique<connection>(context_, endpoint, options_.link, ++attempts_, keys,
+                                            keys ? keys->server_keys.at(l.server_key) : std::string());
     } catch (const zmq::error_t& e) {
       fail(endpoint, l, {errc::io, e.what()}, retry::late);
       return;
     }
     l.next = now_ + options_.link.handshake_timeout;
     l.line->write({encode(options_.self)});
+  }
+
+  const presenting* keys_for(const std::string& endpoint) const {
+    const bool plain = !options_.keys || options_.keys->plain.contains(endpoint);
+    return plain ? nullptr : &*options_.keys;
+  }
+
+  // Whether the coordinator may have another of the keys that are accepted: it is then dialed at once. A coordinator
+  // never says that it has not the key which was expected, it breaks off.
+  bool try_next_key(const std::string& endpoint, link& l) {
+    const auto* keys = keys_for(endpoint);
+    if (keys == nullptr || !l.line->broken_off()) return false;
+    l.server_key = (l.server_key + 1) % keys->server_keys.size();
+    if (++l.keys_failed >= keys->server_keys.size()) {
+      l.keys_failed = 0;
+      return false;
+    }
+    hang_up(l, std::nullopt);
+    l.next = now_;
+    return true;
   }
 
   // A batch at a time.
@@ -237,13 +226,17 @@ private:
     l.talk->adopt_enclosed(yes->enclosed_bytes);
     if (yes->heartbeat_ms > 0) l.talk->adopt_heartbeat(std::chrono::milliseconds(yes->heartbeat_ms));
     l.failures = 0;
+    l.keys_failed = 0;
     l.told_down = false;
     link_counters::add(counters.peers_up);
     hello peer;
     peer.role = "coordinator";
     peer.id = yes->id;
     peer.build = yes->build;
-    tell(endpoint, peer_up{std::move(peer)});
+    peer_up up{std::move(peer)};
+    up.right.space = yes->scope;
+    up.right.isolated = !yes->scope.empty();
+    tell(endpoint, std::move(up));
   }
 
   void take(const std::string& endpoint, link& l, envelope&& came) {

@@ -2,6 +2,7 @@
 // A worker's and a client's end of the network: a DEALER socket for each coordinator, and the one thread that owns
 // them.
 
+#include "net/curve.hpp"
 #include "net/link.hpp"
 #include "net/link_counters.hpp"
 #include "net/messages.hpp"
@@ -11,6 +12,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace fxfarm::net {
@@ -20,6 +22,7 @@ struct dialer_options {
   clock::duration reconnect_delay_min = limits::reconnect_delay_min;
   clock::duration reconnect_delay_max = limits::reconnect_delay_max;
   link_options link = {};
+  std::optional<presenting> keys = {};  // none: unencrypted
 };
 
 // A peer is known by its endpoint. The dialer keeps trying to reach it, with growing delays, until disconnect().

@@ -2,6 +2,7 @@
 // What actors see of the network: events that come in, and an interface to send with. No sockets here.
 
 #include "net/messages.hpp"
+#include "runtime/authorized_keys.hpp"
 #include "runtime/bytes.hpp"
 #include "runtime/error.hpp"
 
@@ -19,6 +20,10 @@ using peer_id = std::string;
 // build.
 struct peer_up {
   hello who;
+  // At a coordinator whose keys are on: what the peer has proved to have, and the right that this gives it. At the
+  // other end: only what right.scope() says is known.
+  std::string key = {};
+  key_right right = {};
 };
 
 // The peer has left, fell silent, or could not be reached (told once per outage, not per attempt).

@@ -61,6 +61,7 @@ struct welcome {
   std::string build;
   std::uint64_t heartbeat_ms = 0;    // how often each side must be heard
   std::uint64_t enclosed_bytes = 0;  // as in hello
+  std::string scope = {};            // the namespace that the client's artifacts are for alone; empty: it shares them
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -69,6 +70,7 @@ struct welcome {
     f("build", s.build);
     f("heartbeat_ms", s.heartbeat_ms);
     f("enclosed_bytes", s.enclosed_bytes);
+    f("scope", s.scope);
   }
 };
 
@@ -403,9 +405,11 @@ struct job {
   platform target;
   std::uint64_t lease_ms = 0;
   std::uint64_t deadline_ms = 0;
-  unsigned rank = 0;      // of the stage in its plan
-  unsigned attempts = 0;  // with this one
-  std::string space;      // of the client that asked first
+  unsigned rank = 0;        // of the stage in its plan
+  unsigned attempts = 0;    // with this one
+  std::string space;        // of the client that asked first
+  std::string scope = {};   // as in welcome, of the clients that asked
+  std::string ticket = {};  // whoever has it was given this job; empty where keys are off
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -420,6 +424,8 @@ struct job {
     f("rank", s.rank);
     f("attempts", s.attempts);
     f("space", s.space);
+    f("scope", s.scope);
+    f("ticket", s.ticket);
   }
 };
 

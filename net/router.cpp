@@ -1,61 +1,29 @@
 #include "net/router.hpp"
 
+#include "net/admission.hpp"
 #include "net/attachment_digests.hpp"
+#include "net/gatekeeper.hpp"
+#include "net/listening.hpp"
 #include "net/outbox.hpp"
 #include "net/sockets.hpp"
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <map>
 #include <thread>
 #include <unordered_map>
 #include <unordered_set>
 
 #include <poll.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 namespace fxfarm::net {
 namespace {
 
-constexpr std::string_view ipc_scheme = "ipc://";
-constexpr std::size_t peer_name_bytes_max = 128;
 // A peer's pipe can become writable without a wake of ours, when ZeroMQ learns of it during a call for another peer.
 constexpr std::chrono::milliseconds blocked_retry{5};
 
-// ZeroMQ would take over the path of a living socket without a word.
-bool ipc_in_use(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return false;  // bind will refuse it
-  std::copy(path.begin(), path.end(), address.sun_path);
-  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0) return false;
-  const bool answered = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-  ::close(fd);
-  return answered;
-}
-
-result<void> check_hello(const hello& who) {
-  static constexpr std::array roles{"client", "worker", "operator"};
-  if (who.magic != wire_magic) return {errc::protocol, "hello.magic: this is an fxfarm coordinator"};
-  if (who.version != wire_version) {
-    return {errc::protocol,
-            "hello.version: " + std::to_string(who.version) + ", this side speaks " + std::to_string(wire_version)};
-  }
-  if (std::find(roles.begin(), roles.end(), who.role) == roles.end()) {
-    return {errc::protocol, "hello.role: expected client, worker or operator"};
-  }
-  if (who.id.empty() || who.id.size() > peer_name_bytes_max) {
-    return {errc::protocol, "hello.id: expected 1 to " + std::to_string(peer_name_bytes_max) + " bytes"};
-  }
-  return {};
-}
-
 struct command {
-  enum class kind : std::uint8_t { send, drop, stop };
+  enum class kind : std::uint8_t { send, drop, recheck, stop };
   kind what = kind::stop;
   peer_id peer;
   bytes encoded;
@@ -71,17 +39,23 @@ public:
       : options_(std::move(options)), sink_(std::move(sink)), socket_(context_, zmq::socket_type::router) {
     set_bounds(socket_, options_.link);
     socket_.set(zmq::sockopt::router_mandatory, true);
+    if (!options_.accept) return;
+    gate_ = std::make_unique<gatekeeper>(context_, *options_.accept, counters);
+    gate_->guard(socket_);
   }
 
   result<void> bind() {
     if (outbox_.fd() < 0) return {errc::io, "eventfd: the system gives no more"};
     for (const auto& endpoint : options_.endpoints) {
-      if (auto bound = bind(endpoint); !bound) return bound;
+      auto bound = listen_on(socket_, endpoint);
+      if (!bound) return bound.failure();
+      endpoints.push_back(*std::move(bound));
     }
     return {};
   }
 
   void start() {
+    if (gate_) gate_->start();
     thread_ = std::thread([this] { run(); });
   }
 
@@ -107,26 +81,12 @@ private:
   struct peer {
     std::string routing;  // ZeroMQ's name of the connection
     peer_id id;
-    std::string name;  // hello.id
+    std::string name;  // hello.id, behind the key where there is one
+    std::string key;   // that it has proved to have; empty where keys are off
+    key_right right;   // likewise
     session link;
     timers::iterator timer;
   };
-
-  result<void> bind(const std::string& endpoint) {
-    const bool ipc = endpoint.starts_with(ipc_scheme);
-    const auto path = ipc ? endpoint.substr(ipc_scheme.size()) : std::string();
-    if (ipc && ipc_in_use(path)) return {errc::io, endpoint + ": another process listens there"};
-    try {
-      socket_.bind(endpoint);
-      endpoints.push_back(socket_.get(zmq::sockopt::last_endpoint));
-    } catch (const zmq::error_t& e) {
-      return {errc::io, endpoint + ": " + e.what()};
-    }
-    if (ipc && ::chmod(path.c_str(), S_IRUSR | S_IWUSR) != 0) {
-      return {errc::io, endpoint + ": chmod: " + std::generic_category().message(errno)};
-    }
-    return {};
-  }
 
   void run() {
     block_signals();
@@ -142,6 +102,7 @@ private:
     for (const auto& [routing, p] : peers_) write(routing, {encode(goodbye{"the coordinator stops"})});
     let_linger(socket_);
     socket_.close();
+    gate_.reset();
     context_.close();
   }
 
@@ -172,6 +133,7 @@ private:
     }
     for (auto& c : commands_) {
       if (c.what == command::kind::stop) stop_at_ = now_ + finish_;
+      if (c.what == command::kind::recheck) recheck();
       const auto found = by_id_.find(c.peer);
       if (found == by_id_.end()) continue;
       if (c.what == command::kind::drop) {
@@ -211,12 +173,18 @@ private:
       link_counters::add(counters.messages_in);
       link_counters::add(counters.bytes_in, frame.size());
       auto came = in.count == 2 ? decode(frame) : error{errc::protocol, "message: expected one frame"};
-      const auto found = peers_.find(routing);
+      const auto key = gate_ ? key_of(in.parts[in.count > 1 ? 1 : 0]) : std::string();
+      auto found = peers_.find(routing);
+      // A connection chooses its name, and may choose one that has been another's.
+      if (found != peers_.end() && found->second->key != key) {
+        remove(*found->second, {errc::unreachable, "another peer has come in its place"});
+        found = peers_.end();
+      }
       if (!came) {
         reject(routing, came.failure());
         if (found != peers_.end()) remove(*found->second, came.failure());
       } else if (const auto* who = std::get_if<hello>(&came->content)) {
-        greet(routing, *who);
+        greet(routing, *who, key);
       } else if (found != peers_.end()) {
         take(*found->second, std::move(*came));
       } else if (!std::holds_alternative<goodbye>(came->content) && !std::holds_alternative<rejected>(came->content)) {
@@ -225,34 +193,69 @@ private:
     }
   }
 
-  void greet(const std::string& routing, const hello& who) {
+  void greet(const std::string& routing, const hello& who, const std::string& key) {
     if (auto fine = check_hello(who); !fine) {
       reject(routing, fine.failure());
       if (const auto found = peers_.find(routing); found != peers_.end()) remove(*found->second, fine.failure());
       return;
     }
+    key_right right;
+    if (gate_) {
+      const auto keys = options_.accept->keys();
+      const auto admitted = admit(*keys, key, who.role);
+      if (admitted.right == nullptr) return turn_away(routing, admitted);
+      right = *admitted.right;
+    }
+    const auto name = gate_ ? key + "/" + who.id : who.id;
     const error replaced{errc::unreachable, "replaced by a newer connection of the same peer"};
     if (const auto found = peers_.find(routing); found != peers_.end()) remove(*found->second, replaced);
-    if (const auto found = by_name_.find(who.id); found != by_name_.end()) {
+    if (const auto found = by_name_.find(name); found != by_name_.end()) {
       remove(*found->second, replaced, goodbye{replaced.message});
     }
     if (peers_.size() >= options_.peers_max) {
       reject(routing, {errc::busy, "no more than " + std::to_string(options_.peers_max) + " peers"});
       return;
     }
-    auto owned = std::make_unique<peer>(peer{routing, who.id + "#" + std::to_string(++connections_), who.id,
+    auto owned = std::make_unique<peer>(peer{routing, who.id + "#" + std::to_string(++connections_), name, key, right,
                                              session(side::bound, options_.link, counters, now_), timers_.end()});
     auto& p = *owned;
     peers_.emplace(routing, std::move(owned));
     by_id_.emplace(p.id, &p);
     by_name_.emplace(p.name, &p);
+    const auto scope = p.right.scope();
     p.link.adopt_enclosed(who.enclosed_bytes);
     p.timer = timers_.emplace(p.link.deadline(), &p);
     link_counters::add(counters.peers_up);
     const auto period = std::chrono::duration_cast<std::chrono::milliseconds>(options_.link.heartbeat_period);
-    tell(p.id, peer_up{who});
+    tell(p.id, peer_up{who, key, std::move(right)});
     push(p, encode(welcome{wire_version, options_.id, options_.build, static_cast<std::uint64_t>(period.count()),
-                           options_.link.enclosed_bytes_max}));
+                           options_.link.enclosed_bytes_max, scope}));
+  }
+
+  void turn_away(const std::string& routing, const admission& refused) {
+    link_counters::add(counters.refused_for(refused.reason));
+    reject(routing, refused.why);
+    if (const auto found = peers_.find(routing); found != peers_.end()) remove(*found->second, refused.why);
+  }
+
+  // Other keys are in force: who came in by what is no longer so has to come in again, or not at all.
+  void recheck() {
+    if (!gate_) return;
+    const auto keys = options_.accept->keys();
+    std::vector<peer*> changed;
+    for (const auto& [routing, p] : peers_) {
+      const auto* right = keys->find(p->key, p->right.role);
+      if (right == nullptr || !right->gives_the_same_as(p->right)) changed.push_back(p.get());
+    }
+    for (auto* p : changed) {
+      const auto admitted = admit(*keys, p->key, p->right.role);
+      if (admitted.right == nullptr) {
+        turn_away(std::string(p->routing), admitted);
+      } else {
+        const error why{errc::unreachable, "the rights of its key have changed"};
+        remove(*p, why, goodbye{why.message});
+      }
+    }
   }
 
   void take(peer& p, envelope&& came) {
@@ -345,6 +348,7 @@ private:
   inbound_sink sink_;
   outbox<command> outbox_{options_.link.outbox_max};
   zmq::context_t context_{1};
+  std::unique_ptr<gatekeeper> gate_;  // null: keys are off
   zmq::socket_t socket_;
   std::thread thread_;
 
@@ -400,6 +404,10 @@ void router::let_go() {
 
 void router::drop(const peer_id& to, std::string reason) {
   loop_->push({command::kind::drop, to, {}, nullptr, std::move(reason)});
+}
+
+void router::recheck() {
+  loop_->push({command::kind::recheck, {}, {}, nullptr, {}});
 }
 
 void router::stop(std::chrono::milliseconds finish) {

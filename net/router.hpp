@@ -1,6 +1,7 @@
 #pragma once
 // The coordinator's end of the network: a ROUTER socket and the thread that owns it.
 
+#include "net/curve.hpp"
 #include "net/link.hpp"
 #include "net/link_counters.hpp"
 #include "net/session.hpp"
@@ -9,6 +10,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,7 @@ struct router_options {
   std::string build;
   std::size_t peers_max = limits::peers_max;
   link_options link = {};
+  std::optional<accepting> accept = {};  // none: unencrypted, and a peer is what it says it is
 };
 
 // Peers are known by an id that is never used again: the hello's id and a number of the connection. A peer that sends
@@ -33,6 +36,9 @@ public:
   void send(const peer_id& to, message what, blob attachment = nullptr) override;
   // The peer gets goodbye with the reason, the sink peer_down with `refused`.
   void drop(const peer_id& to, std::string reason) override;
+
+  // To be called when other keys are in force: peers whose key, or right, is no longer so are told and dropped.
+  void recheck();
 
   // Sends what waits, for at most `finish`, says goodbye to everyone and joins the thread; the sink is not called after
   // it. Not from the sink.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <limits>
 
 #include <pthread.h>
@@ -50,6 +51,15 @@ bool receive_parts(zmq::socket_t& socket, received& into) {
     ++into.count;
   }
   return true;
+}
+
+event_value socket_event(const received& from) {
+  event_value out;
+  const auto& part = from.parts.front();
+  if (part.size() < sizeof out.number + sizeof out.value) return out;
+  std::memcpy(&out.number, part.data(), sizeof out.number);
+  std::memcpy(&out.value, part.data<char>() + sizeof out.number, sizeof out.value);
+  return out;
 }
 
 session::write_result send_routing(zmq::socket_t& socket, std::string_view routing) {

@@ -8,6 +8,7 @@
 #include "runtime/error.hpp"
 
 #include <array>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -30,6 +31,12 @@ struct received {
 };
 // Takes one message without waiting; false when there is none.
 bool receive_parts(zmq::socket_t& socket, received& into);
+// What a socket's monitor tells: a ZMQ_EVENT and its value.
+struct event_value {
+  std::uint16_t number = 0;
+  std::uint32_t value = 0;
+};
+event_value socket_event(const received& from);
 // One part that others follow, without waiting.
 session::write_result send_routing(zmq::socket_t& socket, std::string_view routing);
 // The last part, without waiting.

@@ -1,8 +1,8 @@
 #include "runtime/config.hpp"
 
+#include "runtime/config_checks.hpp"
 #include "runtime/config_commands.hpp"
 #include "runtime/config_sources.hpp"
-#include "runtime/redis_url.hpp"
 
 #include <algorithm>
 #include <array>
@@ -15,6 +15,8 @@
 
 namespace fxfarm {
 namespace {
+
+using values = config_checks::values;
 
 // --- every option, once ----------------------------------------------------------------------------------------------
 
@@ -76,8 +78,18 @@ void declare(option_set& o, engine_config& c, const std::string& slots_default, 
         "Python packages, separated by commas, whose operators engines may import besides the usual ones");
 }
 
+void declare(option_set& o, link_config& c) {
+  o.add("secret_key", c.key, kinds::path(), "file with the secret key that coordinators know this by");
+  o.add("server_public_key", c.server_public_key, kinds::public_keys(),
+        "public keys that a coordinator may have, or files with one");
+  o.add("insecure", c.insecure, kinds::boolean(), "allow endpoints that leave the host, unencrypted");
+}
+
 void declare(option_set& o, coordinator_config& c) {
   o.add("listen", c.listen, kinds::endpoints(), "endpoints to accept clients and workers on");
+  o.add("server_key", c.server_key, kinds::path(), "file with the secret key that clients and workers know it by");
+  o.add("authorized_keys", c.authorized_keys, kinds::path(),
+        "file with the public keys that may come in, and as what; read again when it changes");
   o.add("insecure", c.insecure, kinds::boolean(), "allow endpoints that leave the host, unencrypted");
   o.add("metrics", c.metrics, kinds::address_or_off(), "address of the status page and the metrics");
   declare(o, static_cast<farm_config&>(c), "$XDG_CACHE_HOME/fxfarm/coordinator");
@@ -86,7 +98,7 @@ void declare(option_set& o, coordinator_config& c) {
 void declare(option_set& o, worker_config& c) {
   o.add("coordinators", c.coordinators, kinds::farm(), "coordinators to work for");
   o.add("name", c.name, kinds::text(), "name of this worker, for people", "host name");
-  o.add("insecure", c.insecure, kinds::boolean(), "allow endpoints that leave the host, unencrypted");
+  declare(o, static_cast<link_config&>(c));
   o.add("metrics", c.metrics, kinds::address_or_off(), "address of the metrics page");
   declare(o, static_cast<engine_config&>(c), "cores / 2, at least 1", "0");
 }
@@ -103,6 +115,7 @@ void declare(option_set& o, local_config& c) {
 
 void declare(option_set& o, client_config& c) {
   o.add("endpoint", c.endpoint, kinds::endpoint(), "coordinator to ask", "the local farm of this user");
+  declare(o, static_cast<link_config&>(c));
   o.add("json", c.json, kinds::boolean(), "print the answer as JSON");
 }
 
@@ -155,66 +168,33 @@ void fill_defaults(warm_config& c, const config_inputs& in) {
   if (it != in.environment.end() && !it->second.empty()) c.python = it->second;
 }
 
-using values = std::map<std::string, config_value>;
-
-result<void> check_endpoints(const std::vector<std::string>& endpoints, bool insecure, const std::string& name,
-                             const values& v) {
-  for (const auto& e : endpoints) {
-    if (insecure || stays_on_host(e)) continue;
-    return {errc::bad_config, name + ": " + e +
-                                  " leaves this host and would not be encrypted; use ipc:// or a loopback " +
-                                  "address, or accept that with --insecure (" + v.at(name).where + ")"};
-  }
-  return {};
-}
-
 void share_cores(engine_config& c, const config_inputs& in) {
   const auto cores = c.engine_cores == 0 ? in.cores : std::min(c.engine_cores, in.cores);
   if (c.compile_threads == 0) c.compile_threads = std::max(1u, cores / c.slots);
 }
 
-// Artifacts are code: who can change one on its way runs what he likes in the clients.
-result<void> check_redis(const redis_config& c, const values& v) {
-  if (c.url.empty()) return {};
-  const auto target = parse_redis_url(c.url);
-  if (!target) return target.failure().with_context("redis");
-  const auto& given = v.at("redis");
-  if (!target->password.empty() && given.source == config_source::flag) {
-    return {errc::bad_config,
-            "redis: everybody on this host can read a password in a command line; use "
-            "--redis-password-file, or give the URL as FXFARM_REDIS or in the file"};
-  }
-  if (!target->password.empty() && !c.password_file.empty()) {
-    return {errc::bad_config, "redis_password_file: the URL has a password, too (" + given.where + ")"};
-  }
-  if (target->tls || c.insecure || stays_on_host(*target)) return {};
-  return {errc::bad_config, "redis: " + to_string(*target) +
-                                " leaves this host and would not be encrypted; use rediss://, or accept that with "
-                                "--redis-insecure (" +
-                                given.where + ")"};
-}
-
 result<void> settle(coordinator_config& c, const config_inputs&, const values& v) {
-  if (auto checked = check_redis(c.redis, v); !checked) return checked;
-  return check_endpoints(c.listen, c.insecure, "listen", v);
+  if (auto checked = config_checks::redis(c.redis, v); !checked) return checked;
+  return config_checks::listening(c, v);
 }
 
 result<void> settle(worker_config& c, const config_inputs& in, const values& v) {
   share_cores(c, in);
-  return check_endpoints(c.coordinators, c.insecure, "coordinators", v);
+  return config_checks::link(c, c.coordinators, "coordinators", v);
 }
 
 result<void> settle(local_config& c, const config_inputs& in, const values& v) {
   share_cores(c, in);
-  if (auto checked = check_redis(c.redis, v); !checked) return checked;
+  if (auto checked = config_checks::redis(c.redis, v); !checked) return checked;
   if (!c.socket.empty()) return {};
   return {errc::bad_config,
           "socket: the default path is too long for a socket; set XDG_RUNTIME_DIR or TMPDIR to a shorter one, or give "
           "--socket"};
 }
 
-result<void> settle(client_config&, const config_inputs&, const values&) {
-  return {};
+result<void> settle(client_config& c, const config_inputs&, const values& v) {
+  if (c.endpoint.empty()) return {};
+  return config_checks::link(c, {c.endpoint}, "endpoint", v);
 }
 
 // --- merging ---------------------------------------------------------------------------------------------------------

@@ -41,6 +41,13 @@ struct redis_config {
   std::chrono::milliseconds timeout = limits::redis_timeout;
 };
 
+// How whoever connects proves who it is, and knows the coordinator.
+struct link_config {
+  std::string key;                             // a file; empty: none
+  std::vector<std::string> server_public_key;  // keys, or files with one; none without `key`
+  bool insecure = false;
+};
+
 // What a coordinator keeps and promises; the local farm has one too.
 struct farm_config {
   std::string cache_dir;
@@ -71,14 +78,15 @@ struct engine_config {
 
 struct coordinator_config : common_config, farm_config {
   std::vector<std::string> listen{"tcp://127.0.0.1:7070"};
+  std::string server_key;       // a file; empty: none, and no authorized_keys
+  std::string authorized_keys;  // likewise
   bool insecure = false;
   std::string metrics = "127.0.0.1:9090";  // empty: off
 };
 
-struct worker_config : common_config, engine_config {
+struct worker_config : common_config, engine_config, link_config {
   std::vector<std::string> coordinators{"tcp://127.0.0.1:7070"};
   std::string name;
-  bool insecure = false;
   std::string metrics = "127.0.0.1:9091";  // empty: off
 };
 
@@ -93,7 +101,7 @@ struct local_config : common_config, farm_config, engine_config {
 };
 
 // Commands that ask a coordinator.
-struct client_config : common_config {
+struct client_config : common_config, link_config {
   std::string endpoint;  // empty: the local farm of this user, whichever it is
   bool json = false;
 };
@@ -119,6 +127,7 @@ struct cache_config : client_config {
 // `fxfarm doctor`: what a local farm and a client of this user would have.
 struct doctor_config : local_config {
   std::string endpoint;  // empty: the local farm of this user, if there is one
+  link_config link;      // to it
   bool json = false;
 };
 
@@ -171,7 +180,7 @@ struct parsed {
   bool help_wanted = false;  // --help was given; nothing else has been checked
 };
 
-// Errors of all: bad_config; an endpoint that leaves the host without `insecure` is one.
+// Errors of all: bad_config; an endpoint that leaves the host without keys or `insecure` is one.
 result<parsed<coordinator_config>> parse_coordinator(const config_inputs& in);
 result<parsed<worker_config>> parse_worker(const config_inputs& in);
 result<parsed<local_config>> parse_local(const config_inputs& in);

@@ -36,6 +36,14 @@ void declare_own(option_set& o, cache_config& c) {
 void declare_own(option_set& o, doctor_config& c) {
   o.add("endpoint", c.endpoint, kinds::endpoint(), "coordinator to ask, too", "the local farm of this user, if any")
       .is_flag_only = true;
+  o.add("secret_key", c.link.key, kinds::path(), "file with the secret key that it knows this user by",
+        "FXFARM_SECRET_KEY")
+      .is_flag_only = true;
+  o.add("server_public_key", c.link.server_public_key, kinds::public_keys(),
+        "public keys that it may have, or files with one", "FXFARM_SERVER_PUBLIC_KEY")
+      .is_flag_only = true;
+  o.add("insecure", c.link.insecure, kinds::boolean(), "allow it to be off this host, unencrypted", "FXFARM_INSECURE")
+      .is_flag_only = true;
   o.add("json", c.json, kinds::boolean(), "print the findings as JSON").is_flag_only = true;
 }
 

@@ -1,5 +1,7 @@
 #include "runtime/graph_query.hpp"
 
+#include "runtime/keys.hpp"
+
 #include <algorithm>
 
 namespace fxfarm {
@@ -17,7 +19,7 @@ double longest(const graph_entry& graph, const graph_query& query, Value&& value
 bool wanted(const graph_entry& graph, const graph_query& query) {
   if (graph.name.find(query.name) == std::string::npos) return false;
   const auto any = [&](auto&& is_so) { return std::any_of(graph.stages.begin(), graph.stages.end(), is_so); };
-  const bool key_fits = graph.graph_key.starts_with(query.key) ||
+  const bool key_fits = graph.graph_key.starts_with(query.key) || plain_key(graph.graph_key).starts_with(query.key) ||
                         any([&](const stage_entry& s) { return s.stage_key.starts_with(query.key); });
   if (!key_fits) return false;
   if (query.state.empty() && query.stage.empty()) return true;

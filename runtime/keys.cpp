@@ -5,6 +5,30 @@
 #include <algorithm>
 
 namespace fxfarm {
+namespace {
+
+// A graph's key, 64 hex digits, has none.
+constexpr char scope_end = '.';
+
+}  // namespace
+
+std::string scoped_key(const std::string& scope, const std::string& graph_key) {
+  return scope.empty() ? graph_key : scope + scope_end + graph_key;
+}
+
+std::string_view scope_of(std::string_view scoped) {
+  const auto end = scoped.rfind(scope_end);
+  return end == std::string_view::npos ? std::string_view() : scoped.substr(0, end);
+}
+
+std::string_view plain_key(std::string_view scoped) {
+  const auto end = scoped.rfind(scope_end);
+  return end == std::string_view::npos ? scoped : scoped.substr(end + 1);
+}
+
+bool is_key_within(std::string_view scope, std::string_view scoped) {
+  return scope_of(scoped) == scope && is_digest(plain_key(scoped));
+}
 
 std::string make_stage_key(std::string_view graph_key, const platform& p, const stage_spec& stage,
                            std::string_view salt) {

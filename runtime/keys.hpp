@@ -20,6 +20,15 @@ inline constexpr std::string_view key_epoch = "fxfarm-1";
 std::string make_stage_key(std::string_view graph_key, const platform& p, const stage_spec& stage,
                            std::string_view salt);
 
+// A graph's key in a namespace that shares nothing with others; `scope` is empty for all that share. It takes the place
+// of the plain key wherever one namespace must not meet another: in the keys of stages, too.
+std::string scoped_key(const std::string& scope, const std::string& graph_key);
+// The parts of such a key.
+std::string_view scope_of(std::string_view scoped);
+std::string_view plain_key(std::string_view scoped);
+// Whether it is a graph's key in that scope, and so none of another.
+bool is_key_within(std::string_view scope, std::string_view scoped);
+
 // Stage keys of the graphs that were asked for lately: the ranks of a job, and clients with the same model, ask for the
 // same ones.
 class stage_key_memo {

@@ -39,6 +39,17 @@ inline constexpr auto name_refresh = 30s;       // how often a farm's name is lo
 inline constexpr unsigned name_misses_max = 3;  // answers in a row that may lack an address which a name has had
 inline constexpr auto goodbye_linger = 100ms;   // how long a closing socket may take to send what it holds
 
+// Keys of links.
+inline constexpr std::size_t key_file_bytes_max = 64 * KiB;         // a file with a key
+inline constexpr std::size_t authorized_keys_max = 100'000;         // of one coordinator
+inline constexpr std::size_t authorized_keys_bytes_max = 32 * MiB;  // their file
+inline constexpr std::size_t space_bytes_max = 64;                  // a namespace's name in that file
+inline constexpr std::size_t server_keys_max = 16;                  // that one client accepts
+inline constexpr auto authorized_keys_period = 1s;                  // how often their file is looked at
+inline constexpr auto refusals_logged = 1s;                         // at most one line within it
+inline constexpr auto insecure_warning_period = 60s;
+inline constexpr auto clock_skew_max = 300s;  // between coordinators, of a ticket for a job
+
 // Requests.
 inline constexpr std::size_t stages_per_graph_max = 16;
 inline constexpr double told_seconds_max = 1e8;             // that a peer says something has taken

@@ -265,6 +265,17 @@ value_kind<std::vector<std::string>> host_names() {
           [](const std::vector<std::string>& v) { return join(v, ","); }, false, true};
 }
 
+value_kind<std::vector<std::string>> public_keys() {
+  return {"a list of public keys, or of files with one",
+          [](std::string_view t) {
+            const auto is_one = [](std::string_view one) { return !one.empty() && is_plain_text(one); };
+            if (t.empty()) return std::optional<std::vector<std::string>>(std::in_place);
+            auto all = split_list(t, is_one);
+            return all && all->size() <= limits::server_keys_max ? all : std::nullopt;
+          },
+          [](const std::vector<std::string>& v) { return join(v, ","); }, false, true};
+}
+
 value_kind<std::string> address_or_off() {
   return {"HOST:PORT or off",
           [](std::string_view t) -> std::optional<std::string> {

@@ -54,9 +54,10 @@ value_kind<std::vector<std::string>> host_names();  // without ports; may be non
 value_kind<std::string> address_or_off();           // HOST:PORT; "off" becomes the empty string
 value_kind<unsigned> count(unsigned least, unsigned most);
 value_kind<std::uint64_t> byte_count();
-value_kind<std::chrono::milliseconds> duration();  // longer than 0
-value_kind<std::string> redis_url();               // see redis_url.hpp; a secret, since it may hold a password
-value_kind<std::string> key_prefix();              // of keys in Redis
+value_kind<std::chrono::milliseconds> duration();    // longer than 0
+value_kind<std::string> redis_url();                 // see redis_url.hpp; a secret, since it may hold a password
+value_kind<std::vector<std::string>> public_keys();  // each a key, or a path; none is allowed
+value_kind<std::string> key_prefix();                // of keys in Redis
 
 }  // namespace kinds
 

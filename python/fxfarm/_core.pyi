@@ -127,6 +127,9 @@ class Client:
         space: str = "default",
         salt: str = "",
         metrics: str = "",
+        key: str = "",
+        server_public_key: Sequence[str] = ...,
+        insecure: bool = False,
     ) -> None: ...
     def submit(
         self,

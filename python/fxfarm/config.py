@@ -167,6 +167,18 @@ class Config:
     """The options of a client; each is also `FXFARM_<NAME>` and a key of the file's `[client]` table."""
 
     endpoints: tuple[str, ...] = _option(_endpoints, "coordinators; none: the local farm", default=())
+    secret_key: Path | None = _option(
+        _maybe_path,
+        "file with the secret key that coordinators know this client by, as `fxfarm keygen` makes it; none: "
+        "links are not encrypted",
+        default=None,
+    )
+    server_public_key: tuple[str, ...] = _option(
+        _texts, "public keys that a coordinator may have, or files with one", default=()
+    )
+    insecure: bool = _option(
+        _flag, "whether coordinators may be on other hosts although there is no key", default=False
+    )
     local: bool = _option(_flag, "whether a farm may be started on this host", default=True)
     stages: tuple[str, ...] = _option(
         _texts, "stages wanted, worst to best; none: the built-in plan", default=()

@@ -37,4 +37,7 @@ def connect(options: config.Config) -> _core.Client:
         space=options.space,
         salt=options.salt,
         metrics=config.metrics_address(options, os.environ),
+        key=str(options.secret_key or ""),
+        server_public_key=list(options.server_public_key),
+        insecure=options.insecure,
     )

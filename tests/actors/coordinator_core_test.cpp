@@ -657,6 +657,8 @@ TEST_F(coordinator_core_test, a_role_may_only_send_its_own_messages) {
     for (std::size_t i = 0; i < std::size(messages); ++i) {
       if (own.contains(i)) continue;
       tell(said(peer, messages[i], some_bytes()));
+      const std::size_t told = peer == "never came" ? 0 : 1;
+      EXPECT_EQ(out.count<net::rejected>(peer), told) << peer << " " << i;
       EXPECT_TRUE(out.sent.empty() && reads.empty() && writes.empty()) << peer << " " << i;
     }
   }

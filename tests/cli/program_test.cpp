@@ -164,7 +164,7 @@ TEST(program, warm_becomes_python_with_what_was_asked_for) {
       {"--manifest /m --timeout 1500ms", "--timeout=1.500 --manifest=/m"},
       {"m:f --endpoints tcp://a:1,dns+tcp://b:2 --stages s --inference --log-level info",
        "--timeout=3600.000 --stages=s --endpoints=tcp://a:1,dns+tcp://b:2 --log-level=info --inference -- m:f"},
-      {"m:f --endpoint tcp://c:3", "--timeout=3600.000 --endpoints=tcp://c:3 -- m:f"},
+      {"m:f --endpoint tcp://127.0.0.1:3", "--timeout=3600.000 --endpoints=tcp://127.0.0.1:3 -- m:f"},
   };
   for (const auto& [given, want] : rows) {
     auto got = run("warm --python /bin/echo " + given);
@@ -174,8 +174,9 @@ TEST(program, warm_becomes_python_with_what_was_asked_for) {
   EXPECT_EQ(run("warm").code, exit_usage);
   EXPECT_EQ(run("warm m:f --manifest /m").code, exit_usage);
   // What is not a flag goes behind what the Python package is told.
-  auto told_elsewhere = shell("env -i FXFARM_ENDPOINT=tcp://c:3 " FXFARM_PROGRAM " warm --python /bin/echo m:f");
-  EXPECT_EQ(told_elsewhere.text, "-m fxfarm.warm --timeout=3600.000 --endpoint=tcp://c:3 -- m:f\n");
+  auto told_elsewhere =
+      shell("env -i FXFARM_ENDPOINT=tcp://127.0.0.1:3 " FXFARM_PROGRAM " warm --python /bin/echo m:f");
+  EXPECT_EQ(told_elsewhere.text, "-m fxfarm.warm --timeout=3600.000 --endpoint=tcp://127.0.0.1:3 -- m:f\n");
   auto lost = run("warm m:f --python /nowhere/python");
   EXPECT_EQ(lost.code, exit_failed);
   EXPECT_NE(lost.text.find("/nowhere/python"), std::string::npos) << lost.text;

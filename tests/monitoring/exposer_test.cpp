@@ -21,7 +21,10 @@ const char* const families[] = {
     "fxfarm_admin_actions_total counter",
     "fxfarm_artifact_bytes histogram",
     "fxfarm_artifacts_refused_total counter",
+    "fxfarm_authorized_keys gauge",
+    "fxfarm_authorized_keys_reads_total counter",
     "fxfarm_build_info gauge",
+    "fxfarm_claims_refused_total counter",
     "fxfarm_client_artifact_bytes_total counter",
     "fxfarm_client_artifacts_refused_total counter",
     "fxfarm_client_calls_total counter",
@@ -42,6 +45,7 @@ const char* const families[] = {
     "fxfarm_compile_seconds histogram",
     "fxfarm_compile_seconds_saved_total counter",
     "fxfarm_graph_bytes histogram",
+    "fxfarm_insecure gauge",
     "fxfarm_job_queue_seconds histogram",
     "fxfarm_jobs gauge",
     "fxfarm_jobs_adopted_total counter",
@@ -56,6 +60,7 @@ const char* const families[] = {
     "fxfarm_link_chunk_bytes_total counter",
     "fxfarm_link_messages_total counter",
     "fxfarm_link_peers gauge",
+    "fxfarm_link_peers_refused_total counter",
     "fxfarm_link_reconnects_total counter",
     "fxfarm_link_rejected_total counter",
     "fxfarm_link_streams_aborted_total counter",
@@ -136,6 +141,7 @@ void use(coordinator_probe& c) {
   c.message_refused("client");
   c.artifact_refused();
   c.result_refused();
+  c.claim_refused();
   c.graph_received(1e4);
   c.cancelled();
   c.clients_now(1);
@@ -171,6 +177,8 @@ void use_everything(metrics& m) {
   w.job_failed("compile_failed");
   w.phase_took("default", "codegen", 1);
   w.artifact_made(1e6);
+  m.access().keys_now(3);
+  m.access().keys_read(true);
   m.page().questioned("asked");
   m.page().acted("drain", "done");
   auto& p = m.client();
@@ -183,6 +191,7 @@ void use_everything(metrics& m) {
   m.watch_link([] {
     link_counters counters;
     counters.rejected = {{"protocol", 1}};
+    counters.refused = {{"unknown_key", 1}};
     counters.peers = 1;
     counters.reconnects = 1;
     counters.streams_aborted = 1;

@@ -29,13 +29,14 @@ inline std::vector<golden> golden_messages() {
         "\245build\2450.1.0"  // build: '0.1.0'
         "\256enclosed_bytes\315\200\000"  // enclosed_bytes: 32768
         ""sv},
-    {welcome{1, "c1", "0.1.0", 2000, 32768},
-        "\202\244type\247welcome\244body\205"  // welcome, 5 fields
+    {welcome{1, "c1", "0.1.0", 2000, 32768, "team"},
+        "\202\244type\247welcome\244body\206"  // welcome, 6 fields
         "\247version\001"  // version: 1
         "\242id\242c1"  // id: 'c1'
         "\245build\2450.1.0"  // build: '0.1.0'
         "\254heartbeat_ms\315\007\320"  // heartbeat_ms: 2000
         "\256enclosed_bytes\315\200\000"  // enclosed_bytes: 32768
+        "\245scope\244team"  // scope: 'team'
         ""sv},
     {heartbeat{},
         "\202\244type\251heartbeat\244body\200"  // heartbeat, 0 fields
@@ -173,8 +174,8 @@ inline std::vector<golden> golden_messages() {
         "\250draining\303"  // draining: True
         "\247problem\242io"  // problem: 'io'
         ""sv},
-    {job{"j1", "s1", "g1", "f/0", stage_spec{"max-autotune", {{"max_autotune", "true"}}}, platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 15000, 1800000, 1, 2, "team"},
-        "\202\244type\243job\244body\213"  // job, 11 fields
+    {job{"j1", "s1", "g1", "f/0", stage_spec{"max-autotune", {{"max_autotune", "true"}}}, platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 15000, 1800000, 1, 2, "team", "team", "7:aa"},
+        "\202\244type\243job\244body\215"  // job, 13 fields
         "\242id\242j1"  // id: 'j1'
         "\251stage_key\242s1"  // stage_key: 's1'
         "\251graph_key\242g1"  // graph_key: 'g1'
@@ -188,10 +189,12 @@ inline std::vector<golden> golden_messages() {
         "\244rank\001"  // rank: 1
         "\250attempts\002"  // attempts: 2
         "\245space\244team"  // space: 'team'
+        "\245scope\244team"  // scope: 'team'
+        "\246ticket\2447:aa"  // ticket: '7:aa'
         ""sv},
-    {job_held{job{"j1", "s1", "g1", "f/0", stage_spec{"default", {}}, platform{"", "", "", "", "", 0, "", "", ""}, 0, 0, 0, 3, ""}},
+    {job_held{job{"j1", "s1", "g1", "f/0", stage_spec{"default", {}}, platform{"", "", "", "", "", 0, "", "", ""}, 0, 0, 0, 3, "", "", ""}},
         "\202\244type\250job_held\244body\201"  // job_held, 1 field
-        "\243job\213"  // job, 11 fields
+        "\243job\215"  // job, 13 fields
         "\242id\242j1"  // id: 'j1'
         "\251stage_key\242s1"  // stage_key: 's1'
         "\251graph_key\242g1"  // graph_key: 'g1'
@@ -204,6 +207,8 @@ inline std::vector<golden> golden_messages() {
         "\244rank\000"  // rank: 0
         "\250attempts\003"  // attempts: 3
         "\245space\240"  // space: ''
+        "\245scope\240"  // scope: ''
+        "\246ticket\240"  // ticket: ''
         ""sv},
     {job_alive{{"j1", "j2"}},
         "\202\244type\251job_alive\244body\201"  // job_alive, 1 fields

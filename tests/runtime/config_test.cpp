@@ -24,7 +24,8 @@ config_inputs inputs(std::vector<std::string> arguments = {}, environment env = 
           0};
 }
 
-std::string message(const result<parsed<coordinator_config>>& r) {
+template <class Config>
+std::string message(const result<parsed<Config>>& r) {
   return r ? "accepted" : to_string(r.failure());
 }
 
@@ -176,12 +177,47 @@ TEST(config, reads_switches_from_every_source) {
 TEST(config, refuses_an_endpoint_that_leaves_the_host_unless_insecure_is_accepted) {
   EXPECT_EQ(
       message(parse_coordinator(inputs({"--listen", "tcp://127.0.0.1:1,tcp://10.0.0.1:7070"}))),
-      "bad_config: listen: tcp://10.0.0.1:7070 leaves this host and would not be encrypted; use ipc:// or a loopback "
-      "address, or accept that with --insecure (flag --listen)");
+      "bad_config: listen: tcp://10.0.0.1:7070 leaves this host and would not be encrypted; give --server-key and "
+      "--authorized-keys, use ipc:// or a loopback address, or accept that with --insecure (flag --listen)");
   EXPECT_FALSE(parse_worker(inputs({"--coordinators", "tcp://farm-0:7070"})));
   auto accepted = parse_worker(inputs({"--coordinators", "tcp://farm-0:7070", "--insecure"}));
   ASSERT_TRUE(accepted);
   EXPECT_EQ(accepted->config.coordinators, std::vector<std::string>{"tcp://farm-0:7070"});
+}
+
+TEST(config, takes_an_endpoint_that_leaves_the_host_with_keys_and_both_ends_of_them) {
+  const std::string far = "tcp://farm-0:7070";
+  const std::string listening = "tcp://0.0.0.0:7070";
+  EXPECT_TRUE(parse_coordinator(inputs({"--listen", listening, "--server-key", "/k", "--authorized-keys", "/a"})));
+  EXPECT_TRUE(parse_worker(inputs({"--coordinators", far, "--secret-key", "/k", "--server-public-key", "/s"})));
+  EXPECT_TRUE(parse_client(inputs({"--endpoint", far, "--secret-key", "/k", "--server-public-key", "/s"})));
+  EXPECT_TRUE(parse_client(inputs({"--endpoint", far}, {{"FXFARM_INSECURE", "true"}})));
+  EXPECT_TRUE(parse_client(inputs({"--endpoint", "tcp://127.0.0.1:7070"})));
+  const std::pair<std::string, std::string> cases[] = {
+      {message(parse_client(inputs({"--endpoint", far}))),
+       "bad_config: endpoint: tcp://farm-0:7070 leaves this host and would not be encrypted; give --secret-key and "
+       "--server-public-key, use ipc:// or a loopback address, or accept that with --insecure (flag --endpoint)"},
+      {message(parse_coordinator(inputs({"--server-key", "/k"}))),
+       "bad_config: server_key: wants authorized_keys, too (flag --server-key)"},
+      {message(parse_coordinator(inputs({"--insecure", "--authorized-keys", "/a"}))),
+       "bad_config: authorized_keys: wants server_key, too (flag --authorized-keys)"},
+      {message(parse_worker(inputs({"--coordinators", far, "--insecure", "--secret-key", "/k"}))),
+       "bad_config: secret_key: wants server_public_key, too (flag --secret-key)"},
+      {message(parse_worker(inputs({}, {{"FXFARM_SERVER_PUBLIC_KEY", "/s"}}))),
+       "bad_config: server_public_key: wants secret_key, too (variable FXFARM_SERVER_PUBLIC_KEY)"},
+  };
+  for (const auto& [got, why] : cases) EXPECT_EQ(got, why);
+}
+
+TEST(config, has_as_many_server_keys_as_are_given) {
+  const auto got =
+      parse_worker(inputs({"--secret-key", "/k", "--server-public-key", "/a,/b", "--server-public-key", "/c"}));
+  ASSERT_TRUE(got) << message(got);
+  EXPECT_EQ(got->config.server_public_key, (std::vector<std::string>{"/a", "/b", "/c"}));
+  const auto list =
+      parse_worker(inputs({"--secret-key", "/k"}, {}, "[worker]\nserver_public_key = [\"/a\", \"/b\"]\n"));
+  ASSERT_TRUE(list) << message(list);
+  EXPECT_EQ(list->config.server_public_key, (std::vector<std::string>{"/a", "/b"}));
 }
 
 TEST(config, a_missing_default_file_is_no_error_and_an_existing_one_is_read) {

@@ -84,7 +84,7 @@ def test_coordinators_are_found_by_name(farm: Farm, client: Client) -> None:
 
 
 def test_a_name_without_an_address_leaves_the_local_farm(farm: Farm, client: Client) -> None:
-    client.set(FXFARM_ENDPOINTS="dns+tcp://no-such-host.invalid:7070")
+    client.set(FXFARM_ENDPOINTS="dns+tcp://no-such-host.invalid:7070", FXFARM_INSECURE="true")
     model = client.model()
     model.until_compiled()
     assert model.status.farm == farm.own_socket()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cluster import DEADLINE_S, HERE, Farm, free_port, until
 from farm_client import Client
+from keyed_farm import KeyedFarm
 from redis_servers import redis_in
 
 LINK = {"fxfarm_link_messages_total", "fxfarm_link_bytes_total", "fxfarm_link_chunk_bytes_total"}
@@ -128,8 +129,11 @@ def test_every_declared_family_is_emitted_by_a_real_farm(farm: Farm, client: Cli
         worker = farm.worker(endpoint)
         client.set(FXFARM_CLIENT_METRICS=str(served))
         compiled_once(farm, client, endpoint)
+        # What there is about keys only one that has some tells.
+        with_keys, _ = KeyedFarm(farm).coordinator()
         addresses = {
             "coordinator": coordinator.fact("coordinator ready", "metrics"),
+            "coordinator with keys": with_keys.fact("coordinator ready", "metrics"),
             "worker": worker.fact("worker ready", "metrics"),
             "client": f"127.0.0.1:{served}",
         }

@@ -1,4 +1,4 @@
-#include "cli/secret_file.hpp"
+#include "runtime/secret_file.hpp"
 
 #include <cstdlib>
 #include <filesystem>
@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-namespace fxfarm::cli {
+namespace fxfarm {
 namespace {
 
 class secret_file_test : public testing::Test {
@@ -94,4 +94,4 @@ TEST_F(secret_file_test, says_that_it_is_not_there) {
 }
 
 }  // namespace
-}  // namespace fxfarm::cli
+}  // namespace fxfarm

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <string>
 
-namespace fxfarm::cli {
+namespace fxfarm {
 
 struct secret_file {
   std::string option;  // that names the file; errors begin with it
@@ -19,8 +19,10 @@ struct secret_file {
 
 // The file's only line. Errors: bad_config, with what to do about it.
 result<std::string> read_secret(const secret_file& file);
+// All of the file, of at most bytes_max bytes; `printable` and `bytes_min` do not matter. Errors: bad_config.
+result<std::string> read_secret_text(const secret_file& file);
 
 // The token that the status page's actions want.
 result<std::string> read_admin_token(const std::string& path);
 
-}  // namespace fxfarm::cli
+}  // namespace fxfarm

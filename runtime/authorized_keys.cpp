@@ -1,0 +1,120 @@
+#include "runtime/authorized_keys.hpp"
+
+#include "runtime/curve_key.hpp"
+#include "runtime/options.hpp"
+
+#include <algorithm>
+
+namespace fxfarm {
+namespace {
+
+constexpr std::string_view blanks = " \t\r";
+constexpr std::string_view every_space = "*";
+
+std::string_view next_word(std::string_view& line) {
+  line.remove_prefix(std::min(line.find_first_not_of(blanks), line.size()));
+  const auto word = line.substr(0, line.find_first_of(blanks));
+  line.remove_prefix(word.size());
+  return word;
+}
+
+std::string_view trimmed(std::string_view text) {
+  text.remove_prefix(std::min(text.find_first_not_of(blanks), text.size()));
+  return text.substr(0, text.find_last_not_of(blanks) + 1);
+}
+
+bool is_space_name(std::string_view text) {
+  constexpr std::string_view others = "._-";
+  return !text.empty() && text.size() <= limits::space_bytes_max && std::all_of(text.begin(), text.end(), [&](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           others.find(c) != std::string_view::npos;
+  });
+}
+
+std::string quoted(std::string_view text) {
+  constexpr std::size_t shown = 64;
+  return "\"" + std::string(text.substr(0, shown)) + (text.size() > shown ? "...\"" : "\"");
+}
+
+error bad(std::string message) {
+  return {errc::bad_config, std::move(message)};
+}
+
+}  // namespace
+
+result<void> authorized_keys::add(const std::vector<std::string_view>& words, std::string_view comment) {
+  const auto role = words.front();
+  const auto space = words.size() > 1 ? words[1] : std::string_view();
+  static const std::vector<std::string> roles{"client", "worker", "operator", "isolate"};
+  if (std::find(roles.begin(), roles.end(), role) == roles.end()) {
+    return bad("unknown role " + quoted(role) + did_you_mean(role, roles) +
+               "; want client, worker, operator or isolate");
+  }
+  const bool of_one_space = role == "client" || role == "isolate";
+  if (of_one_space && !is_space_name(space)) {
+    return bad(std::string(role) + ": the namespace is " + quoted(space) +
+               ", want letters, digits, dot, dash and underscore, at most " + std::to_string(limits::space_bytes_max));
+  }
+  if (role == "isolate") {
+    if (words.size() > 2) return bad("isolate: want a namespace and nothing else");
+    isolated_.emplace(space);
+    return {};
+  }
+  if (!of_one_space && space != every_space) {
+    return bad(std::string(role) + ": the namespace is " + quoted(space) + ", want *, since it serves all of them");
+  }
+  const auto key = words.size() > 2 ? words[2] : std::string_view();
+  if (!is_curve_key(key)) {
+    return bad(quoted(key) + " is no public key, want 40 characters as `fxfarm keygen` prints them");
+  }
+  auto& rights = keys_[std::string(key)];
+  for (const auto& known : rights) {
+    if (known.role == role) return bad("the key is a " + known.role + " already, in namespace " + known.space);
+  }
+  rights.push_back({std::string(role), std::string(space), std::string(comment.substr(0, limits::text_bytes_max))});
+  if (keys_.size() > limits::authorized_keys_max) {
+    return bad("more than " + std::to_string(limits::authorized_keys_max) + " keys");
+  }
+  return {};
+}
+
+result<authorized_keys> authorized_keys::parse(std::string_view text) {
+  authorized_keys out;
+  for (std::size_t number = 1; !text.empty(); ++number) {
+    auto line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    std::vector<std::string_view> words;
+    while (words.size() < 3) {
+      const auto word = next_word(line);
+      // A key may have the sign of a comment in it, so only one before all else begins a comment.
+      if (word.empty() || (words.empty() && word.starts_with('#'))) break;
+      words.push_back(word);
+    }
+    if (words.empty()) continue;
+    if (auto added = out.add(words, trimmed(line)); !added) {
+      return added.failure().with_context("line " + std::to_string(number));
+    }
+  }
+  for (auto& [key, rights] : out.keys_) {
+    for (auto& right : rights) right.isolated = right.role == "client" && out.isolated_.contains(right.space);
+  }
+  return out;
+}
+
+const key_right* authorized_keys::find(const std::string& public_key, std::string_view role) const {
+  const auto known = keys_.find(public_key);
+  if (known == keys_.end()) return nullptr;
+  const auto& rights = known->second;
+  const auto right = std::find_if(rights.begin(), rights.end(), [&](const key_right& r) { return r.role == role; });
+  return right == rights.end() ? nullptr : &*right;
+}
+
+std::string authorized_keys::roles_of(const std::string& public_key) const {
+  std::string all;
+  const auto known = keys_.find(public_key);
+  if (known == keys_.end()) return all;
+  for (const auto& right : known->second) all.append(all.empty() ? "" : ", ").append(right.role);
+  return all;
+}
+
+}  // namespace fxfarm

@@ -1,0 +1,56 @@
+#pragma once
+// Who may do what: a file with a line for each right of a key, as docs/security.md tells.
+//
+//   # role    namespace  public key                                comment
+//   client    team-a     rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7   alice
+//   worker    *          ...
+//   operator  *          ...
+//   isolate   team-a
+
+#include "runtime/error.hpp"
+#include "runtime/limits.hpp"
+
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace fxfarm {
+
+// One right of a key.
+struct key_right {
+  std::string role;       // "client", "worker" or "operator"
+  std::string space;      // namespace; "*" for those that serve all
+  std::string comment;    // for people
+  bool isolated = false;  // what is made for this namespace is for it alone
+
+  // What goes into the keys of what its graphs become: nothing where the farm shares.
+  std::string scope() const { return isolated ? space : std::string(); }
+  bool gives_the_same_as(const key_right& other) const {
+    return role == other.role && space == other.space && isolated == other.isolated;
+  }
+  bool operator==(const key_right&) const = default;
+};
+
+class authorized_keys {
+public:
+  // Errors: bad_config, with the number of the line; nothing of such a text is used. A text without keys is no error.
+  static result<authorized_keys> parse(std::string_view text);
+
+  bool knows(const std::string& public_key) const { return keys_.contains(public_key); }
+  // Null when the key does not have it.
+  const key_right* find(const std::string& public_key, std::string_view role) const;
+  // "client, operator"; empty when the key is not known.
+  std::string roles_of(const std::string& public_key) const;
+  std::size_t size() const { return keys_.size(); }
+
+private:
+  result<void> add(const std::vector<std::string_view>& words, std::string_view comment);
+
+  std::unordered_map<std::string, std::vector<key_right>> keys_;
+  std::set<std::string, std::less<>> isolated_;
+};
+
+}  // namespace fxfarm

@@ -1,0 +1,94 @@
+#include "runtime/authorized_keys.hpp"
+
+#include <gtest/gtest.h>
+
+namespace fxfarm {
+namespace {
+
+// A key for a letter.
+std::string key(char c) {
+  return std::string(40, c);
+}
+
+std::string parsed(const std::string& text) {
+  const auto got = authorized_keys::parse(text);
+  return got ? "well" : to_string(got.failure());
+}
+
+TEST(authorized_keys, give_each_key_the_rights_of_its_lines) {
+  const auto got = authorized_keys::parse(
+      "# who may come in\n"
+      "client    team-a  " +
+      key('a') +
+      "  alice's laptop\r\n"
+      "\n"
+      "\tclient team-b " +
+      key('b') +
+      "\n"
+      "   # nobody: worker * " +
+      key('c') +
+      "\n"
+      "worker    *       " +
+      key('w') +
+      "\n"
+      "operator  *       " +
+      key('a') + "  alice, too");
+  ASSERT_TRUE(got) << to_string(got.failure());
+  EXPECT_EQ(got->size(), 3u);
+  EXPECT_FALSE(got->knows(key('c')));
+  ASSERT_NE(got->find(key('a'), "client"), nullptr);
+  EXPECT_EQ(*got->find(key('a'), "client"), (key_right{"client", "team-a", "alice's laptop", false}));
+  EXPECT_EQ(*got->find(key('a'), "operator"), (key_right{"operator", "*", "alice, too", false}));
+  EXPECT_EQ(got->find(key('a'), "worker"), nullptr);
+  EXPECT_EQ(got->find(key('c'), "client"), nullptr);
+  EXPECT_EQ(got->roles_of(key('a')), "client, operator");
+  EXPECT_EQ(got->roles_of(key('c')), "");
+}
+
+TEST(authorized_keys, keep_what_is_made_for_an_isolated_namespace_from_the_others) {
+  const auto got = authorized_keys::parse("client a " + key('a') + "\nisolate a\nclient b " + key('b') + "\nworker * " +
+                                          key('a') + "\n");
+  ASSERT_TRUE(got) << to_string(got.failure());
+  EXPECT_EQ(got->find(key('a'), "client")->scope(), "a");
+  EXPECT_EQ(got->find(key('b'), "client")->scope(), "");
+  EXPECT_EQ(got->find(key('a'), "worker")->scope(), "");
+}
+
+TEST(authorized_keys, may_be_none) {
+  for (const auto* text : {"", "\n", "# nobody", "   \n\t\r\n"}) EXPECT_EQ(parsed(text), "well") << text;
+}
+
+TEST(authorized_keys, may_have_the_sign_of_a_comment_in_them) {
+  const auto odd = "0#" + std::string(38, '0');
+  const auto got = authorized_keys::parse("client a " + odd + " #1");
+  ASSERT_TRUE(got) << to_string(got.failure());
+  ASSERT_TRUE(got->find(odd, "client"));
+  EXPECT_EQ(got->find(odd, "client")->comment, "#1");
+}
+
+TEST(authorized_keys, are_refused_as_a_whole_with_the_line_that_is_not_understood) {
+  const struct {
+    std::string text;
+    std::string why;
+  } cases[] = {
+      {"\nclint a " + key('a'),
+       "line 2: unknown role \"clint\"; did you mean client?; want client, worker, operator or isolate"},
+      {"client a", "line 1: \"\" is no public key, want 40 characters as `fxfarm keygen` prints them"},
+      {"client a short", "line 1: \"short\" is no public key, want 40 characters as `fxfarm keygen` prints them"},
+      {"client " + key('a') + " a",
+       "line 1: \"a\" is no public key, want 40 characters as `fxfarm keygen` prints them"},
+      {"client * " + key('a'),
+       "line 1: client: the namespace is \"*\", want letters, digits, dot, dash and underscore, at most 64"},
+      {"client " + std::string(65, 'x') + " " + key('a'),
+       "line 1: client: the namespace is \"" + std::string(64, 'x') +
+           "...\", want letters, digits, dot, dash and underscore, at most 64"},
+      {"worker team-a " + key('a'), "line 1: worker: the namespace is \"team-a\", want *, since it serves all of them"},
+      {"isolate", "line 1: isolate: the namespace is \"\", want letters, digits, dot, dash and underscore, at most 64"},
+      {"isolate a b", "line 1: isolate: want a namespace and nothing else"},
+      {"client a " + key('a') + "\nclient b " + key('a'), "line 2: the key is a client already, in namespace a"},
+  };
+  for (const auto& c : cases) EXPECT_EQ(parsed(c.text), "bad_config: " + c.why);
+}
+
+}  // namespace
+}  // namespace fxfarm
