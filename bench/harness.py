@@ -355,7 +355,11 @@ def versions() -> Row:
 
 
 def micro_program(target: str) -> Path:
-    """A program of bench/micro, built from this checkout. Raises subprocess.CalledProcessError."""
+    """A program of bench/micro, built from this checkout; or from the directory BENCH_PROGRAMS, for
+    machines that cannot build. Raises subprocess.CalledProcessError.
+    """
+    if built := os.environ.get("BENCH_PROGRAMS"):
+        return Path(built) / target
     root = Path(__file__).resolve().parent.parent
     build = root / "build/bench-micro"
     configure = ["cmake", "-S", str(root), "-B", str(build), "-G", "Ninja", "-DFXFARM_BENCH=ON"]

@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -42,7 +43,42 @@ private:
   posix_spawnattr_t attributes_;
 };
 
-result<pid_t> spawn(const std::vector<std::string>& command) {
+// What the program says until it has detached: a file in memory that takes no more than said_bytes_max.
+class said {
+public:
+  static constexpr std::size_t said_bytes_max = 4096;
+
+  said() : file_(::memfd_create("fxfarm-local-farm", MFD_CLOEXEC | MFD_ALLOW_SEALING)) {
+    if (file_ < 0) return;
+    if (::ftruncate(file_, said_bytes_max) < 0 || ::fcntl(file_, F_ADD_SEALS, F_SEAL_GROW) < 0) {
+      ::close(std::exchange(file_, -1));
+    }
+  }
+  ~said() {
+    if (file_ >= 0) ::close(file_);
+  }
+  said(const said&) = delete;
+  said& operator=(const said&) = delete;
+
+  int file() const { return file_; }  // -1: there is none, and nothing is kept
+
+  // Its last line that is not empty, which is where a program says what it ends of.
+  std::string last_line() const {
+    std::string text(said_bytes_max, '\0');
+    const auto n = file_ < 0 ? 0 : ::pread(file_, text.data(), text.size(), 0);
+    text.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+    text.resize(std::min(text.size(), text.find('\0')));
+    const auto end = text.find_last_not_of("\r\n ");
+    if (end == std::string::npos) return {};
+    text.resize(end + 1);
+    return text.substr(text.find_last_of('\n') + 1);
+  }
+
+private:
+  int file_;
+};
+
+result<pid_t> spawn(const std::vector<std::string>& command, const said& output) {
   std::vector<char*> argv;
   for (const auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
@@ -50,7 +86,11 @@ result<pid_t> spawn(const std::vector<std::string>& command) {
   file_actions files;
   posix_spawn_file_actions_addopen(files.get(), STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_addopen(files.get(), STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-  posix_spawn_file_actions_addopen(files.get(), STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+  if (output.file() < 0) {
+    posix_spawn_file_actions_addopen(files.get(), STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+  } else {
+    posix_spawn_file_actions_adddup2(files.get(), output.file(), STDERR_FILENO);
+  }
   // The farm outlives the model's process and must not keep its files and sockets open.
   posix_spawn_file_actions_addclosefrom_np(files.get(), STDERR_FILENO + 1);
 
@@ -94,7 +134,8 @@ result<void> await_end(pid_t pid, std::chrono::milliseconds patience) {
 
 result<void> start_local_farm(const std::vector<std::string>& command, std::chrono::milliseconds patience) {
   if (command.empty()) return {errc::bad_input, "no command for the local farm"};
-  auto pid = spawn(command);
+  const said output;
+  auto pid = spawn(command, output);
   if (!pid) return pid.failure();
 
   if (auto ended = await_end(*pid, patience); !ended) {
@@ -108,9 +149,12 @@ result<void> start_local_farm(const std::vector<std::string>& command, std::chro
     if (errno != EINTR) return {};
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
+  const auto line = output.last_line();
   return {errc::io,
-          command.front() + (WIFEXITED(status) ? " exited with " + std::to_string(WEXITSTATUS(status))
-                                               : " was killed by signal " + std::to_string(WTERMSIG(status)))};
+          command.front() +
+              (WIFEXITED(status) ? " exited with " + std::to_string(WEXITSTATUS(status))
+                                 : " was killed by signal " + std::to_string(WTERMSIG(status))) +
+              (line.empty() ? "" : ": " + line)};
 }
 
 void start_local_farm_apart(std::vector<std::string> command, std::function<void(result<void>)> done) {

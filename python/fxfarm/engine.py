@@ -105,6 +105,8 @@ def _cache() -> Iterator[Cache]:
         claim = stack.enter_context(disk.claimed(root))
         disk.make_private(root / "headers")
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(claim.directory)
+        # Inductor then keeps Triton's files below its own.
+        os.environ.pop("TRITON_CACHE_DIR", None)
         yield Cache(claim, root / "headers", bytes_max)
 
 
@@ -126,7 +128,7 @@ class Engine:
         from fxfarm._torch import platform
 
         self._channel.send(
-            type="hello", protocol=PROTOCOL, pid=os.getpid(), platform=platform.host_platform()
+            type="hello", protocol=PROTOCOL, pid=os.getpid(), platform=platform.engine_platform()
         )
         with ExitStack() as stack:
             try:

@@ -33,7 +33,10 @@ TEST(local_farm, a_program_that_cannot_start_says_why) {
       {{}, errc::bad_input, "no command"},
       {{"/no/such/program"}, errc::io, "No such file"},
       {{"sh", "-c", "exit 3"}, errc::io, "exited with 3"},
+      {{"sh", "-c", "echo first >&2; echo the reason >&2; echo >&2; exit 3"}, errc::io, "exited with 3: the reason"},
       {{"sh", "-c", "kill -9 $$"}, errc::io, "killed by signal 9"},
+      // What takes no more than 4 KiB does not hold the program up either.
+      {{"sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 4"}, errc::io, "exited with 4: xxx"},
   };
   for (const auto& c : cases) {
     auto started = start_local_farm(c.command);

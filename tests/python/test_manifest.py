@@ -181,7 +181,7 @@ def test_graphs_of_another_torch_and_damaged_ones_are_told_and_not_asked_for(
 
 
 def test_a_host_without_torch_leaves_it_to_the_farm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "_torch_version", lambda: "")
+    monkeypatch.setattr(platform, "_torch_says", lambda name: "")
     assert replay.refused(request(target={"torch": "1.0.0"})) == ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib.metadata
 import importlib.util
@@ -51,9 +52,9 @@ def isa_rank(isa: str) -> int:
 
 
 def host_platform() -> dict[str, Any]:
-    """What can be said of the platform before torch is imported."""
+    """What can be said of a process that uses the CPU before torch is imported."""
     return {
-        "torch": _torch_version(),
+        "torch": _torch_says("__version__"),
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "triton": _installed("triton"),
         "arch": platform.machine(),
@@ -64,6 +65,44 @@ def host_platform() -> dict[str, Any]:
         "gpu_driver": "",
     }
 
+
+def engine_platform() -> dict[str, Any]:
+    """What an engine on this machine will compile for, before torch is imported: for its GPU where torch is
+    built for CUDA and finds one.
+    """
+    found = host_platform()
+    cuda = _torch_says("cuda")
+    name = _first_gpu() if cuda else ""
+    return {**found, "device": "cuda", "gpu": name, "gpu_driver": f"cuda {cuda}"} if name else found
+
+
+def _first_gpu() -> str:
+    """Name and compute capability of the first GPU as CUDA's driver counts them, which is as torch does;
+    empty where there is no driver or no GPU.
+    """
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return ""
+    device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    name = ctypes.create_string_buffer(256)
+    # https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__DEVICE.html; 0 is CUDA_SUCCESS.
+    failed = (
+        driver.cuInit(0)
+        or driver.cuDeviceGet(ctypes.byref(device), 0)
+        or driver.cuDeviceGetName(name, len(name), device)
+        or driver.cuDeviceGetAttribute(ctypes.byref(major), _CAPABILITY_MAJOR, device)
+        or driver.cuDeviceGetAttribute(ctypes.byref(minor), _CAPABILITY_MINOR, device)
+    )
+    return "" if failed else _gpu(name.value.decode(), major.value, minor.value)
+
+
+def _gpu(name: str, major: int, minor: int) -> str:
+    return f"{name} sm_{major}{minor}"
+
+
+# CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR.
+_CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
 
 # What ATEN_CPU_CAPABILITY limits ATen's own kernels to, as a level.
 _ATEN_LIMITS = {"default": "x86-64-v2", "avx2": "x86-64-v3"}
@@ -93,14 +132,16 @@ def client_platform(device: str = "cpu") -> dict[str, Any]:
     }
     if device == "cuda":
         properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-        found["gpu"] = f"{properties.name} sm_{properties.major}{properties.minor}"
+        found["gpu"] = _gpu(properties.name, properties.major, properties.minor)
         found["gpu_driver"] = f"cuda {torch.version.cuda}"
     return found
 
 
 @functools.cache
-def _torch_version() -> str:
-    """torch.__version__ without importing torch; its distribution's version may lack the part behind `+`."""
+def _torch_says(name: str) -> str:
+    """A text of torch.version without importing torch, empty for one that is None; torch's distribution's
+    version may lack the part behind `+`.
+    """
     found = importlib.util.find_spec("torch")
     if found is None or not found.origin:
         return ""
@@ -109,7 +150,7 @@ def _torch_version() -> str:
     except OSError:
         # A broken installation; importing it will say how.
         return ""
-    said = re.search(r"^__version__ = '([^']+)'", text, re.MULTILINE)
+    said = re.search(rf"^{name}(?:: [^=]+)? = '([^']+)'", text, re.MULTILINE)
     return said.group(1) if said else ""
 
 
