@@ -60,6 +60,9 @@ void declare_own(option_set& o, warm_config& c) {
   o.add("endpoints", c.endpoints, kinds::farm(), "coordinators, as clients name them", "FXFARM_ENDPOINTS")
       .is_flag_only = true;
   o.add("timeout", c.timeout, kinds::duration(), "longest time that all of it may take").is_flag_only = true;
+  o.add("signers", c.signers, kinds::path(), "file with the signers whose artifacts coordinators may send",
+        "FXFARM_SIGNERS")
+      .is_flag_only = true;
   o.add("python", c.python, kinds::path(), "interpreter that has the model, torch and fxfarm",
         "FXFARM_PYTHON, else python3")
       .is_flag_only = true;
