@@ -178,8 +178,8 @@ class Config:
     )
     signers: Path | None = _option(
         _maybe_path,
-        "file with the signers whose artifacts coordinators may send, a line `signer * KEY` for each, read again "
-        "when it changes; none: all are loaded",
+        "file with the signers whose artifacts coordinators may send, a line `signer * KEY` for each, read "
+        "again when it changes; none: all are loaded",
         default=None,
     )
     insecure: bool = _option(
