@@ -304,7 +304,12 @@ private:
 
   template <class Event>
   void tell(const std::string& endpoint, Event&& event, blob attachment = nullptr, std::string digest = {}) {
-    batch_.emplace_back(endpoint, std::forward<Event>(event), std::move(attachment), std::move(digest));
+    // Made in its place: an event is costly to move.
+    auto& in = batch_.emplace_back();
+    in.peer = endpoint;
+    in.event.template emplace<std::decay_t<Event>>(std::forward<Event>(event));
+    in.attachment = std::move(attachment);
+    in.digest = std::move(digest);
     if (batch_.size() >= options_.link.batch_max) hand_over();
   }
 

@@ -124,6 +124,7 @@ struct cache_config : client_config {
   std::optional<std::uint64_t> bytes;                     // that gc leaves
   std::optional<std::chrono::milliseconds> unused_for{};  // what gc removes
   bool dry_run = false;
+  std::string signers;  // a file; empty: any will do
 };
 
 // `fxfarm doctor`: what a local farm and a client of this user would have.

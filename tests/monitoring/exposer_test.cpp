@@ -27,6 +27,7 @@ const char* const families[] = {
     "fxfarm_claims_refused_total counter",
     "fxfarm_client_artifact_bytes_total counter",
     "fxfarm_client_artifacts_refused_total counter",
+    "fxfarm_client_artifacts_untrusted_total counter",
     "fxfarm_client_calls_total counter",
     "fxfarm_client_fallbacks_total counter",
     "fxfarm_client_farms_lost_total counter",
@@ -228,7 +229,7 @@ TEST(exposer, every_verb_shows_in_the_statistics) {
   metrics m("0.1.0", "local");
   use_everything(m);
   const auto before = m.snapshot();
-  constexpr std::size_t of_a_client = 10;  // which tells its statistics itself
+  constexpr std::size_t of_a_client = 11;  // which tells its statistics itself
   EXPECT_GE(before.size(), std::size(families) - of_a_client);
   for (const char* name : {"lookups",
                            "jobs_adopted",

@@ -153,5 +153,23 @@ TEST_F(signed_store, carries_signatures_from_one_directory_to_another) {
   EXPECT_EQ(to->read(key_of('a'))->signature, made.signature);
 }
 
+TEST_F(signed_store, tells_what_in_a_directory_is_signed_and_leaves_the_rest_behind) {
+  plant(key_of('a'), artifact(key_of('a'), signer));
+  plant(key_of('b'), artifact(key_of('b'), new_signer()));
+  plant(key_of('c'), artifact(key_of('a'), signer));
+  const auto from = store_directory::open(dir.path());
+  EXPECT_EQ(verify(*from)->artifacts, 3u);
+  const auto check = list.check();
+  const auto report = verify(*from, {}, check.get());
+  EXPECT_EQ(report->artifacts, 1u);
+  ASSERT_EQ(report->faults.size(), 2u);
+  for (const auto& f : report->faults) EXPECT_EQ(f.why.code, errc::untrusted);
+  scratch_directory elsewhere;
+  const auto to = store_directory::make(elsewhere.path());
+  EXPECT_EQ(copy(*from, *to, {}, check.get())->artifacts, 1u);
+  ASSERT_EQ(to->list()->size(), 1u);
+  EXPECT_EQ(to->list()->front().key, key_of('a'));
+}
+
 }  // namespace
 }  // namespace fxfarm
