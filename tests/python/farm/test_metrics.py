@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cluster import DEADLINE_S, HERE, Farm, free_port, until
 from farm_client import Client
+from keyed_farm import KeyedFarm
 from redis_servers import redis_in
 
 LINK = {"fxfarm_link_messages_total", "fxfarm_link_bytes_total", "fxfarm_link_chunk_bytes_total"}
@@ -123,11 +124,16 @@ def test_a_reset_sets_statistics_back_and_leaves_prometheus_alone(farm: Farm, cl
 
 def test_every_declared_family_is_emitted_by_a_real_farm(farm: Farm, client: Client, place: Path) -> None:
     served = free_port()
+    # Whose keys are on: what counts keys and signers is there with them.
+    keyed = KeyedFarm(farm)
     with redis_in(place) as redis:
-        coordinator, endpoint = farm.coordinator("--redis", f"redis://{redis.address}")
-        worker = farm.worker(endpoint)
+        coordinator, endpoint = keyed.coordinator("--redis", f"redis://{redis.address}")
+        worker = keyed.worker(endpoint)
+        keyed.until_worker(endpoint)
+        keyed.client(client, endpoint)
         client.set(FXFARM_CLIENT_METRICS=str(served))
-        compiled_once(farm, client, endpoint)
+        client.model().until_compiled()
+        until("the switch is told", lambda: keyed.counts(endpoint, "request_to_switch_seconds_count") == (1,))
         addresses = {
             "coordinator": coordinator.fact("coordinator ready", "metrics"),
             "worker": worker.fact("worker ready", "metrics"),
