@@ -45,6 +45,7 @@ void client_state::submit(const submit_graph& m) {
   options.fallback = settings_.local_endpoint;
   options.log = settings_.log;
   options.probe = settings_.probe;
+  options.signatures = settings_.signatures;
   options.load = settings_.load;
   options.failed = settings_.failed;
   graph g;

@@ -40,7 +40,8 @@ struct client_settings {
   std::string salt;
   std::shared_ptr<net::connector> links;
   std::shared_ptr<board> log;
-  monitoring::client_probe* probe = nullptr;  // outlives the actors
+  monitoring::client_probe* probe = nullptr;          // outlives the actors
+  std::shared_ptr<const signature_check> signatures;  // see output_options
   std::function<void(load_task)> load;
   std::function<void()> failed = [] {};                                   // see client::start
   std::function<void(switch_notice)> told = [](const switch_notice&) {};  // likewise

@@ -49,8 +49,8 @@ void coordinator_core::handle(const net::inbound& in, time_point now) {
     const auto& what = std::get<net::message>(in.event);
     const auto& from = it->second;
     if (!allowed(from.who.role, what)) return refuse_message(in.peer, from.who.role, what);
-    if (from.right.isolated) return handle_scoped(in.peer, from.right.space, what, in.attachment, now);
-    handle_message(in.peer, what, in.attachment, now);
+    if (from.right.isolated) return handle_scoped(in, from.right.space, what, now);
+    handle_message(in, what, now);
   }
 }
 
@@ -63,10 +63,10 @@ void coordinator_core::refuse_message(const net::peer_id& from, const std::strin
              nullptr);
 }
 
-void coordinator_core::handle_scoped(const net::peer_id& from, const std::string& scope, net::message what,
-                                     const blob& attachment, time_point now) {
+void coordinator_core::handle_scoped(const net::inbound& in, const std::string& scope, net::message what,
+                                     time_point now) {
   change_graph_key(what, [&](const std::string& plain) { return scoped_key(scope, plain); });
-  handle_message(from, what, attachment, now);
+  handle_message(in, what, now);
 }
 
 void coordinator_core::send(const net::peer_id& to, net::message what, blob attachment) {

@@ -22,10 +22,10 @@ coordinator_core::coordinator_core(coordinator_settings settings, coordinator_po
       switches_(settings_.id),
       book_(settings_.history_graphs, settings_.history_bytes) {}
 
-void coordinator_core::handle_message(const net::peer_id& from, const net::message& what, const blob& attachment,
-                                      time_point now) {
+void coordinator_core::handle_message(const net::inbound& in, const net::message& what, time_point now) {
+  const auto& from = in.peer;
   if (const auto* m = std::get_if<net::lookup>(&what)) return on(from, *m, now);
-  if (const auto* m = std::get_if<net::submit>(&what)) return on(from, *m, attachment, now);
+  if (const auto* m = std::get_if<net::submit>(&what)) return on(from, *m, in.attachment, now);
   if (const auto* m = std::get_if<net::release>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::switched>(&what)) {
     note_switch(from, *m, now);
@@ -36,7 +36,7 @@ void coordinator_core::handle_message(const net::peer_id& from, const net::messa
   if (const auto* m = std::get_if<net::worker_offer>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::job_held>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::job_alive>(&what)) return on(from, *m, now);
-  if (const auto* m = std::get_if<net::job_done>(&what)) return on(from, *m, attachment, now);
+  if (const auto* m = std::get_if<net::job_done>(&what)) return on(in, *m, now);
   if (const auto* m = std::get_if<net::job_failed>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::ask>(&what)) return on(from, *m, now);
 }
@@ -99,7 +99,7 @@ bool coordinator_core::serve_from_memory(const net::peer_id& to, const net::look
   auto& entry = book_.touch(m.graph_key, m.name, stage.name, stage_key);
   if (!entry.target) book_.covers(entry, peers_.at(to).target, stage.options);
   note_stored(entry, *found, now);
-  send(to, net::stage_ready{m.graph_key, stage_key, found->tier, 0, found->phases}, found->data);
+  send(to, net::stage_ready{m.graph_key, stage_key, found->tier, 0, found->phases, found->signature}, found->data);
   return true;
 }
 

@@ -10,6 +10,7 @@
 #include "runtime/keys.hpp"
 #include "runtime/lease_ticket.hpp"
 #include "runtime/scheduler.hpp"
+#include "runtime/signature_check.hpp"
 #include "runtime/stage_verdict.hpp"
 #include "runtime/store.hpp"
 #include "runtime/switch_table.hpp"
@@ -40,6 +41,8 @@ struct coordinator_settings {
   std::vector<std::string> endpoints;  // for status
   std::string metrics;                 // for status
   std::string lease_secret;            // workers prove by it what they were given; empty where keys are off
+  // What workers bring must pass it; null where keys are off, and whatever they bring is taken.
+  std::shared_ptr<const signature_check> signatures;
   // The clock on the wall, for people.
   std::function<double()> unix_seconds = [] {
     return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -120,12 +123,12 @@ private:
   };
 
   // Messages of a peer whose namespace shares nothing, and to it: see scoped_key.
-  void handle_scoped(const net::peer_id& from, const std::string& scope, net::message what, const blob& attachment,
-                     time_point now);
+  void handle_scoped(const net::inbound& in, const std::string& scope, net::message what, time_point now);
   void refuse_message(const net::peer_id& from, const std::string& role, const net::message& what);
   void send(const net::peer_id& to, net::message what, blob attachment);
   std::string ticket_for(const net::peer_id& worker, const net::job& job) const;
-  void handle_message(const net::peer_id& from, const net::message& what, const blob& attachment, time_point now);
+  // `what`: the message of `in`, whose graph may have got a key of its own.
+  void handle_message(const net::inbound& in, const net::message& what, time_point now);
   void peer_left(const net::peer_id& id, const error& why, time_point now);
 
   void on(const net::peer_id& from, const net::lookup& m, time_point now);
@@ -137,7 +140,7 @@ private:
   void on(const net::peer_id& from, const net::worker_offer& m, time_point now);
   void on(const net::peer_id& from, const net::job_held& m, time_point now);
   void on(const net::peer_id& from, const net::job_alive& m, time_point now);
-  void on(const net::peer_id& from, const net::job_done& m, const blob& artifact, time_point now);
+  void on(const net::inbound& in, const net::job_done& m, time_point now);
   void on(const net::peer_id& from, const net::job_failed& m, time_point now);
   void on(const net::peer_id& from, const net::ask& m, time_point now);
 
@@ -146,6 +149,8 @@ private:
   void note_switch(const net::peer_id& from, const net::switched& m, time_point now);
   void note_setback(const job_setback& setback, time_point now);
 
+  // Why the result of the job that the worker holds is not taken, if it is not.
+  std::optional<error> distrust(const net::inbound& in, const net::job_done& m);
   void tell_switches();
   void ask_for_stage(const net::peer_id& from, job_request request, bool refused, time_point now);
   // Whether memory has the stage, and no job or failure comes first.

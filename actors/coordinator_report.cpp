@@ -146,6 +146,7 @@ std::string coordinator_core::status_document(time_point now) const {
            {"jobs", jobs_json()},
            {"store", store},
            {"graph_bytes", graph_bytes_}};
+  if (settings_.signatures) doc["signers"] = settings_.signatures->signers();
   return text_of(doc);
 }
 

@@ -2,6 +2,7 @@
 
 #include "actors/coordinator_core.hpp"
 #include "monitoring/log.hpp"
+#include "runtime/digest.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -42,7 +43,8 @@ void coordinator_core::store_read(const std::string& stage_key, result<std::opti
     if (here && !lookup.refused) {
       const auto& artifact = **found;
       note_stored(book_.touch(request.graph_key, request.name, request.stage.name, stage_key), artifact, now);
-      send(peer, net::stage_ready{request.graph_key, stage_key, artifact.tier, 0, artifact.phases}, artifact.data);
+      send(peer, net::stage_ready{request.graph_key, stage_key, artifact.tier, 0, artifact.phases, artifact.signature},
+           artifact.data);
     } else {
       admit(peer, request, now);
     }
@@ -50,10 +52,27 @@ void coordinator_core::store_read(const std::string& stage_key, result<std::opti
   start_jobs(now);
 }
 
-void coordinator_core::on(const net::peer_id& from, const net::job_done& m, const blob& artifact, time_point now) {
+std::optional<error> coordinator_core::distrust(const net::inbound& in, const net::job_done& m) {
+  const auto* job = settings_.signatures ? jobs_.find_attempt(in.peer, m.id) : nullptr;
+  if (!job) return std::nullopt;
+  const artifact_facts made{job->request.stage_key, in.digest.empty() ? digest_hex(*in.attachment) : in.digest,
+                            in.attachment->size()};
+  const auto refused = settings_.signatures->refuses(made, m.signature);
+  if (!refused) return std::nullopt;
+  probe_.result_untrusted(refused->reason);
+  log::warning("a result is not taken", {{"worker", name_of(in.peer)}, {"why", to_string(refused->why)}});
+  return refused->why;
+}
+
+void coordinator_core::on(const net::inbound& in, const net::job_done& m, time_point now) {
+  const auto& from = in.peer;
+  const auto& artifact = in.attachment;
   if (!artifact) {
     return on(from, net::job_failed{m.id, m.stage_key, std::string(to_string(errc::protocol)), "no artifact came"},
               now);
+  }
+  if (const auto why = distrust(in, m)) {
+    return on(from, net::job_failed{m.id, m.stage_key, std::string(to_string(why->code)), why->message}, now);
   }
   const auto* job = jobs_.finish(from, m.id);
   if (!job) {
@@ -75,7 +94,7 @@ void coordinator_core::on(const net::peer_id& from, const net::job_done& m, cons
     book_.note(*entry, life_step::compiled, now,
                {.who = name_of(from), .seconds = entry->compile_seconds, .phases = &m.phases});
   }
-  waiting_result done{{artifact, m.phases, name_of(from), {}}, job->queue_seconds()};
+  waiting_result done{{artifact, m.phases, name_of(from), {}, m.signature}, job->queue_seconds()};
   const auto stage_key = request.stage_key;
   forget_graph_unless_used(request.graph_key);
   port_.write_store(stage_key, done.artifact);
@@ -102,7 +121,7 @@ void coordinator_core::store_written(const std::string& stage_key, const result<
     if (!std::exchange(first, false)) probe_.compile_saved("job", total(artifact.phases));
     send(peer,
          net::stage_ready{job->request.graph_key, stage_key, artifact.made_by, done.mapped().queue_seconds,
-                          artifact.phases},
+                          artifact.phases, artifact.signature},
          artifact.data);
   }
 }

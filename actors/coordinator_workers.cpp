@@ -68,7 +68,8 @@ void coordinator_core::on(const net::peer_id& from, const net::job_failed& m, ti
   }
   // The worker knows that its job has ended.
   scheduler_.release(setback->stage_key);
-  if (code == errc::busy) scheduler_.mark_full(from);
+  // What nobody who is accepted has signed is for another worker to make, where there is one.
+  if (code == errc::busy || code == errc::untrusted) scheduler_.mark_full(from);
   setback->attempt.clear();
   settle({*setback}, now);
 }

@@ -1,5 +1,6 @@
 #include "actors/output.hpp"
 
+#include "runtime/digest.hpp"
 #include "runtime/keys.hpp"
 #include "runtime/limits.hpp"
 
@@ -67,7 +68,7 @@ void output_state::handle(const farm_message& m) {
   const auto& what = std::get<net::message>(m.in->event);
   if (const auto* need = std::get_if<net::need_graph>(&what)) return on(*need);
   if (const auto* progress = std::get_if<net::stage_progress>(&what)) return on(*progress);
-  if (const auto* ready = std::get_if<net::stage_ready>(&what)) return on(*ready, m.in->attachment);
+  if (const auto* ready = std::get_if<net::stage_ready>(&what)) return on(*ready, *m.in);
   if (const auto* failed = std::get_if<net::stage_failed>(&what)) return on(*failed);
 }
 
@@ -118,10 +119,38 @@ void output_state::on(const net::stage_progress& m) {
   publish();
 }
 
-void output_state::on(const net::stage_ready& m, const blob& artifact) {
+std::optional<error> output_state::distrust(const net::stage_ready& m, const net::inbound& in) const {
+  const bool own_farm = !options_.fallback.empty() && in.peer == options_.fallback;
+  if (!options_.signatures || own_farm) return std::nullopt;
+  const artifact_facts came{m.stage_key, in.digest.empty() ? digest_hex(*in.attachment) : in.digest,
+                            in.attachment->size()};
+  const auto refused = options_.signatures->refuses(came, m.signature);
+  return refused ? std::optional(refused->why) : std::nullopt;
+}
+
+// The farm has what it accepts itself: asked again it would give the same.
+void output_state::refuse(const net::stage_ready& m, const std::vector<std::size_t>& stages, const error& why) {
+  options_.log->count("artifacts_untrusted");
+  for (const auto stage : stages) {
+    plan_.mark_failed(stage);
+    fail(stage, why);
+  }
+  net::switched report{options_.request.graph_key, m.stage_key, status_.stages[stages.front()].name, seconds(), 0, {}};
+  report.error = to_string(why.code);
+  send(std::move(report));
+  publish();
+  options_.failed();
+}
+
+void output_state::on(const net::stage_ready& m, const net::inbound& in) {
+  const auto& artifact = in.attachment;
   if (!artifact) return;
+  auto stages = stages_of(m.stage_key);
+  std::erase_if(stages, [&](std::size_t stage) { return plan_.at(stage) != stage_plan::state::waiting; });
+  if (stages.empty()) return;
+  if (const auto why = distrust(m, in)) return refuse(m, stages, *why);
   bool wanted = false;
-  for (auto stage : stages_of(m.stage_key)) {
+  for (const auto stage : stages) {
     if (!plan_.mark_ready(stage)) continue;
     wanted = true;
     auto& s = status_.stages[stage];

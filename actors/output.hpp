@@ -6,6 +6,7 @@
 #include "actors/gate.hpp"
 #include "actors/messages.hpp"
 #include "monitoring/metrics.hpp"
+#include "runtime/signature_check.hpp"
 #include "runtime/stage_plan.hpp"
 
 #include <caf/stateful_actor.hpp>
@@ -29,6 +30,9 @@ struct output_options {
   std::string fallback;  // the farm that is asked when another cannot serve the graph; empty: none
   std::shared_ptr<board> log;
   monitoring::client_probe* probe = nullptr;  // outlives the actor
+  // What must vouch for an artifact before it is loaded; null: nothing. What `fallback` sends needs nobody: the local
+  // farm is this user's own.
+  std::shared_ptr<const signature_check> signatures;
   std::function<void(load_task)> load;
   std::function<void()> failed = [] {};  // see client::start
   std::function<std::chrono::steady_clock::time_point()> now = [] { return std::chrono::steady_clock::now(); };
@@ -56,7 +60,10 @@ private:
   std::string key_of(const stage_spec& stage) const;
   void on(const net::need_graph& m);
   void on(const net::stage_progress& m);
-  void on(const net::stage_ready& m, const blob& artifact);
+  void on(const net::stage_ready& m, const net::inbound& in);
+  // Why what came must not be loaded, if it must not.
+  std::optional<error> distrust(const net::stage_ready& m, const net::inbound& in) const;
+  void refuse(const net::stage_ready& m, const std::vector<std::size_t>& stages, const error& why);
   void on(const net::stage_failed& m);
   // Stages with equal options share a key.
   std::vector<std::size_t> stages_of(const std::string& stage_key) const;

@@ -1,6 +1,7 @@
 #include "actors/worker.hpp"
 
 #include "monitoring/log.hpp"
+#include "runtime/digest.hpp"
 #include "runtime/rendezvous.hpp"
 
 #include <algorithm>
@@ -202,8 +203,10 @@ void worker_slots::take_outcome(engine_outcome& m) {
 void worker_slots::deliver(const accepted_job& job, engine_outcome outcome) {
   if (outcome.why) return fail(job, *outcome.why);
   track_result(job, outcome.artifact->size());
-  options_.link->send(job.coordinator, net::job_done{job.what.id, job.what.stage_key, std::move(outcome.phases)},
-                      outcome.artifact);
+  net::job_done m{job.what.id, job.what.stage_key, std::move(outcome.phases)};
+  const auto& made = *outcome.artifact;
+  if (options_.signer) m.signature = options_.signer->sign({job.what.stage_key, digest_hex(made), made.size()});
+  options_.link->send(job.coordinator, std::move(m), outcome.artifact);
 }
 
 void worker_slots::track_result(const accepted_job& job, std::size_t bytes) {

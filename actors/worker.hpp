@@ -3,6 +3,7 @@
 // back. A job outlives its coordinator: it is brought to the one that its graph belongs to now.
 
 #include "actors/engine.hpp"
+#include "runtime/artifact_signature.hpp"
 
 #include <deque>
 #include <functional>
@@ -27,6 +28,7 @@ struct worker_options {
   std::chrono::milliseconds lease_renewal = limits::job_lease / 3;
   // Makes the engine of a slot, in place of one that runs `engine`.
   std::function<engine_actor(std::size_t slot, engine_owner owner)> spawn_engine;
+  std::optional<artifact_signer> signer;      // of all that is made here; none: it goes unsigned
   monitoring::worker_probe* probe = nullptr;  // outlives the actor
   std::function<void()> on_end;               // called once, on an actor thread, when it has drained
 };

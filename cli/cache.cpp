@@ -5,6 +5,7 @@
 #include "cli/console.hpp"
 #include "cli/operator_command.hpp"
 #include "cli/render.hpp"
+#include "runtime/signature_check.hpp"
 #include "runtime/store_directory.hpp"
 
 #include <filesystem>
@@ -89,12 +90,20 @@ exit_code collect(const command& self, const cache_config& config, const store_d
   return print_answer(self, config, document.dump(), render_collected);
 }
 
-exit_code carry(const command& self, const cache_config& config, const store_directory& here, const words& given) {
+exit_code carry(const command& self, const cache_config& config, const store_directory& here, const words& given,
+                const signature_check* signatures) {
   if (given.size() < 2) return fail(self.name, {errc::bad_config, "want: cache " + given[0] + " DIRECTORY [KEY]"});
   auto there = given[0] == "export" ? store_directory::make(given[1]) : store_directory::open(given[1]);
   if (!there) return fail(self.name, there.failure());
   const auto key = at_word(given, 2);
-  return report(self, config, given[0] == "export" ? copy(here, *there, key) : copy(*there, here, key));
+  return report(self, config,
+                given[0] == "export" ? copy(here, *there, key, signatures) : copy(*there, here, key, signatures));
+}
+
+// Null when anybody's artifacts will do.
+result<std::shared_ptr<const signature_check>> signatures_of(const cache_config& config) {
+  if (config.signers.empty()) return std::shared_ptr<const signature_check>();
+  return signature_check::of_file("signers", config.signers, [](const error&) {});  // it is read once
 }
 
 }  // namespace
@@ -121,9 +130,11 @@ exit_code cache_command(const command& self, const arguments& args) {
   auto directory = what == "import" ? store_directory::make(*path) : store_directory::open(*path);
   if (!directory) return fail(self.name, directory.failure());
   if (what == "ls") return list(self, c, *directory, at_word(given, 1));
-  if (what == "verify") return report(self, c, verify(*directory, at_word(given, 1)));
+  const auto signatures = signatures_of(c);
+  if (!signatures) return fail(self.name, signatures.failure());
+  if (what == "verify") return report(self, c, verify(*directory, at_word(given, 1), signatures->get()));
   if (what == "gc") return collect(self, c, *directory);
-  return carry(self, c, *directory, given);
+  return carry(self, c, *directory, given, signatures->get());
 }
 
 }  // namespace fxfarm::cli

@@ -7,6 +7,7 @@
 #include "cli/run_program.hpp"
 #include "cli/shared_store.hpp"
 #include "fxfarm_version.hpp"
+#include "runtime/key_book.hpp"
 #include "runtime/secret_file.hpp"
 
 #include <cerrno>
@@ -116,7 +117,8 @@ result<link_config> link_of(const doctor_config& c, config_inputs in) {
   return static_cast<const link_config&>(client->config);
 }
 
-void look_at_farm(const doctor_config& c, const config_inputs& in, std::vector<finding>& found) {
+// What the farm has answered, if it was asked.
+result<std::string> look_at_farm(const doctor_config& c, const config_inputs& in, std::vector<finding>& found) {
   auto link = link_of(c, in);
   client_config asking;
   asking.endpoint = c.endpoint;
@@ -124,16 +126,16 @@ void look_at_farm(const doctor_config& c, const config_inputs& in, std::vector<f
   const auto farm = link ? farm_of(asking, in) : result<farm_address>(link.failure());
   if (!farm && farm.failure().code == errc::unreachable) {
     found.push_back({"farm", grade::well, "none is asked: " + farm.failure().message, {}});
-    return;
+    return farm.failure();
   }
   if (!farm) {
     found.push_back({"farm", grade::wrong, to_string(farm.failure()), "see docs/security.md for keys"});
-    return;
+    return farm.failure();
   }
   if (!farm->keys && !asking.insecure && !stays_on_host(farm->endpoint)) {
     found.push_back({"farm", grade::wrong, farm->endpoint + " leaves this host and would not be encrypted: not asked",
                      "give --secret-key and --server-public-key, or accept that with --insecure"});
-    return;
+    return {errc::refused, "not asked"};
   }
   farm_facts facts;
   facts.endpoint = farm->endpoint;
@@ -143,6 +145,14 @@ void look_at_farm(const doctor_config& c, const config_inputs& in, std::vector<f
   facts.status = ask_coordinator(*farm, {"status"});
   facts.answered = unix_now();
   for (auto& f : judge_farm(facts)) found.push_back(std::move(f));
+  return facts.status;
+}
+
+result<std::vector<std::string>> signers_in(const std::string& path) {
+  if (path.empty()) return std::vector<std::string>();
+  const auto book = key_book::open("signers", path);
+  if (!book) return book.failure();
+  return (*book)->keys()->signers();
 }
 
 std::string text_of(const std::vector<finding>& found) {
@@ -172,7 +182,8 @@ exit_code doctor_command(const command& self, const arguments& args) {
   const auto& c = parsed->config;
   std::vector<finding> found;
   look_at_host(c, in, found);
-  look_at_farm(c, in, found);
+  auto status = look_at_farm(c, in, found);
+  found.push_back(judge_signers({c.signers, signers_in(c.signers), std::move(status)}));
   const auto& token_file = c.admin_token_file;
   const auto token = token_file.empty() ? result<std::string>(std::string()) : read_admin_token(token_file);
   found.push_back(judge_admin_token(token_file, token));

@@ -159,6 +159,35 @@ std::vector<finding> judge_farm(const farm_facts& f) {
   return found;
 }
 
+finding judge_signers(const signer_facts& f) {
+  if (f.path.empty()) {
+    return well("signers",
+                "no file of signers: a client loads what farms on this host send, and no other without insecure");
+  }
+  if (!f.signers) {
+    return {"signers", grade::wrong, f.signers.failure().message, "name a file with a line `signer * KEY` for each"};
+  }
+  const auto& ours = *f.signers;
+  const auto what = f.path + " has " + std::to_string(ours.size()) + " signers";
+  const auto status = f.status ? json::parse(*f.status, nullptr, false) : json();
+  if (!status.is_object()) return well("signers", what);
+  const auto& theirs = at(status, "signers");
+  if (!theirs.is_array()) {
+    return {"signers", grade::doubtful, what + ", and the farm wants nothing to be signed",
+            "give its workers --signing-key, and the coordinator keys; what nobody has signed is not loaded here"};
+  }
+  std::size_t shared = 0;
+  for (const auto& key : theirs) {
+    shared +=
+        key.is_string() ? static_cast<std::size_t>(std::count(ours.begin(), ours.end(), key.get<std::string>())) : 0;
+  }
+  const auto of_theirs = what + "; of the " + std::to_string(theirs.size()) + " that the farm accepts " +
+                         std::to_string(shared) + " are among them";
+  if (shared == theirs.size() && shared > 0) return well("signers", of_theirs);
+  return {"signers", shared == 0 ? grade::wrong : grade::doubtful, of_theirs,
+          "what the others sign is not loaded here: compare it with the lines `signer` of the coordinator's file"};
+}
+
 finding judge_admin_token(const std::string& path, const result<std::string>& token) {
   if (path.empty()) return well("keys", "no admin token: the status page shows, and does nothing");
   if (token) return well("keys", path + " has the admin token of the status page");

@@ -57,6 +57,14 @@ struct farm_facts {
 };
 std::vector<finding> judge_farm(const farm_facts& facts);
 
+// Whose artifacts a client with the file `path` would load, beside whose the farm accepts.
+struct signer_facts {
+  std::string path;                          // empty: it has none
+  result<std::vector<std::string>> signers;  // public keys that are there
+  result<std::string> status;                // as in farm_facts
+};
+finding judge_signers(const signer_facts& facts);
+
 // The token of the status page's actions; `token` is what `path` has, unless that is empty.
 finding judge_admin_token(const std::string& path, const result<std::string>& token);
 

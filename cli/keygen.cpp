@@ -2,12 +2,13 @@
 
 #include "cli/console.hpp"
 #include "net/curve.hpp"
+#include "runtime/artifact_signature.hpp"
 #include "runtime/file_handle.hpp"
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <iostream>
+#include <vector>
 
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
@@ -22,6 +23,43 @@ constexpr const char* what_next =
     "and give clients and workers its public key: --server-public-key PUBLIC.\n"
     "For a client, a worker or an operator: --secret-key SECRET there, and a line in the coordinator's file of\n"
     "authorized keys, one of\n";
+
+constexpr const char* what_next_signing =
+    "\nFor a worker: fxfarm worker --signing-key SECRET, and this line in the coordinators' files of authorized keys "
+    "and "
+    "in the clients' files of signers (--authorized-keys, FXFARM_SIGNERS):\n";
+
+// What is made: a pair, and how its files are named and written.
+struct kind {
+  result<key_pair> (*make)();
+  std::string (*render_public)(const key_pair&);
+  std::string (*render_secret)(const key_pair&);
+  const char* public_suffix;
+  const char* secret_suffix;
+  const char* next;
+  std::vector<const char*> rights;
+};
+
+// As pyzmq names them.
+kind link_keys() {
+  return {net::make_key_pair,
+          render_public_key,
+          render_secret_key,
+          ".key",
+          ".key_secret",
+          what_next,
+          {"client    default ", "worker    *       ", "operator  *       "}};
+}
+
+kind signing_keys() {
+  return {[] { return result<key_pair>(make_signing_keys()); },
+          render_signing_public,
+          render_signing_secret,
+          ".sign",
+          ".sign_secret",
+          what_next_signing,
+          {"signer    *       "}};
+}
 
 // Never over a file that is there: it may be somebody's only copy.
 result<void> write_new(const std::string& path, const std::string& text, ::mode_t mode) {
@@ -39,21 +77,21 @@ result<void> write_new(const std::string& path, const std::string& text, ::mode_
 
 exit_code keygen_command(const command& self, const arguments& args) {
   if (wants_only_help(args)) return print_help(self);
-  const bool json = std::find(args.begin(), args.end(), "--json") != args.end();
   auto operands = args;
-  std::erase(operands, "--json");
+  const bool json = std::erase(operands, "--json") > 0;
+  const auto what = std::erase(operands, "--signing") > 0 ? signing_keys() : link_keys();
   if (operands.size() != 1 || operands.front().empty() || operands.front().starts_with('-')) {
-    return fail(self.name, {errc::bad_config, "want: keygen NAME [--json], the name that the files begin with"});
+    return fail(self.name,
+                {errc::bad_config, "want: keygen [--signing] NAME [--json], the name that the files begin with"});
   }
   const auto& name = operands.front();
-  // As pyzmq names them.
-  const auto public_file = name + ".key", secret_file = name + ".key_secret";
-  const auto keys = net::make_key_pair();
+  const auto public_file = name + what.public_suffix, secret_file = name + what.secret_suffix;
+  const auto keys = what.make();
   if (!keys) return fail(self.name, keys.failure());
-  if (auto wrote = write_new(secret_file, render_secret_key(*keys), S_IRUSR | S_IWUSR); !wrote) {
+  if (auto wrote = write_new(secret_file, what.render_secret(*keys), S_IRUSR | S_IWUSR); !wrote) {
     return fail(self.name, wrote.failure());
   }
-  if (auto wrote = write_new(public_file, render_public_key(*keys), S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH); !wrote) {
+  if (auto wrote = write_new(public_file, what.render_public(*keys), S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH); !wrote) {
     ::unlink(secret_file.c_str());
     return fail(self.name, wrote.failure());
   }
@@ -63,10 +101,8 @@ exit_code keygen_command(const command& self, const arguments& args) {
     std::cout << document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
   } else {
     std::cout << "secret key: " << secret_file << " (keep it where it is used)\npublic key: " << public_file << "\n"
-              << what_next;
-    for (const auto* right : {"client    default ", "worker    *       ", "operator  *       "}) {
-      std::cout << "  " << right << " " << keys->public_key << "  " << name << "\n";
-    }
+              << what.next;
+    for (const auto* right : what.rights) std::cout << "  " << right << " " << keys->public_key << "  " << name << "\n";
   }
   std::cout << std::flush;
   return std::cout ? exit_ok : fail(self.name, {errc::io, "standard output cannot be written"});

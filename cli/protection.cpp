@@ -12,25 +12,33 @@ result<std::optional<coordinator_keys>> open_keys(const coordinator_config& conf
   if (config.server_key.empty()) return std::optional<coordinator_keys>();
   auto server = net::read_server_key(config.server_key);
   if (!server) return server.failure();
-  auto book = key_book::open(config.authorized_keys);
+  auto book = key_book::open("authorized_keys", config.authorized_keys);
   if (!book) return book.failure();
   return std::optional(coordinator_keys{*std::move(server), *std::move(book)});
 }
 
-std::unique_ptr<chore> watch_keys(const std::shared_ptr<key_book>& book, const std::shared_ptr<net::router>& who,
-                                  monitoring::access_probe& probe) {
-  probe.keys_now(static_cast<double>(book->keys()->size()));
-  return std::make_unique<chore>(limits::authorized_keys_period, [book, who, &probe] {
-    const auto changed = book->refresh();
-    if (!changed) {
+std::unique_ptr<chore> watch_keys(const std::shared_ptr<key_book>& book, monitoring::access_probe& probe,
+                                  std::function<void()> changed) {
+  const auto show = [&probe](const authorized_keys& keys) {
+    probe.keys_now(static_cast<double>(keys.size()));
+    probe.signers_now(static_cast<double>(keys.signers().size()));
+    if (!keys.signers().empty()) return;
+    log::warning(
+        "no signer is authorized, so no artifact is accepted: workers' keys want lines (fxfarm keygen --signing)");
+  };
+  show(*book->keys());
+  return std::make_unique<chore>(limits::authorized_keys_period, [book, show, &probe, changed = std::move(changed)] {
+    const auto read = book->refresh();
+    if (!read) {
       probe.keys_read(false);
-      log::error("authorized keys stay as they were", {{"why", changed.failure().message}});
-    } else if (*changed) {
-      const auto count = book->keys()->size();
+      log::error("authorized keys stay as they were", {{"why", read.failure().message}});
+    } else if (*read) {
+      const auto keys = book->keys();
       probe.keys_read(true);
-      probe.keys_now(static_cast<double>(count));
-      log::info("authorized keys have changed", {{"keys", std::to_string(count)}});
-      who->recheck();
+      log::info("authorized keys have changed",
+                {{"keys", std::to_string(keys->size())}, {"signers", std::to_string(keys->signers().size())}});
+      show(*keys);
+      changed();
     }
   });
 }

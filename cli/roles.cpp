@@ -55,6 +55,13 @@ private:
   std::string log_;
 };
 
+result<std::optional<artifact_signer>> read_signer(const worker_config& config) {
+  if (config.signing_key.empty()) return std::optional<artifact_signer>();
+  auto signer = artifact_signer::read("signing_key", config.signing_key);
+  if (!signer) return signer.failure();
+  return std::optional(*std::move(signer));
+}
+
 }  // namespace
 
 result<void> run_coordinator(const coordinator_config& config) {
@@ -81,7 +88,10 @@ result<void> run_worker(const worker_config& config) {
   auto keys = net::read_presenting(config.key, config.server_public_key);
   if (!keys) return keys.failure();
   const bool encrypted = keys->has_value();
-  auto worker = worker_half::start(**host, {config, config.coordinators, config.name, *std::move(keys)});
+  auto signer = read_signer(config);
+  if (!signer) return signer.failure();
+  auto worker =
+      worker_half::start(**host, {config, config.coordinators, config.name, *std::move(keys), *std::move(signer)});
   if (!worker) return worker.failure();
   const auto warning = warn_if_open(config.coordinators, encrypted, (*host)->metrics());
   (*host)->serve();
@@ -111,9 +121,18 @@ result<void> run_local(const local_config& config) {
 
   auto host = service::start("local", config, config.metrics, &config);
   if (!host) return host.failure();
-  auto coordinator = coordinator_half::start(**host, {config, {config.endpoint()}, "local", config.idle_timeout, {}});
+  std::shared_ptr<const signature_check> signatures;
+  if (!config.signers.empty()) {
+    auto list = signature_check::of_file("signers", config.signers, [](const error& why) {
+      log::error("signers stay as they were", {{"why", why.message}});
+    });
+    if (!list) return list.failure();
+    signatures = *std::move(list);
+  }
+  auto coordinator =
+      coordinator_half::start(**host, {config, {config.endpoint()}, "local", config.idle_timeout, {}, signatures});
   if (!coordinator) return coordinator.failure();
-  auto worker = worker_half::start(**host, {config, {config.endpoint()}, "local", {}, false});
+  auto worker = worker_half::start(**host, {config, {config.endpoint()}, "local", {}, {}, false});
   if (!worker) return worker.failure();
   (*host)->serve();
   log::info("local farm ready", {{"socket", config.socket}, {"metrics", (*host)->metrics_address()}});

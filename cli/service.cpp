@@ -35,14 +35,15 @@ result<void> start_log(const common_config& config) {
   return {};
 }
 
-result<std::shared_ptr<store>> open_store(const farm_config& config, monitoring::store_probe& probe) {
+result<std::shared_ptr<store>> open_store(const farm_config& config, monitoring::store_probe& probe,
+                                          std::shared_ptr<const signature_check> signatures) {
   store_options options;
   if (config.cache_bytes > 0) options.directory = config.cache_dir;
   options.disk_bytes = config.cache_bytes;
   options.memory_bytes = config.memory_bytes;
   probe.limit_is("disk", static_cast<double>(config.cache_bytes));
   probe.limit_is("memory", static_cast<double>(config.memory_bytes));
-  auto opened = store::open(options, report_to(probe));
+  auto opened = store::open(options, report_to(probe), std::move(signatures));
   if (!opened) return opened.failure();
   return std::shared_ptr<store>(std::move(*opened));
 }
@@ -139,9 +140,10 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
   std::unique_ptr<coordinator_half> half(new coordinator_half);
   half->host_ = &host;
   auto& metrics = host.metrics();
-  auto kept = open_store(o.farm, metrics.store());
+  const auto signatures = o.keys ? o.keys->signatures() : nullptr;
+  auto kept = open_store(o.farm, metrics.store(), signatures);
   if (!kept) return kept.failure();
-  auto shared = open_shared_tier(o.farm.redis, metrics);
+  auto shared = open_shared_tier(o.farm.redis, metrics, signatures ? signatures : o.shared_signatures);
   if (!shared) return shared.failure();
   half->shared_ = *std::move(shared);
 
@@ -154,7 +156,12 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
   auto router = net::router::start(std::move(routing), actors::relay<actors::coordinator_actor>::sink(half->inbox_));
   if (!router) return router.failure();
   half->router_ = std::move(*router);
-  if (o.keys) half->key_watch_ = watch_keys(o.keys->book, half->router_, metrics.access());
+  if (o.keys) {
+    half->key_watch_ = watch_keys(o.keys->book, metrics.access(), [who = half->router_, at = *kept] {
+      who->recheck();
+      at->drop_untrusted();
+    });
+  }
   metrics.watch_link([r = half->router_] { return r->counters().read(); });
 
   half->store_ = host.actors().spawn(actors::store_behavior, *kept, half->shared_);
@@ -167,6 +174,7 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
   options.settings.pid = static_cast<std::uint64_t>(::getpid());
   options.settings.salt = o.farm.salt;
   if (o.keys) options.settings.lease_secret = o.keys->server.secret_key;
+  options.settings.signatures = signatures;
   options.settings.jobs.deadline = o.farm.job_deadline;
   options.settings.jobs.attempts_max = o.farm.job_attempts;
   options.settings.history_graphs = o.farm.history_graphs;
@@ -251,6 +259,7 @@ result<std::unique_ptr<worker_half>> worker_half::start(service& host, const opt
   options.engine.process.scratch = std::move(*scratch);
   options.engine.process.nice = static_cast<int>(o.engine.nice);
   options.engine.memory_bytes = o.engine.engine_memory_bytes;
+  options.signer = o.signer;
   options.probe = &host.metrics().worker();
   options.on_end = on_end;
   half->self_ = host.actors().spawn(actors::worker_behavior, std::move(options));

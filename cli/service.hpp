@@ -60,6 +60,8 @@ public:
     std::string role;
     std::chrono::milliseconds idle_timeout{0};
     std::optional<coordinator_keys> keys = {};
+    // Without keys: what Redis has must pass it; null: whatever Redis has is taken.
+    std::shared_ptr<const signature_check> shared_signatures = {};
   };
   // Errors: io for a cache directory or an endpoint that cannot be had.
   static result<std::unique_ptr<coordinator_half>> start(service& host, const options& o);
@@ -90,6 +92,7 @@ public:
     std::vector<std::string> coordinators;
     std::string name;
     std::optional<net::presenting> keys = {};
+    std::optional<artifact_signer> signer = {};
     bool link_in_metrics = true;  // false: a process shows one link, and the coordinator's half has it
   };
   static result<std::unique_ptr<worker_half>> start(service& host, const options& o);

@@ -57,6 +57,10 @@ store_reporter report_to(monitoring::store_probe& probe) {
     probe.failed(tier);
     log::warning("store", {{"tier", tier}, {"why", to_string(why)}});
   };
+  reporter.untrusted = [&probe](std::string_view tier, std::string_view reason, const error* why) {
+    probe.untrusted(tier, reason);
+    if (why != nullptr) log::warning("store: dropped", {{"tier", tier}, {"why", to_string(*why)}});
+  };
   reporter.evicted = [&probe](std::string_view tier, std::uint64_t n) { probe.evicted(tier, static_cast<double>(n)); };
   reporter.resized = [&probe](std::string_view tier, std::uint64_t n) { probe.size_now(tier, static_cast<double>(n)); };
   return reporter;
@@ -75,7 +79,8 @@ std::string shown_url(const redis_config& config) {
   return target ? to_string(*target) : std::string("redis");
 }
 
-result<std::shared_ptr<shared_tier>> open_shared_tier(const redis_config& config, monitoring::metrics& metrics) {
+result<std::shared_ptr<shared_tier>> open_shared_tier(const redis_config& config, monitoring::metrics& metrics,
+                                                      std::shared_ptr<const signature_check> signatures) {
   if (config.url.empty()) return std::shared_ptr<shared_tier>();
   auto connecting = client_options(config);
   if (!connecting) return connecting.failure();
@@ -89,6 +94,7 @@ result<std::shared_ptr<shared_tier>> open_shared_tier(const redis_config& config
   options.read_max = limits::redis_read_max;
   options.slow = config.timeout / 2;
   options.breaker = {limits::redis_failures_max, limits::redis_probe_delay_min, limits::redis_probe_delay_max};
+  options.signatures = std::move(signatures);
   metrics.store().has_tier(shared_tier::name);
   log::info("redis", {{"url", to_string(connecting->target)}});
   return std::make_shared<shared_tier>(open(), open(), options,

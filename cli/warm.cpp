@@ -59,7 +59,7 @@ exit_code warm_command(const command& self, const arguments& args) {
   }
   const auto& file = parsed->values.at("config");
   if (file.source == config_source::flag) ::setenv("FXFARM_CONFIG", file.text.c_str(), 1);
-  for (const auto* name : {"secret_key", "server_public_key", "insecure"}) {
+  for (const auto* name : {"secret_key", "server_public_key", "signers", "insecure"}) {
     const auto& given = parsed->values.at(name);
     if (given.source == config_source::flag) ::setenv(variable_name(name).c_str(), given.text.c_str(), 1);
   }

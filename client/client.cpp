@@ -13,6 +13,7 @@
 #include "runtime/digest.hpp"
 #include "runtime/limits.hpp"
 #include "runtime/options.hpp"
+#include "runtime/signature_check.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -48,10 +49,17 @@ result<void> check(const client_options& options) {
       return {errc::bad_input,
               "endpoint '" + endpoint + "': expected tcp://HOST:PORT, dns+tcp://NAME:PORT or ipc:///PATH"};
     }
-    if (options.key.empty() && !options.insecure && !stays_on_host(endpoint)) {
+    if (options.insecure || stays_on_host(endpoint)) continue;
+    if (options.key.empty()) {
       return {errc::bad_input, "endpoint '" + endpoint +
                                    "' leaves this host and would not be encrypted, and what comes from there is run; "
                                    "give secret_key and server_public_key, or accept that with insecure"};
+    }
+    if (options.signers.empty()) {
+      return {errc::bad_input, "endpoint '" + endpoint +
+                                   "' leaves this host, and whatever comes from there would be run, whoever made it; "
+                                   "give signers, a file with a line `signer * KEY` for each worker's key, or accept "
+                                   "that with insecure"};
     }
   }
   if (options.endpoints.empty() && options.local_endpoint.empty()) {
@@ -61,7 +69,15 @@ result<void> check(const client_options& options) {
 }
 
 bool leaves_unprotected(const client_options& options) {
-  return options.key.empty() && !std::all_of(options.endpoints.begin(), options.endpoints.end(), stays_on_host);
+  return (options.key.empty() || options.signers.empty()) &&
+         !std::all_of(options.endpoints.begin(), options.endpoints.end(), stays_on_host);
+}
+
+// Null when nobody's word is asked for.
+result<std::shared_ptr<const signature_check>> signatures_of(const client_options& options) {
+  if (options.signers.empty()) return std::shared_ptr<const signature_check>();
+  return signature_check::of_file("signers", options.signers,
+                                  [](const error& why) { log::error("signers stay as they were: " + why.message); });
 }
 
 result<void> check(const graph_request& request) {
@@ -126,6 +142,8 @@ result<std::unique_ptr<client>> client::start(client_options options, std::funct
   if (auto usable = check(options); !usable) return usable.failure();
   auto keys = net::read_presenting(options.key, options.server_public_key);
   if (!keys) return keys.failure();
+  auto signatures = signatures_of(options);
+  if (!signatures) return signatures.failure();
   auto i = std::make_unique<impl>(std::move(options));
   net::dialer_options dialing;
   dialing.self = introduce();
@@ -135,7 +153,9 @@ result<std::unique_ptr<client>> client::start(client_options options, std::funct
   if (!dialer) return dialer.failure();
   i->links = std::move(*dialer);
   if (leaves_unprotected(i->options)) {
-    log::warning("insecure: what comes from the farm is run here, and nothing on the way is encrypted or checked");
+    log::warning(i->options.key.empty()
+                     ? "insecure: what comes from the farm is run here, and nothing on the way is encrypted or checked"
+                     : "insecure: what comes from the farm is run here, whoever made it, since there are no signers");
   }
   i->serve_metrics();
 
@@ -152,6 +172,7 @@ result<std::unique_ptr<client>> client::start(client_options options, std::funct
   settings.links = i->links;
   settings.log = i->log;
   settings.probe = &i->metrics.client();
+  settings.signatures = *std::move(signatures);
   settings.load = std::move(load);
   settings.failed = std::move(failed);
   settings.told = std::move(told);

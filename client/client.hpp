@@ -27,7 +27,10 @@ struct client_options {
   // keys.
   std::string key;
   std::vector<std::string> server_public_key;
-  bool insecure = false;          // endpoints may leave the host without
+  // File of the signers whose artifacts those endpoints may send, in the form of authorized keys, looked at again
+  // whenever an artifact comes; empty: all are loaded. What the local farm sends needs no signature.
+  std::string signers;
+  bool insecure = false;          // endpoints may leave the host without keys and signers
   std::string space = "default";  // namespace
   std::string salt;               // must equal the farm's
   std::string metrics;            // "host:port" to serve metrics at, port 0: any; empty: nowhere

@@ -43,6 +43,7 @@ public:
   void artifact_refused();                      // a client could not use a stored artifact and asked for another
   void claim_refused();                         // a worker brought a job that no coordinator of the farm gave it
   void result_refused();                        // a worker's result for a job it held no lease on
+  void result_untrusted(std::string_view reason);  // "unsigned", "unknown_signer", "bad_signature"
   void graph_received(double bytes);
   void job_queued();
   void job_started();
@@ -84,6 +85,7 @@ public:
   void queried(std::string_view tier);
   void hit(std::string_view tier);
   void failed(std::string_view tier);
+  void untrusted(std::string_view tier, std::string_view reason);  // as coordinator_probe::result_untrusted
   void evicted(std::string_view tier, double bytes);
   void size_now(std::string_view tier, double bytes);
   void limit_is(std::string_view tier, double bytes);
@@ -174,7 +176,8 @@ public:
   ~access_probe();
 
   void keys_now(double count);  // authorized keys in force
-  void keys_read(bool well);    // their file had changed
+  void signers_now(double count);
+  void keys_read(bool well);  // their file had changed
 
 private:
   struct impl;

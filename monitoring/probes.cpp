@@ -61,6 +61,13 @@ struct coordinator_probe::impl {
                            "claims_refused"}};
   counters results_refused{
       book, {"fxfarm_results_refused_total", "Results for jobs whose lease had moved on.", {}, "results_refused"}};
+  counters results_untrusted{book,
+                             {"fxfarm_results_untrusted_total",
+                              "Results that nobody has signed who is accepted.",
+                              {"reason"},
+                              "results_untrusted",
+                              0},
+                             {{"unsigned"}, {"unknown_signer"}, {"bad_signature"}}};
   histograms graphs{book, {"fxfarm_graph_bytes", "Size of the graphs received.", {}, "graph_bytes"}};
   counters cancelled{
       book, {"fxfarm_jobs_cancelled_total", "Jobs dropped since nobody waited for them.", {}, "jobs_cancelled"}};
@@ -171,6 +178,9 @@ void coordinator_probe::claim_refused() {
 }
 void coordinator_probe::result_refused() {
   impl_->results_refused.at({}).Increment();
+}
+void coordinator_probe::result_untrusted(std::string_view reason) {
+  impl_->results_untrusted.at({reason}).Increment();
 }
 void coordinator_probe::graph_received(double bytes) {
   impl_->graphs.at({}).Observe(bytes);

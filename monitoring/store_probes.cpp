@@ -19,6 +19,14 @@ struct store_probe::impl {
   counters errors{book,
                   {"fxfarm_store_errors_total", "Operations of a tier that failed.", {"tier"}, "cache_errors", 0},
                   {{"memory"}, {"disk"}}};
+  counters untrusted{
+      book,
+      {"fxfarm_store_untrusted_total",
+       "Artifacts dropped from a tier since nobody vouches for them who is accepted.",
+       {"tier", "reason"},
+       "cache_untrusted",
+       0},
+      {{"memory", "unknown_signer"}, {"disk", "unsigned"}, {"disk", "unknown_signer"}, {"disk", "bad_signature"}}};
   counters evictions{
       book,
       {"fxfarm_store_evictions_total", "Artifacts that made room in a tier.", {"tier"}, "cache_evictions", 0},
@@ -46,6 +54,9 @@ void store_probe::hit(std::string_view tier) {
 void store_probe::failed(std::string_view tier) {
   impl_->errors.at({tier}).Increment();
 }
+void store_probe::untrusted(std::string_view tier, std::string_view reason) {
+  impl_->untrusted.at({tier, reason}).Increment();
+}
 void store_probe::evicted(std::string_view tier, double bytes) {
   impl_->evictions.at({tier}).Increment();
   impl_->evicted_bytes.at({tier}).Increment(bytes);
@@ -61,6 +72,9 @@ void store_probe::has_tier(std::string_view tier) {
   impl_->queries.at({tier});
   impl_->hits.at({tier});
   impl_->errors.at({tier});
+  for (const std::string_view reason : {"unsigned", "unknown_signer", "bad_signature"}) {
+    impl_->untrusted.at({tier, reason});
+  }
 }
 
 // --- redis -----------------------------------------------------------------------------------------------------------

@@ -97,6 +97,8 @@ std::vector<MetricFamily> client_view::Collect() const {
              counted("artifact_bytes")),
         make("fxfarm_client_artifacts_refused_total", "Artifacts that were corrupt and asked for again.",
              MetricType::Counter, "", counted("artifacts_refused")),
+        make("fxfarm_client_artifacts_untrusted_total", "Artifacts that nobody has signed who is accepted.",
+             MetricType::Counter, "", counted("artifacts_untrusted")),
         make("fxfarm_client_farms_lost_total", "How often a coordinator could not be reached any longer.",
              MetricType::Counter, "", counted("farms_lost")),
         make("fxfarm_client_fallbacks_total", "Graphs that the local farm serves since the farm could not.",

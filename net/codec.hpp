@@ -30,6 +30,7 @@ struct envelope {
   message content;
   std::optional<attachment_info> attachment;
   blob enclosed;  // an attachment that came within the message and matches its digest
+  std::string enclosed_digest = {};
 };
 
 // Fields named "reason" and "error" are for people and are cut to limits::text_bytes_max; everything else is encoded as

@@ -239,6 +239,7 @@ result<void> read_attachment(std::string_view value, envelope& out) {
     }
     if (digest_hex(*got.data) != info.digest) return {errc::corrupt, "attachment.data: does not match its digest"};
     out.enclosed = make_blob(std::move(*got.data));
+    out.enclosed_digest = std::move(info.digest);
     return {};
   }
   if (info.stream == 0) return {errc::protocol, "attachment.stream: expected a stream's number"};

@@ -245,7 +245,7 @@ private:
       case session::verdict::nothing:
         break;
       case session::verdict::deliver:
-        tell(endpoint, std::move(got.content), std::move(got.attachment));
+        tell(endpoint, std::move(got.content), std::move(got.attachment), std::move(got.digest));
         break;
       case session::verdict::left:
         fail(endpoint, l, got.why, got.why.code == errc::shutdown ? retry::soon : retry::late);
@@ -303,8 +303,13 @@ private:
   }
 
   template <class Event>
-  void tell(const std::string& endpoint, Event&& event, blob attachment = nullptr) {
-    batch_.emplace_back(endpoint, std::forward<Event>(event), std::move(attachment));
+  void tell(const std::string& endpoint, Event&& event, blob attachment = nullptr, std::string digest = {}) {
+    // Made in its place: an event is costly to move.
+    auto& in = batch_.emplace_back();
+    in.peer = endpoint;
+    in.event.template emplace<std::decay_t<Event>>(std::forward<Event>(event));
+    in.attachment = std::move(attachment);
+    in.digest = std::move(digest);
     if (batch_.size() >= options_.link.batch_max) hand_over();
   }
 

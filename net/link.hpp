@@ -36,6 +36,7 @@ struct inbound {
   peer_id peer;
   std::variant<peer_up, peer_down, message> event;
   blob attachment;
+  std::string digest = {};  // of the attachment
 };
 
 using inbound_batch = std::vector<inbound>;

@@ -6,6 +6,7 @@
 //
 // docs/reference/wire.md tells the order in which they are exchanged.
 
+#include "runtime/artifact_signature.hpp"
 #include "runtime/bytes.hpp"
 #include "runtime/platform.hpp"
 #include "runtime/stage.hpp"
@@ -219,6 +220,7 @@ struct stage_ready {
   std::string source;                    // "memory", "disk" or the worker that made it
   double queue_seconds = 0;              // how long the job waited for a worker; 0 from a store
   std::map<std::string, double> phases;  // compile phase -> seconds; from the job that made it
+  artifact_signature signature = {};     // by the worker that made it
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -227,6 +229,8 @@ struct stage_ready {
     f("source", s.source);
     f("queue_seconds", s.queue_seconds);
     f("phases", s.phases);
+    f("signer", s.signature.signer);
+    f("signature", s.signature.value);
   }
 };
 
@@ -457,12 +461,15 @@ struct job_done {
   std::string id;
   std::string stage_key;
   std::map<std::string, double> phases;  // seconds
+  artifact_signature signature = {};     // by this worker, see runtime/artifact_signature.hpp
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f("id", s.id);
     f("stage_key", s.stage_key);
     f("phases", s.phases);
+    f("signer", s.signature.signer);
+    f("signature", s.signature.value);
   }
 };
 

@@ -265,7 +265,7 @@ private:
         ready_.insert(&p);
         break;  // credit may have come, or is to be given
       case session::verdict::deliver:
-        tell(p.id, std::move(got.content), std::move(got.attachment));
+        tell(p.id, std::move(got.content), std::move(got.attachment), std::move(got.digest));
         break;
       case session::verdict::left:
         remove(p, got.why);
@@ -331,8 +331,13 @@ private:
   }
 
   template <class Event>
-  void tell(const peer_id& who, Event&& event, blob attachment = nullptr) {
-    batch_.emplace_back(who, std::forward<Event>(event), std::move(attachment));
+  void tell(const peer_id& who, Event&& event, blob attachment = nullptr, std::string digest = {}) {
+    // Made in its place: an event is costly to move.
+    auto& in = batch_.emplace_back();
+    in.peer = who;
+    in.event.template emplace<std::decay_t<Event>>(std::forward<Event>(event));
+    in.attachment = std::move(attachment);
+    in.digest = std::move(digest);
     if (batch_.size() >= options_.link.batch_max) hand_over();
   }
 

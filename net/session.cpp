@@ -139,11 +139,14 @@ session::reception session::receive(envelope&& came, time_point now) {
 }
 
 session::reception session::take_message(envelope&& came, time_point now) {
-  if (!came.attachment) return {verdict::deliver, std::move(came.content), std::move(came.enclosed), {}};
+  if (!came.attachment) {
+    return {verdict::deliver, std::move(came.content), std::move(came.enclosed), {}, std::move(came.enclosed_digest)};
+  }
   auto opened = receiver_.open(std::move(came.content), *came.attachment, now);
   if (!opened) return broken(opened.failure());
   if (!*opened) return {};
-  return {verdict::deliver, std::move((*opened)->head), std::move((*opened)->content), {}};
+  auto& whole = **opened;
+  return {verdict::deliver, std::move(whole.head), std::move(whole.content), {}, std::move(whole.digest)};
 }
 
 session::reception session::take_chunk(const chunk& piece, time_point now) {
@@ -154,7 +157,8 @@ session::reception session::take_chunk(const chunk& piece, time_point now) {
     if (auto queued = enqueue(encode(*taken->grant)); !queued) return broken(queued.failure());
   }
   if (!taken->complete) return {};
-  return {verdict::deliver, std::move(taken->complete->head), std::move(taken->complete->content), {}};
+  auto& whole = *taken->complete;
+  return {verdict::deliver, std::move(whole.head), std::move(whole.content), {}, std::move(whole.digest)};
 }
 
 void session::abort_stream(std::uint64_t stream) {

@@ -61,6 +61,7 @@ public:
     message content;
     blob attachment;
     error why;
+    std::string digest = {};  // of the attachment
   };
 
   session(side own, const link_options& options, link_counters& counters, time_point now);

@@ -173,14 +173,13 @@ result<stream_receiver::reception> stream_receiver::accept(const chunk& piece, t
 }
 
 result<stream_receiver::arrival> stream_receiver::finish(incoming& stream) {
-  arrival out{std::move(stream.head), make_blob(std::move(stream.content))};
+  arrival out{std::move(stream.head), make_blob(std::move(stream.content)), stream.digest.finish()};
   const auto info = std::move(stream.info);
-  const auto digest = stream.digest.finish();
   announced_bytes_ -= info.size;
   open_.erase(info.stream);
-  if (digest != info.digest) {
+  if (out.digest != info.digest) {
     return {errc::corrupt,
-            name_of(info.stream) + ": its bytes have the digest " + digest + ", announced was " + info.digest};
+            name_of(info.stream) + ": its bytes have the digest " + out.digest + ", announced was " + info.digest};
   }
   return out;
 }

@@ -102,6 +102,7 @@ public:
   struct arrival {
     message head;
     blob content;
+    std::string digest;
   };
   struct reception {
     std::optional<credit> grant;

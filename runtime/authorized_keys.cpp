@@ -1,5 +1,6 @@
 #include "runtime/authorized_keys.hpp"
 
+#include "runtime/artifact_signature.hpp"
 #include "runtime/curve_key.hpp"
 #include "runtime/options.hpp"
 
@@ -45,10 +46,10 @@ error bad(std::string message) {
 result<void> authorized_keys::add(const std::vector<std::string_view>& words, std::string_view comment) {
   const auto role = words.front();
   const auto space = words.size() > 1 ? words[1] : std::string_view();
-  static const std::vector<std::string> roles{"client", "worker", "operator", "isolate"};
+  static const std::vector<std::string> roles{"client", "worker", "operator", "isolate", "signer"};
   if (std::find(roles.begin(), roles.end(), role) == roles.end()) {
     return bad("unknown role " + quoted(role) + did_you_mean(role, roles) +
-               "; want client, worker, operator or isolate");
+               "; want client, worker, operator, isolate or signer");
   }
   const bool of_one_space = role == "client" || role == "isolate";
   if (of_one_space && !is_space_name(space)) {
@@ -64,17 +65,36 @@ result<void> authorized_keys::add(const std::vector<std::string_view>& words, st
     return bad(std::string(role) + ": the namespace is " + quoted(space) + ", want *, since it serves all of them");
   }
   const auto key = words.size() > 2 ? words[2] : std::string_view();
+  auto added =
+      role == "signer"
+          ? add_signer(key)
+          : add_right({std::string(role), std::string(space), std::string(comment.substr(0, limits::text_bytes_max))},
+                      key);
+  if (!added) return added;
+  if (keys_.size() + signers_.size() > limits::authorized_keys_max) {
+    return bad("more than " + std::to_string(limits::authorized_keys_max) + " keys");
+  }
+  return {};
+}
+
+result<void> authorized_keys::add_right(key_right right, std::string_view key) {
   if (!is_curve_key(key)) {
     return bad(quoted(key) + " is no public key, want 40 characters as `fxfarm keygen` prints them");
   }
   auto& rights = keys_[std::string(key)];
   for (const auto& known : rights) {
-    if (known.role == role) return bad("the key is a " + known.role + " already, in namespace " + known.space);
+    if (known.role == right.role) return bad("the key is a " + known.role + " already, in namespace " + known.space);
   }
-  rights.push_back({std::string(role), std::string(space), std::string(comment.substr(0, limits::text_bytes_max))});
-  if (keys_.size() > limits::authorized_keys_max) {
-    return bad("more than " + std::to_string(limits::authorized_keys_max) + " keys");
+  rights.push_back(std::move(right));
+  return {};
+}
+
+result<void> authorized_keys::add_signer(std::string_view key) {
+  if (!is_signing_key(key)) {
+    return bad("signer: " + quoted(key) + " is no public key that signs, want 64 hex digits as " +
+               "`fxfarm keygen --signing` prints them");
   }
+  if (!signers_.emplace(key).second) return bad("signer: the key is one already");
   return {};
 }
 

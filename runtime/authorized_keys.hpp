@@ -6,6 +6,9 @@
 //   worker    *          ...
 //   operator  *          ...
 //   isolate   team-a
+//   signer    *          ...64 hex digits...                        worker-0
+//
+// A client's file of signers has the same form; only its lines with `signer` matter there.
 
 #include "runtime/error.hpp"
 #include "runtime/limits.hpp"
@@ -44,13 +47,20 @@ public:
   const key_right* find(const std::string& public_key, std::string_view role) const;
   // "client, operator"; empty when the key is not known.
   std::string roles_of(const std::string& public_key) const;
-  std::size_t size() const { return keys_.size(); }
+  std::size_t size() const { return keys_.size(); }  // of links
+
+  // Whether artifacts that are signed with this key are accepted.
+  bool accepts_signer(const std::string& public_key) const { return signers_.contains(public_key); }
+  std::vector<std::string> signers() const { return {signers_.begin(), signers_.end()}; }
 
 private:
   result<void> add(const std::vector<std::string_view>& words, std::string_view comment);
+  result<void> add_signer(std::string_view key);
+  result<void> add_right(key_right right, std::string_view key);
 
   std::unordered_map<std::string, std::vector<key_right>> keys_;
   std::set<std::string, std::less<>> isolated_;
+  std::set<std::string, std::less<>> signers_;  // public keys
 };
 
 }  // namespace fxfarm

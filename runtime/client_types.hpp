@@ -53,7 +53,7 @@ struct load_task {
   std::uint64_t graph = 0;  // what client::submit returned
   std::size_t stage = 0;    // index into graph_request::stages
   std::string stage_key;
-  blob artifact;      // digest verified
+  blob artifact;      // digest and, where signers are named, signature verified
   stage_status told;  // what is known of the stage by now
   // Thread-safe. Success: the stage is in the slot. errc::corrupt: the artifact is asked for again; any other failure
   // settles the stage as failed.

@@ -99,6 +99,7 @@ void declare(option_set& o, worker_config& c) {
   o.add("coordinators", c.coordinators, kinds::farm(), "coordinators to work for");
   o.add("name", c.name, kinds::text(), "name of this worker, for people", "host name");
   declare(o, static_cast<link_config&>(c));
+  o.add("signing_key", c.signing_key, kinds::path(), "file with the secret key that signs what is made here");
   o.add("metrics", c.metrics, kinds::address_or_off(), "address of the metrics page");
   declare(o, static_cast<engine_config&>(c), "cores / 2, at least 1", "0");
 }
@@ -108,6 +109,9 @@ void declare(option_set& o, local_config& c) {
         "$XDG_RUNTIME_DIR/fxfarm/local-default.sock");
   o.add("idle_timeout", c.idle_timeout, kinds::duration(), "leave after so long without clients and jobs");
   o.add("metrics", c.metrics, kinds::address_or_off(), "address of the status page and the metrics");
+  o.add("signers", c.signers, kinds::path(),
+        "file with the signers whose artifacts are taken from Redis; read again when it changes",
+        "none, and all are taken");
   o.add("detach", c.detach, kinds::boolean(), "run in the background, with the log in a file beside the socket");
   declare(o, static_cast<farm_config&>(c), "$XDG_CACHE_HOME/fxfarm/local");
   declare(o, static_cast<engine_config&>(c), "1", "cores / 2, at least 2");
@@ -180,7 +184,8 @@ result<void> settle(coordinator_config& c, const config_inputs&, const values& v
 
 result<void> settle(worker_config& c, const config_inputs& in, const values& v) {
   share_cores(c, in);
-  return config_checks::link(c, c.coordinators, "coordinators", v);
+  if (auto checked = config_checks::link(c, c.coordinators, "coordinators", v); !checked) return checked;
+  return config_checks::signing(c, v);
 }
 
 result<void> settle(local_config& c, const config_inputs& in, const values& v) {

@@ -87,6 +87,7 @@ struct coordinator_config : common_config, farm_config {
 struct worker_config : common_config, engine_config, link_config {
   std::vector<std::string> coordinators{"tcp://127.0.0.1:7070"};
   std::string name;
+  std::string signing_key;                 // a file; empty: artifacts go unsigned, which no coordinator with keys takes
   std::string metrics = "127.0.0.1:9091";  // empty: off
 };
 
@@ -94,6 +95,7 @@ struct local_config : common_config, farm_config, engine_config {
   std::string socket;  // a file; see endpoint() and lock()
   std::chrono::milliseconds idle_timeout = limits::local_idle;
   std::string metrics = "127.0.0.1:0";  // empty: off
+  std::string signers;                  // a file; empty: whatever Redis has is taken
   bool detach = false;
 
   std::string endpoint() const { return "ipc://" + socket; }
@@ -122,6 +124,7 @@ struct cache_config : client_config {
   std::optional<std::uint64_t> bytes;                     // that gc leaves
   std::optional<std::chrono::milliseconds> unused_for{};  // what gc removes
   bool dry_run = false;
+  std::string signers;  // a file; empty: any will do
 };
 
 // `fxfarm doctor`: what a local farm and a client of this user would have.
@@ -146,6 +149,7 @@ struct warm_config : client_config {
   bool inference = false;
   std::vector<std::string> endpoints;
   std::chrono::milliseconds timeout = limits::warm_timeout;
+  std::string signers;
   std::string python = "python3";
 };
 

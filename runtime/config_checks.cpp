@@ -41,6 +41,14 @@ result<void> link(const link_config& c, const std::vector<std::string>& endpoint
   return stay_on_host(endpoints, name, "--secret-key and --server-public-key", v);
 }
 
+result<void> signing(const worker_config& c, const values& v) {
+  if (c.key.empty() || !c.signing_key.empty()) return {};
+  return {errc::bad_config,
+          "secret_key: wants signing_key, too, since a coordinator with keys takes only what is "
+          "signed; `fxfarm keygen --signing` makes one (" +
+              v.at("secret_key").where + ")"};
+}
+
 // Artifacts are code: who can change one on its way runs what he likes in the clients.
 result<void> redis(const redis_config& c, const values& v) {
   if (c.url.empty()) return {};

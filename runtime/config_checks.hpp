@@ -12,6 +12,8 @@ result<void> listening(const coordinator_config& c, const values& v);
 // `name`: of the option that `endpoints` come from.
 result<void> link(const link_config& c, const std::vector<std::string>& endpoints, const std::string& name,
                   const values& v);
+// A worker whose coordinators know it by a key signs what it makes.
+result<void> signing(const worker_config& c, const values& v);
 result<void> redis(const redis_config& c, const values& v);
 
 }  // namespace fxfarm::config_checks

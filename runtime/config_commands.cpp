@@ -31,6 +31,9 @@ void declare_own(option_set& o, cache_config& c) {
   o.add("unused_for", c.unused_for, kinds::maybe(kinds::duration()), "gc: what nobody used for so long goes")
       .is_flag_only = true;
   o.add("dry_run", c.dry_run, kinds::boolean(), "gc: only tell what would go").is_flag_only = true;
+  o.add("signers", c.signers, kinds::path(),
+        "verify, export, import: file with the signers of whom one must have signed an artifact", "none need have")
+      .is_flag_only = true;
 }
 
 void declare_own(option_set& o, doctor_config& c) {
@@ -60,6 +63,9 @@ void declare_own(option_set& o, warm_config& c) {
   o.add("endpoints", c.endpoints, kinds::farm(), "coordinators, as clients name them", "FXFARM_ENDPOINTS")
       .is_flag_only = true;
   o.add("timeout", c.timeout, kinds::duration(), "longest time that all of it may take").is_flag_only = true;
+  o.add("signers", c.signers, kinds::path(), "file with the signers whose artifacts coordinators may send",
+        "FXFARM_SIGNERS")
+      .is_flag_only = true;
   o.add("python", c.python, kinds::path(), "interpreter that has the model, torch and fxfarm",
         "FXFARM_PYTHON, else python3")
       .is_flag_only = true;

@@ -89,9 +89,9 @@ result<void> check_tables(const toml::table& root, const std::string& file, cons
 
 const std::vector<std::string>& python_options() {
   static const std::vector<std::string> names{
-      "endpoints", "local", "stages",       "stage_options",  "roll_back",      "isa",
-      "job",       "log",   "progress",     "trace",          "record",         "record_bytes",
-      "space",     "salt",  "artifact_dir", "artifact_bytes", "client_metrics", "python"};
+      "endpoints",    "local",          "stages",         "stage_options", "roll_back",    "isa",   "job",
+      "log",          "progress",       "trace",          "record",        "record_bytes", "space", "salt",
+      "artifact_dir", "artifact_bytes", "client_metrics", "python",        "signers"};
   return names;
 }
 

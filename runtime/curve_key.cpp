@@ -1,9 +1,9 @@
 #include "runtime/curve_key.hpp"
 
+#include "runtime/key_file.hpp"
 #include "runtime/limits.hpp"
 #include "runtime/secret_file.hpp"
 
-#include <algorithm>
 #include <cstdint>
 #include <limits>
 
@@ -19,26 +19,6 @@ std::string render(std::string_view what, std::string_view hint, const key_pair&
   text += "metadata\ncurve\n    public-key = \"" + keys.public_key + "\"\n";
   if (secret) text += "    secret-key = \"" + keys.secret_key + "\"\n";
   return text;
-}
-
-// What stands behind `name = ` in a line of its own, with or without quotes; empty when there is no such line.
-std::string value_of(std::string_view name, std::string_view text) {
-  constexpr std::string_view blanks = " \t\r";
-  while (!text.empty()) {
-    auto line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
-    line.remove_prefix(std::min(line.find_first_not_of(blanks), line.size()));
-    if (!line.starts_with(name)) continue;
-    line.remove_prefix(name.size());
-    line.remove_prefix(std::min(line.find_first_not_of(blanks), line.size()));
-    if (!line.starts_with('=')) continue;
-    line.remove_prefix(1);
-    line.remove_prefix(std::min(line.find_first_not_of(blanks), line.size()));
-    line = line.substr(0, line.find_last_not_of(blanks) + 1);
-    if (line.size() >= 2 && line.front() == '"' && line.back() == '"') line = line.substr(1, line.size() - 2);
-    return std::string(line);
-  }
-  return {};
 }
 
 }  // namespace
@@ -69,7 +49,7 @@ result<key_pair> read_key_pair(const std::string& option, const std::string& pat
   const auto text =
       read_secret_text({.option = option, .path = path, .bytes_max = limits::key_file_bytes_max, .owner_only = true});
   if (!text) return text.failure();
-  key_pair keys{value_of("public-key", *text), value_of("secret-key", *text)};
+  key_pair keys{key_file_value("public-key", *text), key_file_value("secret-key", *text)};
   if (is_curve_key(keys.public_key) && is_curve_key(keys.secret_key)) return keys;
   const auto* why = keys.secret_key.empty() ? " has no secret key" : " has no pair of keys";
   return {errc::bad_config, option + ": " + path + why + "; `fxfarm keygen` makes such a file"};
@@ -84,7 +64,7 @@ result<std::vector<std::string>> read_public_keys(const std::string& option, con
     }
     const auto text = read_secret_text({.option = option, .path = one, .bytes_max = limits::key_file_bytes_max});
     if (!text) return text.failure();
-    keys.push_back(value_of("public-key", *text));
+    keys.push_back(key_file_value("public-key", *text));
     if (!is_curve_key(keys.back())) {
       return {errc::bad_config, option + ": " + one + " has no public key; `fxfarm keygen` makes such a file"};
     }

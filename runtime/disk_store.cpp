@@ -189,6 +189,20 @@ result<std::vector<stored_entry>> disk_store::list() {
   return all;
 }
 
+result<void> disk_store::drop(const unwanted& is_unwanted) {
+  auto entries = list();
+  if (!entries) return entries.failure();
+  for (const auto& e : *entries) {
+    const file_handle file(::open(path_of(e.key).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!file) continue;
+    // What cannot be read is found when it is asked for.
+    const auto by = read_store_file_signature(file.get());
+    if (!by || !is_unwanted(*by)) continue;
+    if (auto removed = remove(e.key); !removed) return removed.failure();
+  }
+  return {};
+}
+
 void disk_store::remove_leftovers() {
   const auto oldest = std::chrono::system_clock::now() - limits::store_temp_age_max;
   auto looked = for_each_file(directory_, [&](const fs::path& path, const std::string& file, const struct stat& info) {

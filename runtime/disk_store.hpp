@@ -23,6 +23,8 @@ public:
   result<void> put(const std::string& key, const stored& what) override;
   result<bool> remove(const std::string& key) override;
   result<std::vector<stored_entry>> list() override;
+  // Believes the files' heads: what they tell of their signers is checked only when they are read.
+  result<void> drop(const unwanted& is_unwanted) override;
 
 private:
   disk_store(std::filesystem::path directory, std::uint64_t bytes_max, std::shared_ptr<const store_reporter> reporter);

@@ -25,6 +25,7 @@ constexpr std::array names{
     code_name{errc::unreachable, "unreachable"},
     code_name{errc::protocol, "protocol"},
     code_name{errc::refused, "refused"},
+    code_name{errc::untrusted, "untrusted"},
     code_name{errc::cancelled, "cancelled"},
     code_name{errc::engine_start, "engine_start"},
     code_name{errc::engine_crashed, "engine_crashed"},

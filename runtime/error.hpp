@@ -24,6 +24,7 @@ enum class errc : std::uint8_t {
   unreachable,     // the peer cannot be reached
   protocol,        // a peer broke the wire rules, or speaks another version
   refused,         // not allowed
+  untrusted,       // nobody who is accepted has signed an artifact
   cancelled,       // nobody waits for it any longer
   engine_start,    // an engine could not be started or warmed
   engine_crashed,  // an engine died during a job

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 namespace fxfarm {
 namespace {
@@ -18,6 +19,7 @@ bool worth_retrying(errc code) {
     case errc::shutdown:
     case errc::busy:
     case errc::corrupt:
+    case errc::untrusted:
     case errc::io:
       return true;
     default:
@@ -165,9 +167,13 @@ void job_table::run(job_record& job, const std::string& worker, const std::strin
 }
 
 job_record* job_table::held(const std::string& worker, const std::string& attempt) {
-  auto it = by_attempt_.find(attempt);
+  return const_cast<job_record*>(std::as_const(*this).find_attempt(worker, attempt));
+}
+
+const job_record* job_table::find_attempt(const std::string& worker, const std::string& attempt) const {
+  const auto it = by_attempt_.find(attempt);
   if (it == by_attempt_.end()) return nullptr;
-  auto& job = jobs_.at(it->second);
+  const auto& job = jobs_.at(it->second);
   return job.worker == worker && job.state == job_state::running ? &job : nullptr;
 }
 

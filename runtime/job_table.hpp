@@ -114,6 +114,8 @@ public:
   // Renews leases. Returns the ids among `attempts` that `worker` does not hold (any longer).
   std::vector<std::string> renew(const std::string& worker, const std::vector<std::string>& attempts, time_point now);
 
+  // The job of which `worker` holds that attempt, else null.
+  const job_record* find_attempt(const std::string& worker, const std::string& attempt) const;
   // The attempt has a result: the job is `storing`. Null when `worker` does not hold that attempt.
   const job_record* finish(const std::string& worker, const std::string& attempt);
   // The result is stored; the job leaves the table.

@@ -12,8 +12,9 @@ namespace fxfarm {
 
 class key_book {
 public:
-  // Errors: bad_config when the file cannot be read, may be written by others, or has a line that is not understood.
-  static result<std::shared_ptr<key_book>> open(const std::string& path);
+  // Errors, which begin with `option`: bad_config when the file cannot be read, may be written by others, or has a line
+  // that is not understood.
+  static result<std::shared_ptr<key_book>> open(const std::string& option, const std::string& path);
 
   // Never null. The same object until other keys are in force.
   std::shared_ptr<const authorized_keys> keys() const;
@@ -22,8 +23,10 @@ public:
   result<bool> refresh();
 
 private:
-  explicit key_book(std::string path) : path_(std::move(path)) {}
+  key_book(std::string option, std::string path) : option_(std::move(option)), path_(std::move(path)) {}
+  result<std::string> stamp() const;
 
+  const std::string option_;
   const std::string path_;
   std::string stamp_;         // of the file that was read last; used by one thread
   std::string text_;          // likewise: what is in force

@@ -77,6 +77,20 @@ result<std::vector<stored_entry>> memory_store::list() {
   return all;
 }
 
+result<void> memory_store::drop(const unwanted& is_unwanted) {
+  std::vector<std::pair<std::string, artifact_signature>> all;
+  {
+    std::lock_guard lock(mutex_);
+    for (const auto& e : entries_) all.emplace_back(e.key, e.what->signature);
+  }
+  // Whoever is asked may report, which must not happen under the lock.
+  for (const auto& [key, by] : all) {
+    if (!is_unwanted(by)) continue;
+    if (auto removed = remove(key); !removed) return removed.failure();
+  }
+  return {};
+}
+
 void memory_store::erase(lru_list::iterator it) {
   bytes_ -= cost_of(*it->what);
   index_.erase(it->key);

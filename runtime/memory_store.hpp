@@ -15,12 +15,14 @@ public:
   memory_store(std::size_t bytes_max, std::shared_ptr<const store_reporter> reporter);
 
   std::string_view name() const override { return "memory"; }
+  bool is_own_memory() const override { return true; }
   std::shared_ptr<const stored> get_at_once(const std::string& key) override;
   result<std::optional<stored>> get(const std::string& key) override;
   // Errors: `too_large` for an artifact that would not fit into an empty tier.
   result<void> put(const std::string& key, const stored& what) override;
   result<bool> remove(const std::string& key) override;
   result<std::vector<stored_entry>> list() override;
+  result<void> drop(const unwanted& is_unwanted) override;
 
 private:
   struct entry {

@@ -135,11 +135,11 @@ result<std::vector<redis_reply>> redis_store::run(const std::string& key, const 
 }
 
 std::string redis_store::head_key(const std::string& key) const {
-  return options_.prefix + ":1:{" + key + "}:head";
+  return options_.prefix + ":2:{" + key + "}:head";
 }
 
 std::string redis_store::chunk_key(const std::string& key, const store_file_facts& facts, std::uint64_t index) const {
-  return options_.prefix + ":1:{" + key + "}:" + facts.digest.substr(0, digest_chars_in_key) + ":" +
+  return options_.prefix + ":2:{" + key + "}:" + facts.digest.substr(0, digest_chars_in_key) + ":" +
          std::to_string(index);
 }
 

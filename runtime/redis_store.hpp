@@ -1,8 +1,8 @@
 #pragma once
 // Artifacts in Redis. Of an artifact with stage key K:
 //
-//   PREFIX:1:{K}:head      the head of its file, see store_file.hpp
-//   PREFIX:1:{K}:D:I       its data from I * limits::redis_chunk_bytes on, for I = 0, 1, ...; D: 16 digits of its
+//   PREFIX:2:{K}:head      the head of its file, see store_file.hpp
+//   PREFIX:2:{K}:D:I       its data from I * limits::redis_chunk_bytes on, for I = 0, 1, ...; D: 16 digits of its
 //   digest
 //
 // The braces put all of them into one slot of a cluster. The head is written last and names the digest, so a reader

@@ -33,11 +33,11 @@ shared_tier::shared_tier(std::unique_ptr<redis_store> reader, std::unique_ptr<re
                          shared_tier_events events)
     : reader_(std::move(reader)),
       writer_(std::move(writer)),
-      options_(options),
+      options_(std::move(options)),
       reporter_(std::move(reporter)),
       events_(std::move(events)),
-      breaker_(options.breaker),
-      queue_(options.queue_bytes_max, options.queue_entries_max) {
+      breaker_(options_.breaker),
+      queue_(options_.queue_bytes_max, options_.queue_entries_max) {
   tell_breaker({errc::none, {}});
   reading_ = std::thread([this] { read(); });
   writing_ = std::thread([this] { write(); });
@@ -66,6 +66,8 @@ void shared_tier::get(const std::string& key, answer then) {
     if (waits != nullptr && waits->what) queued = *waits->what;
   }
   if (full) reporter_->failed(name, {errc::busy, "as many lookups as may wait for Redis"});
+  // What waits to be written has been checked; its signer may be accepted no longer.
+  if (queued && options_.signatures && options_.signatures->refuses_signer(queued->signature)) queued.reset();
   if (queued) {
     reporter_->queried(name);
     reporter_->hit(name);
@@ -75,6 +77,7 @@ void shared_tier::get(const std::string& key, answer then) {
 }
 
 void shared_tier::put(const std::string& key, std::shared_ptr<const stored> what) {
+  if (options_.signatures && options_.signatures->refuses_signer(what->signature)) return;
   enqueue(key, std::move(what));
 }
 
@@ -155,10 +158,20 @@ std::optional<stored> shared_tier::look_up(const question& q) {
     return std::nullopt;
   }
   settle("get", begun, *found ? (*found)->data->size() : 0, {});
-  if (!*found) return std::nullopt;
+  if (!*found || !is_trusted(q.key, **found)) return std::nullopt;
   reporter_->hit(name);
   (*found)->tier = name;
   return *std::move(found);
+}
+
+bool shared_tier::is_trusted(const std::string& key, const stored& what) {
+  if (!options_.signatures) return true;
+  const auto refused = options_.signatures->refuses(facts_of(key, what), what.signature);
+  if (!refused) return true;
+  const auto why = refused->why.with_context(key);
+  reporter_->untrusted(name, refused->reason, &why);
+  remove(key);
+  return false;
 }
 
 // --- the writer ------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ struct shared_tier_options {
   std::chrono::milliseconds read_max{0};  // one lookup, waiting in line included
   std::chrono::milliseconds slow{0};      // an operation that takes longer, its bytes aside, counts as a failure
   breaker_options breaker;
+  std::shared_ptr<const signature_check> signatures = {};  // null: whatever Redis has is taken
 };
 
 // What a shared tier tells beside what every tier does. Called on any thread; must not throw or use the tier.
@@ -56,7 +57,8 @@ public:
   // Calls `then` once: at once on this thread when Redis need not be asked or must not be, otherwise on the reader's. A
   // failure has been reported and is a miss.
   void get(const std::string& key, answer then);
-  // What is written, or removed, some time later, in this order for each key.
+  // What is written, or removed, some time later, in this order for each key. What nobody who is accepted has signed
+  // would be of no use to others, and is not written.
   void put(const std::string& key, std::shared_ptr<const stored> what);
   void remove(const std::string& key);
 
@@ -76,6 +78,8 @@ private:
   void enqueue(const std::string& key, std::shared_ptr<const stored> what);
   void read();
   std::optional<stored> look_up(const question& q);
+  // Reports, and has Redis forget, what nobody who is accepted has signed.
+  bool is_trusted(const std::string& key, const stored& what);
   void write();
   void write_one(const write_queue::entry& e);
   void probe();

@@ -19,7 +19,12 @@ void report(const store_reporter& reporter, const store_tier& tier, const error&
 
 }  // namespace
 
-result<std::unique_ptr<store>> store::open(const store_options& options, store_reporter reporter) {
+artifact_facts facts_of(const std::string& key, const stored& what) {
+  return {key, digest_hex(*what.data), what.data->size()};
+}
+
+result<std::unique_ptr<store>> store::open(const store_options& options, store_reporter reporter,
+                                           std::shared_ptr<const signature_check> signatures) {
   auto shared = std::make_shared<const store_reporter>(std::move(reporter));
   std::vector<std::unique_ptr<store_tier>> tiers;
   if (options.memory_bytes > 0) tiers.push_back(std::make_unique<memory_store>(options.memory_bytes, shared));
@@ -29,11 +34,23 @@ result<std::unique_ptr<store>> store::open(const store_options& options, store_r
     tiers.push_back(std::move(*disk));
   }
   if (tiers.empty()) return {errc::bad_config, "the store has neither memory nor a directory"};
-  return std::make_unique<store>(std::move(tiers), std::move(shared));
+  return std::make_unique<store>(std::move(tiers), std::move(shared), std::move(signatures));
 }
 
-store::store(std::vector<std::unique_ptr<store_tier>> tiers, std::shared_ptr<const store_reporter> reporter)
-    : tiers_(std::move(tiers)), reporter_(std::move(reporter)) {}
+store::store(std::vector<std::unique_ptr<store_tier>> tiers, std::shared_ptr<const store_reporter> reporter,
+             std::shared_ptr<const signature_check> signatures)
+    : tiers_(std::move(tiers)), reporter_(std::move(reporter)), signatures_(std::move(signatures)) {}
+
+bool store::may_use(store_tier& tier, const std::string& key, const stored& what) {
+  if (!signatures_) return true;
+  const auto refused = tier.is_own_memory() ? signatures_->refuses_signer(what.signature)
+                                            : signatures_->refuses(facts_of(key, what), what.signature);
+  if (!refused) return true;
+  const auto why = refused->why.with_context(key);
+  reporter_->untrusted(tier.name(), refused->reason, &why);
+  if (auto removed = tier.remove(key); !removed) reporter_->failed(tier.name(), removed.failure());
+  return false;
+}
 
 result<std::optional<stored>> store::get(const std::string& key) {
   if (!is_digest(key)) return not_a_key(key);
@@ -45,7 +62,7 @@ result<std::optional<stored>> store::get(const std::string& key) {
       reporter_->failed(tier.name(), found.failure());
       continue;
     }
-    if (!*found) continue;
+    if (!*found || !may_use(tier, key, **found)) continue;
     reporter_->hit(tier.name());
     (*found)->tier = tier.name();
     for (std::size_t faster = i; faster-- > 0;) {
@@ -61,7 +78,7 @@ result<std::optional<stored>> store::get(const std::string& key) {
 std::shared_ptr<const stored> store::get_at_once(const std::string& key) {
   auto& tier = *tiers_.front();
   auto found = tier.get_at_once(key);
-  if (!found) return nullptr;
+  if (!found || !may_use(tier, key, *found)) return nullptr;
   reporter_->queried(tier.name());
   reporter_->hit(tier.name());
   return found;
@@ -114,6 +131,18 @@ std::vector<stored_entry> store::list() {
     std::move(entries->begin(), entries->end(), std::back_inserter(all));
   }
   return all;
+}
+
+void store::drop_untrusted() {
+  if (!signatures_) return;
+  for (auto& tier : tiers_) {
+    auto dropped = tier->drop([&](const artifact_signature& by) {
+      const auto refused = signatures_->refuses_signer(by);
+      if (refused) reporter_->untrusted(tier->name(), refused->reason, nullptr);
+      return refused.has_value();
+    });
+    if (!dropped) reporter_->failed(tier->name(), dropped.failure());
+  }
 }
 
 }  // namespace fxfarm

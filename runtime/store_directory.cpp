@@ -16,15 +16,22 @@ namespace {
 
 namespace fs = std::filesystem;
 
+result<void> check(const std::string& key, const stored& what, const signature_check* signatures) {
+  const auto refused = signatures ? signatures->refuses(facts_of(key, what), what.signature) : std::nullopt;
+  return refused ? result<void>(refused->why) : result<void>();
+}
+
 template <class F>
-result<directory_report> for_each_artifact(const store_directory& directory, const std::string& key, F&& take) {
+result<directory_report> for_each_artifact(const store_directory& directory, const std::string& key,
+                                           const signature_check* signatures, F&& take) {
   auto entries = directory.list(key);
   if (!entries) return entries.failure();
   directory_report report;
   for (const auto& entry : *entries) {
     auto taken = directory.read(entry.key);
     if (!taken && taken.failure().code == errc::not_found) continue;  // a coordinator has evicted it meanwhile
-    result<void> done = taken ? take(entry.key, *taken) : result<void>(taken.failure());
+    result<void> done = taken ? check(entry.key, *taken, signatures) : result<void>(taken.failure());
+    if (done) done = take(entry.key, *taken);
     if (!done) {
       report.faults.push_back({entry.key, done.failure()});
       continue;
@@ -95,12 +102,15 @@ std::vector<stored_entry> to_remove(const std::vector<stored_entry>& entries, co
   return out;
 }
 
-result<directory_report> verify(const store_directory& directory, const std::string& key) {
-  return for_each_artifact(directory, key, [](const std::string&, const stored&) { return result<void>(); });
+result<directory_report> verify(const store_directory& directory, const std::string& key,
+                                const signature_check* signatures) {
+  return for_each_artifact(directory, key, signatures,
+                           [](const std::string&, const stored&) { return result<void>(); });
 }
 
-result<directory_report> copy(const store_directory& from, const store_directory& to, const std::string& key) {
-  return for_each_artifact(from, key,
+result<directory_report> copy(const store_directory& from, const store_directory& to, const std::string& key,
+                              const signature_check* signatures) {
+  return for_each_artifact(from, key, signatures,
                            [&](const std::string& k, const stored& what) -> result<void> { return to.write(k, what); });
 }
 

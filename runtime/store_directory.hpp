@@ -55,10 +55,12 @@ struct directory_report {
   std::vector<fault> faults{};
 };
 
-// Reads each artifact and checks its digest.
-result<directory_report> verify(const store_directory& directory, const std::string& key = {});
+// Reads each artifact and checks its digest and, unless `signatures` is null, who has signed it.
+result<directory_report> verify(const store_directory& directory, const std::string& key = {},
+                                const signature_check* signatures = nullptr);
 // Writes each artifact of `from` whose key begins so into `to`, where it is written anew, with a digest of its own;
-// what is corrupt stays behind.
-result<directory_report> copy(const store_directory& from, const store_directory& to, const std::string& key = {});
+// what does not pass `verify` stays behind.
+result<directory_report> copy(const store_directory& from, const store_directory& to, const std::string& key = {},
+                              const signature_check* signatures = nullptr);
 
 }  // namespace fxfarm

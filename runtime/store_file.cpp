@@ -14,7 +14,7 @@ namespace fxfarm {
 namespace {
 
 constexpr std::string_view magic = "fxfarmst";
-constexpr std::uint32_t version = 1;
+constexpr std::uint32_t version = 2;
 constexpr std::size_t lengths_bytes = magic.size() + 4 + 4 + 8;  // all that comes before the digest
 constexpr std::size_t fixed_bytes = lengths_bytes + digest_hex_chars;
 static_assert(fixed_bytes == store_file_fixed_bytes);
@@ -69,6 +69,8 @@ bytes write_attributes(const stored& what) {
     write_text(out, phase);
     write_number(out, std::bit_cast<std::uint64_t>(seconds));
   }
+  write_text(out, what.signature.signer);
+  write_text(out, what.signature.value);
   return out;
 }
 
@@ -80,6 +82,8 @@ bool read_attributes(byte_view data, stored& into) {
     auto phase = in.text();
     into.phases[phase] = std::bit_cast<double>(in.number<std::uint64_t>());
   }
+  into.signature.signer = in.text();
+  into.signature.value = in.text();
   return in.complete();
 }
 
@@ -99,6 +103,28 @@ result<bytes> read_bytes(int fd, std::size_t size) {
     done += static_cast<std::size_t>(n);
   }
   return out;
+}
+
+// The file's head with its attributes.
+result<bytes> read_head(int fd) {
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) return {errc::io, std::string("cannot stat: ") + std::strerror(errno)};
+  if (!S_ISREG(info.st_mode)) return {errc::io, "not a regular file"};
+  const auto file_bytes = static_cast<std::uint64_t>(info.st_size);
+  if (file_bytes < fixed_bytes) return {errc::corrupt, "the file is too short"};
+
+  auto head = read_bytes(fd, fixed_bytes);
+  if (!head) return head.failure();
+  const auto facts = look_at_store_file_head(*head);
+  if (!facts) return facts.failure();
+  // The sizes are believed only when they add up to the file's, so that a flipped bit cannot ask for memory.
+  if (facts->data_bytes != file_bytes - fixed_bytes - facts->attribute_bytes) {
+    return {errc::corrupt, "its lengths do not match the file's"};
+  }
+  const auto attributes = read_bytes(fd, facts->attribute_bytes);
+  if (!attributes) return attributes.failure();
+  head->insert(head->end(), attributes->begin(), attributes->end());
+  return head;
 }
 
 }  // namespace
@@ -154,26 +180,21 @@ result<stored> join_store_file(const std::string& key, byte_view head, bytes dat
 }
 
 result<stored> read_store_file(int fd, const std::string& key) {
-  struct stat info {};
-  if (::fstat(fd, &info) != 0) return {errc::io, std::string("cannot stat: ") + std::strerror(errno)};
-  if (!S_ISREG(info.st_mode)) return {errc::io, "not a regular file"};
-  const auto file_bytes = static_cast<std::uint64_t>(info.st_size);
-  if (file_bytes < fixed_bytes) return {errc::corrupt, "the file is too short"};
-
-  auto head = read_bytes(fd, fixed_bytes);
+  auto head = read_head(fd);
   if (!head) return head.failure();
-  auto facts = look_at_store_file_head(*head);
-  if (!facts) return facts.failure();
-  // The sizes are believed only when they add up to the file's, so that a flipped bit cannot ask for memory.
-  if (facts->data_bytes != file_bytes - fixed_bytes - facts->attribute_bytes) {
-    return {errc::corrupt, "its lengths do not match the file's"};
-  }
-  auto attributes = read_bytes(fd, facts->attribute_bytes);
-  if (!attributes) return attributes.failure();
-  head->insert(head->end(), attributes->begin(), attributes->end());
-  auto data = read_bytes(fd, facts->data_bytes);
+  auto data = read_bytes(fd, look_at_store_file_head(*head)->data_bytes);
   if (!data) return data.failure();
   return join_store_file(key, *head, *std::move(data));
+}
+
+result<artifact_signature> read_store_file_signature(int fd) {
+  const auto head = read_head(fd);
+  if (!head) return head.failure();
+  stored what;
+  if (!read_attributes(byte_view(*head).subspan(fixed_bytes), what)) {
+    return {errc::corrupt, "its attributes cannot be read"};
+  }
+  return what.signature;
 }
 
 }  // namespace fxfarm

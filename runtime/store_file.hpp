@@ -2,11 +2,12 @@
 // One artifact as a file. Little endian:
 //
 //   magic "fxfarmst" | version u32 | bytes of attributes u32 | bytes of data u64 | digest, 64 hex digits
-//   attributes: made_by, count of phases u32, then each phase's name and its seconds as a double's bits
+//   attributes: made_by, count of phases u32, then each phase's name and its seconds as a double's bits, signer,
+//   signature
 //   data
 //
 // A text is its length as u32 and its bytes. The digest covers the key and everything but itself, so that a file under
-// a wrong name is as corrupt as one with a flipped bit.
+// a wrong name is as corrupt as one with a flipped bit. It finds damage; whoever can write the file can make another.
 
 #include "runtime/store.hpp"
 
@@ -30,5 +31,7 @@ result<stored> join_store_file(const std::string& key, byte_view head, bytes dat
 
 // Reads the artifact from an open file, from its start. Errors: `corrupt` saying what does not fit, `io`.
 result<stored> read_store_file(int fd, const std::string& key);
+// What its head tells of its signature, with nothing checked. Errors: as above.
+result<artifact_signature> read_store_file_signature(int fd);
 
 }  // namespace fxfarm

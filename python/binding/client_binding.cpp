@@ -89,7 +89,7 @@ class bound_client {
 public:
   bound_client(std::vector<std::string> endpoints, std::string local_endpoint, std::vector<std::string> local_command,
                std::string space, std::string salt, std::string metrics, std::string key,
-               std::vector<std::string> server_public_key, bool insecure) {
+               std::vector<std::string> server_public_key, std::string signers, bool insecure) {
     client_options options;
     options.endpoints = std::move(endpoints);
     options.local_endpoint = std::move(local_endpoint);
@@ -99,6 +99,7 @@ public:
     options.metrics = std::move(metrics);
     options.key = std::move(key);
     options.server_public_key = std::move(server_public_key);
+    options.signers = std::move(signers);
     options.insecure = insecure;
     options.calls = count_calls;
     auto started = without_gil([&] {
@@ -256,11 +257,11 @@ void add_client_types(py::module_& module) {
 
   py::class_<bound_client>(module, "Client")
       .def(py::init<std::vector<std::string>, std::string, std::vector<std::string>, std::string, std::string,
-                    std::string, std::string, std::vector<std::string>, bool>(),
+                    std::string, std::string, std::vector<std::string>, std::string, bool>(),
            py::kw_only(), py::arg("endpoints") = std::vector<std::string>{}, py::arg("local_endpoint") = "",
            py::arg("local_command") = std::vector<std::string>{}, py::arg("space") = "default", py::arg("salt") = "",
            py::arg("metrics") = "", py::arg("key") = "", py::arg("server_public_key") = std::vector<std::string>{},
-           py::arg("insecure") = false)
+           py::arg("signers") = "", py::arg("insecure") = false)
       .def("submit", &bound_client::submit, py::arg("graph_key"), py::arg("name"), py::arg("graph"), py::arg("stages"),
            py::arg("target"), py::arg("parts") = std::map<std::string, std::string>{}, py::arg("prepare_seconds") = 0.0)
       .def("release", &bound_client::release, py::arg("graph"))

@@ -129,6 +129,7 @@ class Client:
         metrics: str = "",
         key: str = "",
         server_public_key: Sequence[str] = ...,
+        signers: str = "",
         insecure: bool = False,
     ) -> None: ...
     def submit(

@@ -176,8 +176,16 @@ class Config:
     server_public_key: tuple[str, ...] = _option(
         _texts, "public keys that a coordinator may have, or files with one", default=()
     )
+    signers: Path | None = _option(
+        _maybe_path,
+        "file with the signers whose artifacts coordinators may send, a line `signer * KEY` for each, read "
+        "again when it changes; none: all are loaded",
+        default=None,
+    )
     insecure: bool = _option(
-        _flag, "whether coordinators may be on other hosts although there is no key", default=False
+        _flag,
+        "whether coordinators may be on other hosts although there is no key, or there are no signers",
+        default=False,
     )
     local: bool = _option(_flag, "whether a farm may be started on this host", default=True)
     stages: tuple[str, ...] = _option(

@@ -39,5 +39,6 @@ def connect(options: config.Config) -> _core.Client:
         metrics=config.metrics_address(options, os.environ),
         key=str(options.secret_key or ""),
         server_public_key=list(options.server_public_key),
+        signers=str(options.signers or ""),
         insecure=options.insecure,
     )

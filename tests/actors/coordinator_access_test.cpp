@@ -2,6 +2,7 @@
 #include "actors/coordinator_core.hpp"
 #include "doubles.hpp"
 #include "runtime/keys.hpp"
+#include "tests/runtime/signers.hpp"
 
 using namespace fxfarm;
 using namespace fxfarm::actors;
@@ -68,10 +69,28 @@ protected:
     s.id = "farm";
     s.salt = "salt";
     s.lease_secret = lease_secret;
+    s.signatures = signatures;
     s.unix_seconds = [this] { return unix_seconds; };
     return std::make_unique<coordinator_core>(std::move(s), *this, metrics.coordinator(), statistics_access{}, now);
   }
 
+  // A job for the graph, and who has it.
+  std::pair<net::peer_id, net::job> job_sent() {
+    for (const auto& s : out.sent) {
+      if (const auto* j = std::get_if<net::job>(&s.what)) {
+        std::pair found{s.to, *j};
+        out.take<net::job>();
+        return found;
+      }
+    }
+    ADD_FAILURE() << "no job was sent";
+    return {};
+  }
+  void bring(const net::peer_id& from, const net::job& job, artifact_signature by, std::string_view content = "code") {
+    tell(said(from, net::job_done{job.id, job.stage_key, {}, std::move(by)}, some_bytes(content)));
+  }
+
+  std::shared_ptr<const signature_check> signatures;
   const std::string graph = hex64('a');
   time_point now{1000s};
   double unix_seconds = 1.8e9;
@@ -284,4 +303,89 @@ TEST_F(coordinator_access_test, without_keys_a_worker_brings_what_it_runs_as_eve
   tell(said("w", net::job_held{job}));
   EXPECT_EQ(counted("jobs_adopted"), 1);
   EXPECT_EQ(counted("claims_refused"), 0);
+}
+
+TEST_F(coordinator_access_test, a_result_is_taken_when_an_accepted_signer_has_signed_it_for_its_stage) {
+  using namespace testing_signers;
+  signer_list list;
+  const auto signer = new_signer(), stranger = new_signer();
+  list.accept({signer.public_key()});
+  signatures = list.check();
+  const struct {
+    const char* reason;
+    artifact_signature by;
+  } cases[] = {
+      {"unsigned", {}},
+      {"unknown_signer", signed_by(stranger, key_of(), view_of("code"))},
+      {"bad_signature", signed_by(signer, hex64('e'), view_of("code"))},
+      {"bad_signature", signed_by(signer, key_of(), view_of("other"))},
+  };
+  double bad = 0;
+  for (const auto& c : cases) {
+    core = farm(secret);
+    worker("w");
+    worker("v");
+    peer("a", "client", "team");
+    ask("a");
+    submit("a", "graph");
+    const auto [first, job] = job_sent();
+    const auto before = counted((std::string("results_untrusted_") + c.reason).c_str());
+    bring(first, job, c.by);
+    // As for garbage, the attempt has failed; another worker gets the next, where there is one.
+    EXPECT_EQ(counted((std::string("results_untrusted_") + c.reason).c_str()), before + 1) << c.reason;
+    EXPECT_TRUE(writes.empty());
+    EXPECT_EQ(out.count<net::stage_ready>(), 0u);
+    const auto [second, again] = job_sent();
+    EXPECT_NE(second, first) << c.reason;
+    EXPECT_EQ(again.attempts, 2u);
+    bring(second, again, signed_by(signer, key_of(), view_of("code")));
+    ASSERT_EQ(writes.size(), 1u) << c.reason;
+    EXPECT_EQ(writes[0].second.signature.signer, signer.public_key());
+    core->store_written(key_of(), {}, now);
+    writes.clear();
+    const auto ready = out.take<net::stage_ready>("a");
+    ASSERT_EQ(ready.size(), 1u);
+    EXPECT_EQ(ready[0].signature, signed_by(signer, key_of(), view_of("code")));
+    ++bad;
+  }
+  EXPECT_EQ(counted("jobs_retried"), bad);
+}
+
+TEST_F(coordinator_access_test, a_result_that_is_never_signed_well_fails_for_good_after_so_many_attempts) {
+  testing_signers::signer_list list;
+  signatures = list.check();
+  core = farm(secret);
+  worker("w");
+  peer("a", "client", "team");
+  ask("a");
+  submit("a", "graph");
+  for (unsigned i = 0; i < limits::job_attempts_max; ++i) {
+    const auto [who, job] = job_sent();
+    bring(who, job, {});
+    now += 1s;
+    core->tick(now);  // there is no other worker
+  }
+  EXPECT_EQ(counted("results_untrusted_unsigned"), limits::job_attempts_max);
+  const auto failed = out.take<net::stage_failed>("a");
+  ASSERT_EQ(failed.size(), 1u);
+  EXPECT_EQ(failed[0].code, "quarantined");
+  EXPECT_NE(failed[0].reason.find("untrusted: the artifact is not signed"), std::string::npos) << failed[0].reason;
+}
+
+TEST_F(coordinator_access_test, where_a_stage_is_said_that_is_not_the_jobs_the_jobs_must_be_signed) {
+  using namespace testing_signers;
+  signer_list list;
+  const auto signer = new_signer();
+  list.accept({signer.public_key()});
+  signatures = list.check();
+  core = farm(secret);
+  worker("w");
+  peer("a", "client", "team");
+  ask("a");
+  submit("a", "graph");
+  auto [who, job] = job_sent();
+  job.stage_key = hex64('e');
+  bring(who, job, signed_by(signer, hex64('e'), view_of("code")));
+  EXPECT_EQ(counted("results_untrusted_bad_signature"), 1);
+  EXPECT_TRUE(writes.empty());
 }

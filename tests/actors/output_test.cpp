@@ -2,6 +2,7 @@
 
 #include "doubles.hpp"
 #include "runtime/keys.hpp"
+#include "tests/runtime/signers.hpp"
 
 using namespace fxfarm;
 using namespace fxfarm::actors;
@@ -25,6 +26,7 @@ protected:
     o.fallback = std::move(fallback);
     o.log = log;
     o.probe = &metrics.client();
+    o.signatures = signatures;
     o.now = [this] { return now; };
     o.request.prepare_seconds = 0.5;
     o.load = [this](load_task t) { loads.push_back(std::move(t)); };
@@ -58,6 +60,11 @@ protected:
     hear(net::stage_ready{hex64('a'), key(stage), "memory", 0, {}}, some_bytes("artifact " + std::to_string(stage)),
          from);
   }
+  void ready_signed(std::size_t stage, artifact_signature by, std::string_view content = "code") {
+    net::stage_ready m{hex64('a'), key(stage), "memory", 0, {}};
+    m.signature = std::move(by);
+    hear(std::move(m), some_bytes(content));
+  }
   void fail(std::size_t stage, errc code, std::uint64_t retry_ms = 0, const std::string& from = farm) {
     hear(net::stage_failed{hex64('a'), key(stage), std::string(to_string(code)), "why", retry_ms}, nullptr, from);
   }
@@ -69,6 +76,7 @@ protected:
   }
   stage_status shown(std::size_t stage) { return log->find(1)->stages.at(stage); }
 
+  std::shared_ptr<const signature_check> signatures;
   stage_list plan;
   outbox out;
   std::vector<error> fallbacks;
@@ -294,4 +302,52 @@ TEST_F(output_test, a_load_that_ends_after_its_graph_is_gone_has_no_effect) {
   task.done({});
   run();
   EXPECT_TRUE(log->graphs().empty());
+}
+
+TEST_F(output_test, loads_what_an_accepted_signer_has_signed_for_that_stage_and_nothing_else) {
+  using namespace testing_signers;
+  signer_list list;
+  const auto signer = new_signer(), stranger = new_signer();
+  list.accept({signer.public_key()});
+  signatures = list.check();
+  start(stages({"a", "b", "c", "d", "e"}));
+  tell(output, resubscribe{});
+  const auto good = [&](std::size_t stage) { return signed_by(signer, key(stage), view_of("code")); };
+  ready_signed(0, {});
+  ready_signed(1, signed_by(stranger, key(1), view_of("code")));
+  ready_signed(2, good(1));
+  ready_signed(3, good(3), "evil");
+  EXPECT_TRUE(loads.empty());
+  const char* whys[] = {"untrusted: the artifact is not signed", "who is not accepted", "is not what", "is not what"};
+  for (std::size_t stage = 0; stage < 4; ++stage) {
+    EXPECT_EQ(shown(stage).state, stage_state::failed);
+    EXPECT_NE(shown(stage).error.find(whys[stage]), std::string::npos) << shown(stage).error;
+  }
+  EXPECT_EQ(failures, 4);
+  EXPECT_EQ(log->stats()["artifacts_untrusted"], 4u);
+  EXPECT_EQ(log->stats()["artifacts"], 0u);
+  const auto told = out.take<net::switched>();
+  ASSERT_EQ(told.size(), 4u);
+  for (const auto& m : told) EXPECT_EQ(m.error, "untrusted");
+  EXPECT_TRUE(fallbacks.empty());
+  EXPECT_EQ(out.count<net::lookup>(), 1u) << "the farm would give the same again";
+
+  ready_signed(4, good(4));
+  ASSERT_EQ(loads.size(), 1u);
+  EXPECT_EQ(loads[0].stage, 4u);
+  loaded();
+  EXPECT_EQ(shown(4).state, stage_state::loaded);
+  EXPECT_EQ(settled, 1);
+}
+
+TEST_F(output_test, asks_nobodys_word_for_what_the_local_farm_sends) {
+  testing_signers::signer_list list;
+  signatures = list.check();
+  start(stages({"a", "b"}));
+  tell(output, resubscribe{});
+  ready(0, local);
+  ASSERT_EQ(loads.size(), 1u);
+  EXPECT_EQ(loads[0].stage, 0u);
+  ready(1);
+  EXPECT_EQ(shown(1).state, stage_state::failed);
 }

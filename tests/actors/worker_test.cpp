@@ -4,6 +4,7 @@
 
 #include "doubles.hpp"
 #include "runtime/rendezvous.hpp"
+#include "tests/runtime/signers.hpp"
 
 using namespace fxfarm;
 using namespace fxfarm::actors;
@@ -22,6 +23,7 @@ protected:
     o.slots = slots;
     o.spawn_engine = [this](std::size_t slot, const engine_owner&) { return silent_engine(slot); };
     o.lease_renewal = 5s;
+    o.signer = signer;
     o.probe = &metrics.worker();
     o.on_end = [this] { ++ended; };
     worker = system.spawn(worker_behavior, std::move(o));
@@ -77,6 +79,7 @@ protected:
     return offers.empty() ? net::worker_offer{} : offers.back();
   }
 
+  std::optional<artifact_signer> signer;
   monitoring::metrics metrics{"1", "worker"};
   std::shared_ptr<outbox> link = std::make_shared<outbox>();
   std::vector<std::pair<std::size_t, engine_job>> given;
@@ -290,6 +293,16 @@ TEST_F(worker_test, an_outcome_goes_to_who_gave_the_job_and_only_once) {
   EXPECT_EQ(done[0].phases.at("lower"), 0.5);
   outcome(0, "1");
   EXPECT_EQ(link->count<net::job_done>(), 0u);
+}
+
+TEST_F(worker_test, what_it_has_made_is_signed_for_its_stage) {
+  signer = testing_signers::new_signer();
+  start(1);
+  engine_ready(0);
+  job("1");
+  outcome(0, "1");
+  const auto done = link->take<net::job_done>(farm).at(0);
+  EXPECT_EQ(done.signature, testing_signers::signed_by(*signer, "stage of 1", view_of("artifact")));
 }
 
 TEST_F(worker_test, a_slot_that_is_done_takes_the_next_job_whoever_it_is_from) {

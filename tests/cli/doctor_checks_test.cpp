@@ -131,4 +131,27 @@ TEST(doctor, redis_is_there_or_not) {
   EXPECT_EQ(judge_redis("redis://r", error{errc::refused, "wrong password"}).verdict, grade::wrong);
 }
 
+TEST(doctor, compares_whose_artifacts_are_loaded_with_whose_the_farm_accepts) {
+  const std::string a(64, 'a'), b(64, 'b');
+  const auto told = [](const signer_facts& facts) {
+    const auto f = judge_signers(facts);
+    return std::string(to_string(f.verdict)) + ": " + f.what;
+  };
+  const auto status = [](const std::string& keys) { return std::string(R"({"signers": [)") + keys + "]}"; };
+  const error none{errc::unreachable, "no farm"};
+  EXPECT_EQ(judge_signers({"", std::vector<std::string>{}, none}).verdict, grade::well);
+  EXPECT_EQ(told({"/s", error{errc::bad_config, "signers: /s is bad"}, none}), "wrong: signers: /s is bad");
+  const std::vector<std::string> one{a};
+  EXPECT_EQ(told({"/s", one, none}), "well: /s has 1 signers");
+  EXPECT_EQ(told({"/s", one, status('"' + a + '"')}),
+            "well: /s has 1 signers; of the 1 that the farm accepts 1 are among them");
+  EXPECT_EQ(told({"/s", one, status('"' + a + "\", \"" + b + '"')}),
+            "doubtful: /s has 1 signers; of the 2 that the farm accepts 1 are among them");
+  EXPECT_EQ(told({"/s", one, status('"' + b + '"')}),
+            "wrong: /s has 1 signers; of the 1 that the farm accepts 0 are among them");
+  EXPECT_EQ(told({"/s", one, status("")}), "wrong: /s has 1 signers; of the 0 that the farm accepts 0 are among them");
+  EXPECT_EQ(told({"/s", one, std::string("{}")}),
+            "doubtful: /s has 1 signers, and the farm wants nothing to be signed");
+}
+
 }  // namespace fxfarm::cli

@@ -1,8 +1,11 @@
 #include "client/client.hpp"
 
 #include "../monitoring/http_get.hpp"
+#include "runtime/limits.hpp"
 #include "scripted_farm.hpp"
+#include "tests/runtime/signers.hpp"
 
+#include <fstream>
 #include <thread>
 
 #include <signal.h>
@@ -42,6 +45,7 @@ protected:
     o.local_command = std::move(local_command);
     o.salt = salt;
     o.metrics = metrics;
+    o.signers = signers;
     o.calls = [] { return call_counts{7, 9}; };
     auto started = client::start(o, [this](load_task t) { loads.put(std::move(t)); });
     ASSERT_TRUE(started) << to_string(started.failure());
@@ -60,6 +64,7 @@ protected:
   }
 
   std::string metrics;  // address
+  std::string signers;  // a file
   scratch_directory directory;
   const std::string endpoint = "ipc://" + directory.file("farm.sock");
   mailbox<load_task> loads;
@@ -295,4 +300,48 @@ TEST_F(client_test, a_local_farm_that_hangs_as_it_starts_holds_up_nothing) {
   c.reset();
   EXPECT_EQ(::kill(pid, 0), 0) << "it is still starting";
   ::kill(pid, SIGKILL);
+}
+
+TEST_F(client_test, a_farm_on_another_host_wants_signers_as_it_wants_keys) {
+  client_options o;
+  o.endpoints = {"tcp://192.0.2.1:7070"};
+  o.key = "key";
+  o.server_public_key = {std::string(40, '0')};
+  const auto refused = client::start(o, {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.failure().code, errc::bad_input);
+  EXPECT_NE(refused.failure().message.find("give signers, a file with a line"), std::string::npos);
+  o = {};
+  o.endpoints = {endpoint};
+  o.signers = directory.file("signers");
+  EXPECT_EQ(client::start(o, {}).failure().message,
+            "signers: " + o.signers + " cannot be read: No such file or directory");
+}
+
+TEST_F(client_test, an_artifact_that_no_signer_vouches_for_never_comes_to_the_loader) {
+  const auto signer = testing_signers::new_signer();
+  signers = directory.file("signers");
+  std::ofstream(signers) << "signer * " << signer.public_key() << "\n";
+  ASSERT_EQ(::chmod(signers.c_str(), 0644), 0);
+  start();
+  submit();
+  const auto asked = farm.next<net::lookup>();
+  const auto code = to_bytes("code");
+  net::stage_ready forged{graph_key, key_of("default"), "memory", 0, {}};
+  forged.signature = {signer.public_key(), std::string(128, '0')};
+  farm.send(asked.from, forged, make_blob(code));
+  EXPECT_EQ(farm.next<net::switched>().what.error, "untrusted");
+  // What is signed in a stream, whose bytes come in parts, is loaded.
+  submit();
+  farm.next<net::lookup>();
+  const auto large = fxfarm::bytes(limits::enclosed_bytes_max + 1);
+  net::stage_ready good{graph_key, key_of("default"), "memory", 0, {}};
+  good.signature = testing_signers::signed_by(signer, key_of("default"), large);
+  farm.send(asked.from, good, make_blob(large));
+  auto task = loads.take();
+  EXPECT_EQ(task.artifact->size(), large.size());
+  task.done({});
+  EXPECT_EQ(farm.next<net::switched>().what.error, "");
+  EXPECT_EQ(c->stats()["artifacts_untrusted"], 1u);
+  EXPECT_EQ(c->stats()["stages_loaded"], 1u);
 }

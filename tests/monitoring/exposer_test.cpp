@@ -27,6 +27,7 @@ const char* const families[] = {
     "fxfarm_claims_refused_total counter",
     "fxfarm_client_artifact_bytes_total counter",
     "fxfarm_client_artifacts_refused_total counter",
+    "fxfarm_client_artifacts_untrusted_total counter",
     "fxfarm_client_calls_total counter",
     "fxfarm_client_fallbacks_total counter",
     "fxfarm_client_farms_lost_total counter",
@@ -82,7 +83,9 @@ const char* const families[] = {
     "fxfarm_redis_writes_total counter",
     "fxfarm_request_to_switch_seconds histogram",
     "fxfarm_results_refused_total counter",
+    "fxfarm_results_untrusted_total counter",
     "fxfarm_served_bytes_total counter",
+    "fxfarm_signers gauge",
     "fxfarm_stages_refused_total counter",
     "fxfarm_stages_served_total counter",
     "fxfarm_stats_last_reset_timestamp_seconds gauge",
@@ -94,6 +97,7 @@ const char* const families[] = {
     "fxfarm_store_hits_total counter",
     "fxfarm_store_limit_bytes gauge",
     "fxfarm_store_queries_total counter",
+    "fxfarm_store_untrusted_total counter",
     "fxfarm_switch_step_seconds histogram",
     "fxfarm_switches_aborted_total counter",
     "fxfarm_switches_agreed_total counter",
@@ -141,6 +145,7 @@ void use(coordinator_probe& c) {
   c.message_refused("client");
   c.artifact_refused();
   c.result_refused();
+  c.result_untrusted("unsigned");
   c.claim_refused();
   c.graph_received(1e4);
   c.cancelled();
@@ -156,6 +161,7 @@ void use_everything(metrics& m) {
   s.queried("disk");
   s.hit("disk");
   s.failed("disk");
+  s.untrusted("disk", "unsigned");
   s.evicted("disk", 1e6);
   s.size_now("disk", 1e9);
   s.limit_is("disk", 1e10);
@@ -178,6 +184,7 @@ void use_everything(metrics& m) {
   w.phase_took("default", "codegen", 1);
   w.artifact_made(1e6);
   m.access().keys_now(3);
+  m.access().signers_now(1);
   m.access().keys_read(true);
   m.page().questioned("asked");
   m.page().acted("drain", "done");
@@ -222,7 +229,7 @@ TEST(exposer, every_verb_shows_in_the_statistics) {
   metrics m("0.1.0", "local");
   use_everything(m);
   const auto before = m.snapshot();
-  constexpr std::size_t of_a_client = 10;  // which tells its statistics itself
+  constexpr std::size_t of_a_client = 11;  // which tells its statistics itself
   EXPECT_GE(before.size(), std::size(families) - of_a_client);
   for (const char* name : {"lookups",
                            "jobs_adopted",
@@ -256,6 +263,8 @@ TEST(exposer, every_verb_shows_in_the_statistics) {
                            "cache_queries_disk",
                            "cache_hits_disk",
                            "cache_errors_disk",
+                           "cache_untrusted_disk",
+                           "results_untrusted_unsigned",
                            "cache_evictions_disk",
                            "cache_evicted_bytes_disk",
                            "redis_breaker_open",

@@ -94,13 +94,15 @@ inline std::vector<golden> golden_messages() {
         "\245state\247running"  // state: 'running'
         "\246worker\242w1"  // worker: 'w1'
         ""sv},
-    {stage_ready{"g1", "s1", "disk", 0.5, {{"codegen", 1.5}, {"lower", 0.25}}},
-        "\202\244type\253stage_ready\244body\205"  // stage_ready, 5 fields
+    {stage_ready{"g1", "s1", "disk", 0.5, {{"codegen", 1.5}, {"lower", 0.25}}, {"k1", "v1"}},
+        "\202\244type\253stage_ready\244body\207"  // stage_ready, 7 fields
         "\251graph_key\242g1"  // graph_key: 'g1'
         "\251stage_key\242s1"  // stage_key: 's1'
         "\246source\244disk"  // source: 'disk'
         "\255queue_seconds\313\077\340\000\000\000\000\000\000"  // queue_seconds: 0.5
         "\246phases\202\247codegen\313\077\370\000\000\000\000\000\000\245lower\313\077\320\000\000\000\000\000\000"  // two phases
+        "\246signer\242k1"  // signer: 'k1'
+        "\251signature\242v1"  // signature: 'v1'
         ""sv},
     {stage_failed{"g1", "s1", "busy", "full", 250},
         "\202\244type\254stage_failed\244body\205"  // stage_failed, 5 fields
@@ -214,11 +216,13 @@ inline std::vector<golden> golden_messages() {
         "\202\244type\251job_alive\244body\201"  // job_alive, 1 fields
         "\243ids\222\242j1\242j2"  // ids: ['j1', 'j2']
         ""sv},
-    {job_done{"j1", "s1", {{"lower", 0.25}}},
-        "\202\244type\250job_done\244body\203"  // job_done, 3 fields
+    {job_done{"j1", "s1", {{"lower", 0.25}}, {"k1", "v1"}},
+        "\202\244type\250job_done\244body\205"  // job_done, 5 fields
         "\242id\242j1"  // id: 'j1'
         "\251stage_key\242s1"  // stage_key: 's1'
         "\246phases\201\245lower\313\077\320\000\000\000\000\000\000"  // phases: {'lower': 0.25}
+        "\246signer\242k1"  // signer: 'k1'
+        "\251signature\242v1"  // signature: 'v1'
         ""sv},
     {job_failed{"j1", "s1", "deadline", "late"},
         "\202\244type\252job_failed\244body\204"  // job_failed, 4 fields

@@ -10,6 +10,10 @@ std::string key(char c) {
   return std::string(40, c);
 }
 
+std::string signer(char c) {
+  return std::string(64, c);
+}
+
 std::string parsed(const std::string& text) {
   const auto got = authorized_keys::parse(text);
   return got ? "well" : to_string(got.failure());
@@ -54,6 +58,17 @@ TEST(authorized_keys, keep_what_is_made_for_an_isolated_namespace_from_the_other
   EXPECT_EQ(got->find(key('a'), "worker")->scope(), "");
 }
 
+TEST(authorized_keys, name_the_signers_whose_artifacts_are_accepted) {
+  const auto got = authorized_keys::parse("signer * " + signer('b') + " worker-1\nworker * " + key('w') +
+                                          "\n#signer * " + signer('c') + "\nsigner\t*\t" + signer('a') + "\r\n");
+  ASSERT_TRUE(got) << to_string(got.failure());
+  EXPECT_TRUE(got->accepts_signer(signer('a')) && got->accepts_signer(signer('b')));
+  EXPECT_FALSE(got->accepts_signer(signer('c')) || got->accepts_signer("") || got->accepts_signer(key('w')));
+  EXPECT_EQ(got->signers(), (std::vector<std::string>{signer('a'), signer('b')}));
+  EXPECT_FALSE(got->knows(signer('a'))) << "it opens no link";
+  EXPECT_EQ(got->size(), 1u);
+}
+
 TEST(authorized_keys, may_be_none) {
   for (const auto* text : {"", "\n", "# nobody", "   \n\t\r\n"}) EXPECT_EQ(parsed(text), "well") << text;
 }
@@ -72,7 +87,15 @@ TEST(authorized_keys, are_refused_as_a_whole_with_the_line_that_is_not_understoo
     std::string why;
   } cases[] = {
       {"\nclint a " + key('a'),
-       "line 2: unknown role \"clint\"; did you mean client?; want client, worker, operator or isolate"},
+       "line 2: unknown role \"clint\"; did you mean client?; want client, worker, operator, isolate or signer"},
+      {"signer * " + key('a'),
+       "line 1: signer: \"" + key('a') +
+           "\" is no public key that signs, want 64 hex digits as `fxfarm keygen --signing` prints them"},
+      {"signer " + signer('a'),
+       "line 1: signer: the namespace is \"" + signer('a') + "\", want *, since it serves all of them"},
+      {"signer * " + signer('a') + "\nsigner * " + signer('a'), "line 2: signer: the key is one already"},
+      {"worker * " + signer('a'),
+       "line 1: \"" + signer('a') + "\" is no public key, want 40 characters as `fxfarm keygen` prints them"},
       {"client a", "line 1: \"\" is no public key, want 40 characters as `fxfarm keygen` prints them"},
       {"client a short", "line 1: \"short\" is no public key, want 40 characters as `fxfarm keygen` prints them"},
       {"client " + key('a') + " a",

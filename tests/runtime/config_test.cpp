@@ -189,7 +189,8 @@ TEST(config, takes_an_endpoint_that_leaves_the_host_with_keys_and_both_ends_of_t
   const std::string far = "tcp://farm-0:7070";
   const std::string listening = "tcp://0.0.0.0:7070";
   EXPECT_TRUE(parse_coordinator(inputs({"--listen", listening, "--server-key", "/k", "--authorized-keys", "/a"})));
-  EXPECT_TRUE(parse_worker(inputs({"--coordinators", far, "--secret-key", "/k", "--server-public-key", "/s"})));
+  EXPECT_TRUE(parse_worker(
+      inputs({"--coordinators", far, "--secret-key", "/k", "--server-public-key", "/s", "--signing-key", "/g"})));
   EXPECT_TRUE(parse_client(inputs({"--endpoint", far, "--secret-key", "/k", "--server-public-key", "/s"})));
   EXPECT_TRUE(parse_client(inputs({"--endpoint", far}, {{"FXFARM_INSECURE", "true"}})));
   EXPECT_TRUE(parse_client(inputs({"--endpoint", "tcp://127.0.0.1:7070"})));
@@ -205,17 +206,20 @@ TEST(config, takes_an_endpoint_that_leaves_the_host_with_keys_and_both_ends_of_t
        "bad_config: secret_key: wants server_public_key, too (flag --secret-key)"},
       {message(parse_worker(inputs({}, {{"FXFARM_SERVER_PUBLIC_KEY", "/s"}}))),
        "bad_config: server_public_key: wants secret_key, too (variable FXFARM_SERVER_PUBLIC_KEY)"},
+      {message(parse_worker(inputs({"--secret-key", "/k", "--server-public-key", "/s"}))),
+       "bad_config: secret_key: wants signing_key, too, since a coordinator with keys takes only what is signed; "
+       "`fxfarm keygen --signing` makes one (flag --secret-key)"},
   };
   for (const auto& [got, why] : cases) EXPECT_EQ(got, why);
 }
 
 TEST(config, has_as_many_server_keys_as_are_given) {
-  const auto got =
-      parse_worker(inputs({"--secret-key", "/k", "--server-public-key", "/a,/b", "--server-public-key", "/c"}));
+  const auto got = parse_worker(inputs(
+      {"--secret-key", "/k", "--signing-key", "/g", "--server-public-key", "/a,/b", "--server-public-key", "/c"}));
   ASSERT_TRUE(got) << message(got);
   EXPECT_EQ(got->config.server_public_key, (std::vector<std::string>{"/a", "/b", "/c"}));
-  const auto list =
-      parse_worker(inputs({"--secret-key", "/k"}, {}, "[worker]\nserver_public_key = [\"/a\", \"/b\"]\n"));
+  const auto list = parse_worker(
+      inputs({"--secret-key", "/k", "--signing-key", "/g"}, {}, "[worker]\nserver_public_key = [\"/a\", \"/b\"]\n"));
   ASSERT_TRUE(list) << message(list);
   EXPECT_EQ(list->config.server_public_key, (std::vector<std::string>{"/a", "/b"}));
 }

@@ -28,7 +28,7 @@ struct key_book_test : testing::Test {
 
 TEST_F(key_book_test, has_other_keys_when_the_file_has) {
   write("client a " + alice + "\n");
-  const auto book = *key_book::open(path());
+  const auto book = *key_book::open("authorized_keys", path());
   const auto first = book->keys();
   EXPECT_TRUE(first->knows(alice));
   EXPECT_FALSE(*book->refresh());
@@ -42,14 +42,14 @@ TEST_F(key_book_test, has_other_keys_when_the_file_has) {
 
 TEST_F(key_book_test, that_was_written_anew_with_the_same_content_has_not_changed) {
   write("client a " + alice + "\n");
-  const auto book = *key_book::open(path());
+  const auto book = *key_book::open("authorized_keys", path());
   write("client a " + alice + "\n");
   EXPECT_FALSE(*book->refresh());
 }
 
 TEST_F(key_book_test, keeps_its_keys_when_the_file_is_bad_and_says_so_once) {
   write("client a " + alice + "\n");
-  const auto book = *key_book::open(path());
+  const auto book = *key_book::open("authorized_keys", path());
   write("client a " + bob + "\nclient b\n");
   const auto got = book->refresh();
   ASSERT_FALSE(got);
@@ -64,7 +64,7 @@ TEST_F(key_book_test, keeps_its_keys_when_the_file_is_bad_and_says_so_once) {
 
 TEST_F(key_book_test, keeps_its_keys_while_the_file_is_away) {
   write("client a " + alice + "\n");
-  const auto book = *key_book::open(path());
+  const auto book = *key_book::open("authorized_keys", path());
   std::filesystem::remove(path());
   EXPECT_EQ(to_string(book->refresh().failure()), refusal(" cannot be read: No such file or directory"));
   EXPECT_TRUE(book->refresh());
@@ -76,7 +76,7 @@ TEST_F(key_book_test, keeps_its_keys_while_the_file_is_away) {
 TEST_F(key_book_test, is_for_its_owner_to_write) {
   for (const ::mode_t mode : {0664, 0646}) {
     write("client a " + alice + "\n", mode);
-    const auto got = key_book::open(path());
+    const auto got = key_book::open("authorized_keys", path());
     ASSERT_FALSE(got);
     EXPECT_EQ(to_string(got.failure()),
               refusal(" may be written by other users; run: chmod go-w " + path() + ", and own it"));

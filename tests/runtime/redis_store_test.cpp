@@ -52,7 +52,7 @@ TEST(redis_store, keeps_all_of_an_artifact_in_one_slot_below_the_prefix) {
   ASSERT_TRUE(server.store().put(key, artifact(four_chunks_and_a_half)));
   std::set<std::uint16_t> slots;
   for (const auto& [name, value] : server.values) {
-    EXPECT_TRUE(name.starts_with("farm:1:{" + key + "}:")) << name;
+    EXPECT_TRUE(name.starts_with("farm:2:{" + key + "}:")) << name;
     slots.insert(redis_slot(name));
   }
   EXPECT_EQ(slots, std::set<std::uint16_t>{redis_slot(key)});
@@ -163,7 +163,7 @@ TEST(redis_store, a_chunk_of_another_size_is_corrupt_and_a_missing_one_a_miss) {
       chunk->second.pop_back();
       EXPECT_EQ(s.get(key, never).failure().code, errc::corrupt);
     }
-    EXPECT_FALSE(server.values.contains("farm:1:{" + key + "}:head"));
+    EXPECT_FALSE(server.values.contains("farm:2:{" + key + "}:head"));
   }
 }
 

@@ -1,6 +1,7 @@
 #include "runtime/shared_tier.hpp"
 
 #include "redis_double.hpp"
+#include "signers.hpp"
 
 #include <atomic>
 #include <condition_variable>
@@ -32,6 +33,9 @@ public:
     auto r = std::make_shared<store_reporter>();
     r->queried = [this](std::string_view) { add("queried"); };
     r->hit = [this](std::string_view) { add("hit"); };
+    r->untrusted = [this](std::string_view, std::string_view reason, const error*) {
+      add("untrusted " + std::string(reason));
+    };
     r->failed = [this](std::string_view, const error& why) { add("failed " + std::string(to_string(why.code))); };
     return r;
   }
@@ -104,6 +108,7 @@ protected:
     o.read_max = patience;
     o.slow = slow;
     o.breaker = {2, left_alone, 2 * left_alone};
+    o.signatures = signatures;
     tier = std::make_unique<shared_tier>(server.owned_store(500), server.owned_store(500), o, t.reporter(), t.events());
   }
   void answer(std::function<result<void>(const redis_command&)> how) { server.answer(std::move(how)); }
@@ -118,6 +123,7 @@ protected:
   bool flush() { return tier->flush(std::chrono::steady_clock::now() + patience); }
 
   redis_double server;
+  std::shared_ptr<const signature_check> signatures;
   told t;
   std::unique_ptr<shared_tier> tier;
 };
@@ -284,4 +290,48 @@ TEST_F(shared_tier_test, its_end_answers_who_waits_and_drops_what_is_queued) {
   EXPECT_EQ(t.count("dropped shutdown"), 3);
   tier->get(key_of(8), [&](std::optional<stored> found) { answered += found ? 10 : 1; });
   EXPECT_EQ(answered, 4);
+}
+
+TEST_F(shared_tier_test, what_others_have_written_unsigned_is_a_miss_and_is_removed) {
+  using namespace testing_signers;
+  signer_list list;
+  const auto signer = new_signer(), stranger = new_signer();
+  list.accept({signer.public_key()});
+  signatures = list.check();
+  const auto made = [&](const artifact_signer& who, int key, std::string_view text) {
+    return stored{make_blob(to_bytes(text)), {}, "w", "", signed_by(who, key_of(key), view_of("code"))};
+  };
+  auto writer = server.store();
+  ASSERT_TRUE(writer.put(key_of(1), *artifact("code")));
+  ASSERT_TRUE(writer.put(key_of(2), made(stranger, 2, "code")));
+  ASSERT_TRUE(writer.put(key_of(3), made(signer, 3, "evil")));
+  ASSERT_TRUE(writer.put(key_of(4), made(signer, 4, "code")));
+  start();
+  for (const int i : {1, 2, 3}) EXPECT_FALSE(get(i)) << i;
+  ASSERT_TRUE(get(4));
+  EXPECT_EQ(get(4)->signature.signer, signer.public_key());
+  ASSERT_TRUE(flush());
+  EXPECT_EQ(server.size(), 2u) << "head and data of the one that is signed";
+  for (const auto* reason : {"unsigned", "unknown_signer", "bad_signature"}) {
+    EXPECT_EQ(t.count(std::string("untrusted ") + reason), 1) << reason;
+  }
+  EXPECT_EQ(t.count("hit"), 2);
+  EXPECT_EQ(t.count("breaker open"), 0);
+
+  // Once its signer is accepted no longer, the one that was good goes as the others have.
+  list.accept({});
+  EXPECT_FALSE(get(4));
+  ASSERT_TRUE(flush());
+  EXPECT_EQ(server.size(), 0u);
+  EXPECT_EQ(t.count("untrusted unknown_signer"), 2);
+}
+
+TEST_F(shared_tier_test, what_nobody_would_take_from_there_is_not_written) {
+  testing_signers::signer_list list;
+  signatures = list.check();
+  start();
+  tier->put(key_of(1), artifact("code"));
+  ASSERT_TRUE(flush());
+  EXPECT_EQ(server.size(), 0u);
+  EXPECT_EQ(t.count("written"), 0);
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from fxfarm import pace
 from . import ambient, expressions, libraries, pack, values
 from .capture import Constant, GraphSnapshot, ModuleFacts, SymbolicInput, TensorFacts
 from .collectives import Group
-from .errors import Unserializable
+from .errors import CorruptArtifact, Unserializable
 
 KEY_EPOCH = f"fxfarm-{pack.FORMAT}"
 FORMAT = 4
@@ -248,8 +249,15 @@ def tensor_bytes(tensor: torch.Tensor) -> bytes:
 
 
 def tensor_from(data: dict[str, Any]) -> torch.Tensor:
-    """A tensor from what a graph or an artifact carries of it, with the strides it had."""
+    """A tensor from what a graph or an artifact carries of it, with the strides it had.
+
+    Raises CorruptArtifact when it carries more or less than the tensor has.
+    """
     dtype = getattr(torch, data["dtype"])
+    wanted = math.prod(data["size"]) * dtype.itemsize
+    # Before room is made for it.
+    if len(data["data"]) != wanted:
+        raise CorruptArtifact(f"a tensor of {wanted} bytes comes with {len(data['data'])}")
     dense = torch.empty(data["size"], dtype=dtype)
     if dense.numel():
         dense.reshape(-1).view(torch.uint8).copy_(

@@ -124,16 +124,18 @@ def test_a_reset_sets_statistics_back_and_leaves_prometheus_alone(farm: Farm, cl
 
 def test_every_declared_family_is_emitted_by_a_real_farm(farm: Farm, client: Client, place: Path) -> None:
     served = free_port()
+    # Whose keys are on: what counts keys and signers is there with them.
+    keyed = KeyedFarm(farm)
     with redis_in(place) as redis:
-        coordinator, endpoint = farm.coordinator("--redis", f"redis://{redis.address}")
-        worker = farm.worker(endpoint)
+        coordinator, endpoint = keyed.coordinator("--redis", f"redis://{redis.address}")
+        worker = keyed.worker(endpoint)
+        keyed.until_worker(endpoint)
+        keyed.client(client, endpoint)
         client.set(FXFARM_CLIENT_METRICS=str(served))
-        compiled_once(farm, client, endpoint)
-        # What there is about keys only one that has some tells.
-        with_keys, _ = KeyedFarm(farm).coordinator()
+        client.model().until_compiled()
+        until("the switch is told", lambda: keyed.counts(endpoint, "request_to_switch_seconds_count") == (1,))
         addresses = {
             "coordinator": coordinator.fact("coordinator ready", "metrics"),
-            "coordinator with keys": with_keys.fact("coordinator ready", "metrics"),
             "worker": worker.fact("worker ready", "metrics"),
             "client": f"127.0.0.1:{served}",
         }

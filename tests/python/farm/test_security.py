@@ -129,7 +129,7 @@ def test_a_coordinators_key_is_changed_while_clients_accept_both(keyed: KeyedFar
     keyed.farm.start(
         *("worker", "--coordinators", endpoint, "--python", keyed.farm.python, "--name", "w"),
         *("--slots", "1", "--metrics", "127.0.0.1:0"),
-        *("--secret-key", keyed.secret("worker"), "--server-public-key", both),
+        *("--secret-key", keyed.secret("worker"), "--server-public-key", both, *keyed.signing()),
     )
     keyed.until_worker(endpoint)
     keyed.client(client, endpoint)
