@@ -81,7 +81,8 @@ result<void> run_worker(const worker_config& config) {
   auto keys = net::read_presenting(config.key, config.server_public_key);
   if (!keys) return keys.failure();
   const bool encrypted = keys->has_value();
-  auto worker = worker_half::start(**host, {config, config.coordinators, config.name, *std::move(keys)});
+  auto worker = worker_half::start(
+      **host, {config, config.coordinators, config.name, *std::move(keys), {config.key, config.config}});
   if (!worker) return worker.failure();
   const auto warning = warn_if_open(config.coordinators, encrypted, (*host)->metrics());
   (*host)->serve();
@@ -113,7 +114,9 @@ result<void> run_local(const local_config& config) {
   if (!host) return host.failure();
   auto coordinator = coordinator_half::start(**host, {config, {config.endpoint()}, "local", config.idle_timeout, {}});
   if (!coordinator) return coordinator.failure();
-  auto worker = worker_half::start(**host, {config, {config.endpoint()}, "local", {}, false});
+  const std::vector<std::string> secrets{directory,           config.cache_dir,           config.config,
+                                         config.admin_token_file, config.redis.password_file, config.redis.key_file};
+  auto worker = worker_half::start(**host, {config, {config.endpoint()}, "local", {}, secrets, false});
   if (!worker) return worker.failure();
   (*host)->serve();
   log::info("local farm ready", {{"socket", config.socket}, {"metrics", (*host)->metrics_address()}});

@@ -60,6 +60,10 @@ inline constexpr std::size_t report_bytes_max = 512 * KiB;  // a status or stati
 inline constexpr std::size_t subscribers_per_job_max = 100'000;
 inline constexpr std::size_t jobs_queued_max = 100'000;
 inline constexpr std::size_t jobs_queued_per_client_max = 10'000;
+// Of one client's key, or of one client where keys are off: half of what there is, so that none can take all.
+inline constexpr unsigned jobs_per_key = 50'000;               // in flight that it asked for first
+inline constexpr std::uint64_t graph_bytes_per_key = 1024 * MiB;  // graphs for its jobs
+inline constexpr unsigned lookups_per_key = 20'000;            // in a second
 inline constexpr std::size_t graph_bytes_held_max = 2048 * MiB;  // graphs that a coordinator keeps for its jobs
 inline constexpr auto graph_wait_max = 30s;                      // from NeedGraph to the graph, then another is asked
 inline constexpr auto graph_ask_again = 1s;                      // when there was nobody else to ask
@@ -133,7 +137,17 @@ inline constexpr auto engine_restart_delay_min = 200ms;
 inline constexpr auto engine_restart_delay_max = 30s;
 inline constexpr std::size_t engine_memory_bytes = 0;  // resident set of one engine and its compilers; 0: no limit
 inline constexpr std::uint64_t engine_cache_bytes = 1024 * MiB;  // kernels of one engine; headers of all engines
-inline constexpr auto engine_memory_period = 1s;                 // how often it is looked at while a job runs
+inline constexpr unsigned engine_caches_max = 1024;              // engines that use one directory of these
+inline constexpr auto engine_cpu_time = 8h;                // of all processes of one job; far beyond any compile's
+inline constexpr unsigned engine_processes = 512;          // of one job at a time
+inline constexpr unsigned engine_open_files = 4096;        // of each process of an engine
+inline constexpr std::uint64_t engine_file_bytes = 4096 * MiB;   // one file that it writes
+inline constexpr std::uint64_t engine_disk_bytes = 8192 * MiB;   // its kernels and temporary files
+inline constexpr std::uint64_t engine_file_cost_bytes = 4 * KiB;  // what a file counts for, however small
+inline constexpr std::uint64_t engine_shared_memory_bytes = 256 * MiB;  // /tmp and /dev/shm of a sandbox, each
+inline constexpr auto engine_watch_period = 1s;  // how often what it uses is looked at while a job runs
+inline constexpr auto engine_kill_max = 5s;      // for the last process of a sandbox to end after SIGKILL
+inline constexpr auto sandbox_probe_max = 20s;   // for the interpreter to say where it is, and to start in a sandbox
 
 // Stores.
 inline constexpr std::size_t store_memory_bytes = 256 * MiB;
