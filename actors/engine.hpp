@@ -27,9 +27,9 @@ using engine_owner = caf::typed_actor<caf::reacts_to<engine_state>, caf::reacts_
 
 struct engine_settings {
   engine_options process;
-  engine_bounds bounds;                                      // of a job
-  std::string cache_directory;                               // empty: engines have none that outlives them
-  std::optional<std::string> first_tenant = std::string();   // of engines that have served nobody
+  engine_bounds bounds;                                     // of a job
+  std::string cache_directory;                              // empty: engines have none that outlives them
+  std::optional<std::string> first_tenant = std::string();  // of engines that have served nobody
   std::chrono::milliseconds start_max = limits::engine_start_max;
   std::chrono::milliseconds restart_delay_min = limits::engine_restart_delay_min;
   std::chrono::milliseconds restart_delay_max = limits::engine_restart_delay_max;

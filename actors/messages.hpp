@@ -111,7 +111,7 @@ struct engine_state {
   std::size_t slot = 0;
   std::optional<platform> runs_on;
   bool ready = false;
-  std::optional<error> problem;  // it is down for this reason and will be started again
+  std::optional<error> problem;            // it is down for this reason and will be started again
   std::optional<std::string> tenant = {};  // see engine_slot
 };
 struct engine_outcome {

@@ -168,9 +168,10 @@ finding judge_admin_token(const std::string& path, const result<std::string>& to
 
 finding judge_sandbox(const std::string& kind, const std::string& why_none) {
   if (why_none.empty()) return well("sandbox", kind == "none" ? "none, as it is configured" : "engines run in " + kind);
-  return {"sandbox", grade::doubtful, "engines run without: " + why_none,
-          "install bubblewrap, and see docs/deploy/containers.md for what a container must allow; --engine-sandbox none "
-          "if clients are trusted"};
+  return {
+      "sandbox", grade::doubtful, "engines run without: " + why_none,
+      "install bubblewrap, and see docs/deploy/containers.md for what a container must allow; --engine-sandbox none "
+      "if clients are trusted"};
 }
 
 finding judge_redis(const std::string& url, const result<void>& answered) {

@@ -114,8 +114,12 @@ result<void> run_local(const local_config& config) {
   if (!host) return host.failure();
   auto coordinator = coordinator_half::start(**host, {config, {config.endpoint()}, "local", config.idle_timeout, {}});
   if (!coordinator) return coordinator.failure();
-  const std::vector<std::string> secrets{directory,           config.cache_dir,           config.config,
-                                         config.admin_token_file, config.redis.password_file, config.redis.key_file};
+  const std::vector<std::string> secrets{directory,
+                                         config.cache_dir,
+                                         config.config,
+                                         config.admin_token_file,
+                                         config.redis.password_file,
+                                         config.redis.key_file};
   auto worker = worker_half::start(**host, {config, {config.endpoint()}, "local", {}, secrets, false});
   if (!worker) return worker.failure();
   (*host)->serve();

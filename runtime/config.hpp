@@ -82,7 +82,7 @@ struct engine_config {
   std::string engine_environment;    // names, separated by commas
   bool engine_shared_by_namespaces = false;
   std::chrono::milliseconds engine_cpu_time = limits::engine_cpu_time;
-  unsigned engine_processes = limits::engine_processes;            // 0: no limit, as with what follows
+  unsigned engine_processes = limits::engine_processes;  // 0: no limit, as with what follows
   unsigned engine_open_files = limits::engine_open_files;
   std::uint64_t engine_file_bytes = limits::engine_file_bytes;
   std::uint64_t engine_disk_bytes = limits::engine_disk_bytes;

@@ -32,16 +32,16 @@ struct engine_options {
   std::shared_ptr<const sandbox> confinement;      // null: none. Then only variables that it names are ours
   sandbox_access access;                           // in it, besides its scratch
   std::size_t frame_bytes_max = limits::engine_frame_bytes_max;
-  std::chrono::milliseconds stop_grace = limits::engine_stop_grace;  // from a request to end to the next harder one
+  std::chrono::milliseconds stop_grace = limits::engine_stop_grace;      // from a request to end to the next harder one
   std::chrono::milliseconds watch_period = limits::engine_watch_period;  // see watch
 };
 
 // What an engine, its compilers and all else that it starts may use together; 0: as much as there is.
 struct engine_bounds {
-  std::uint64_t memory_bytes = 0;          // resident; what processes share counts for each
-  std::chrono::milliseconds cpu_time{0};   // from the call of `watch` on
-  unsigned processes = 0;                  // at a time
-  std::uint64_t disk_bytes = 0;            // in its scratch, and in what it may write
+  std::uint64_t memory_bytes = 0;         // resident; what processes share counts for each
+  std::chrono::milliseconds cpu_time{0};  // from the call of `watch` on
+  unsigned processes = 0;                 // at a time
+  std::uint64_t disk_bytes = 0;           // in its scratch, and in what it may write
 };
 
 // The last `count` of the CPUs that this process may use: programs that choose their own tend to take the first ones.
@@ -71,10 +71,11 @@ struct engine_events {
   std::function<void(exit_report)> on_exit;  // exactly once, and nothing comes after it
 };
 
-// Thread-safe. In a sandbox the child is bubblewrap, whose end is the end of all that is in it. The child runs in a session and process group of its own, which is killed as a whole when the engine
-// ends for whatever reason, so compilers that it started die with it. It dies with us, too (PR_SET_PDEATHSIG, which the
-// kernel ties to the thread that forked: the engine's own thread does, and lives until the child is reaped), and its
-// guard then kills the rest of the group. Idle engines cost no CPU.
+// Thread-safe. In a sandbox the child is bubblewrap, whose end is the end of all that is in it. The child runs in a
+// session and process group of its own, which is killed as a whole when the engine ends for whatever reason, so
+// compilers that it started die with it. It dies with us, too (PR_SET_PDEATHSIG, which the kernel ties to the thread
+// that forked: the engine's own thread does, and lives until the child is reaped), and its guard then kills the rest of
+// the group. Idle engines cost no CPU.
 class engine_process {
 public:
   // Returns once the program runs. Errors: `engine_start` naming the program and the reason; `bad_input` for options

@@ -19,8 +19,7 @@ error past(errc code, const std::string& what, std::uint64_t used, std::uint64_t
 
 void engine_watch::begin(const engine_bounds& bounds, pid_t engine) {
   bounds_ = bounds;
-  active_ =
-      bounds.memory_bytes > 0 || bounds.cpu_time.count() > 0 || bounds.processes > 0 || bounds.disk_bytes > 0;
+  active_ = bounds.memory_bytes > 0 || bounds.cpu_time.count() > 0 || bounds.processes > 0 || bounds.disk_bytes > 0;
   if (bounds.cpu_time.count() > 0) cpu_before_ = usage_of(engine).cpu;
 }
 

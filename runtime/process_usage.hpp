@@ -13,8 +13,8 @@
 namespace fxfarm {
 
 struct process_usage {
-  std::uint64_t resident_bytes = 0;   // what is shared counts for each
-  std::chrono::milliseconds cpu{0};   // with that of children that have ended and were waited for
+  std::uint64_t resident_bytes = 0;  // what is shared counts for each
+  std::chrono::milliseconds cpu{0};  // with that of children that have ended and were waited for
   std::size_t processes = 0;
 };
 

@@ -131,9 +131,28 @@ std::vector<std::string> confined(const sandbox& box, const sandbox_access& more
 }
 
 std::vector<std::string> sandbox_environment() {
-  return {"PATH",   "LANG",   "LC_*",    "TZ",     "CC",      "CXX",         "LD_LIBRARY_PATH", "PYTHON*",
-          "CUDA_*", "NVCC_*", "NVIDIA_*", "HIP_*",  "ROC*",    "HSA_*",       "OMP_*",           "GOMP_*",
-          "KMP_*",  "MKL_*",  "TORCH*",  "TRITON_*", "PYTORCH_*", "ATEN_CPU_CAPABILITY"};
+  return {"PATH",
+          "LANG",
+          "LC_*",
+          "TZ",
+          "CC",
+          "CXX",
+          "LD_LIBRARY_PATH",
+          "PYTHON*",
+          "CUDA_*",
+          "NVCC_*",
+          "NVIDIA_*",
+          "HIP_*",
+          "ROC*",
+          "HSA_*",
+          "OMP_*",
+          "GOMP_*",
+          "KMP_*",
+          "MKL_*",
+          "TORCH*",
+          "TRITON_*",
+          "PYTORCH_*",
+          "ATEN_CPU_CAPABILITY"};
 }
 
 bool is_inherited(const sandbox& box, std::string_view variable) {

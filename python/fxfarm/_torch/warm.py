@@ -93,13 +93,14 @@ class _KeptHeaders:
             if not link.is_symlink():
                 link.symlink_to(made)
         self._use(self._own)
-        compile_cpp = codecache._worker_compile_cpp  # torch 2.11-2.13: builds what is not there
+        torchs: Any = codecache
+        compile_cpp = torchs._worker_compile_cpp  # torch 2.11-2.13: builds what is not there
         if self.warming:
-            codecache._worker_compile_cpp = self._look_only
+            torchs._worker_compile_cpp = self._look_only
         try:
             return self._build(header, command, **options)
         finally:
-            codecache._worker_compile_cpp = compile_cpp
+            torchs._worker_compile_cpp = compile_cpp
 
     def _look_only(self, lock: str, builders: Sequence[Any]) -> None:
         for builder in builders:

@@ -24,9 +24,7 @@ from typing import Any
 from fast_engine import send, serve
 
 state: dict[str, Any] = {}
-TOOLS = {
-    m.__name__: m for m in (ctypes, errno, os, resource, signal, socket, subprocess, sys, time)
-}
+TOOLS = {m.__name__: m for m in (ctypes, errno, os, resource, signal, socket, subprocess, sys, time)}
 
 
 def attack(source: str) -> str:
