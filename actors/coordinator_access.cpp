@@ -41,7 +41,12 @@ void coordinator_core::handle(const net::inbound& in, time_point now) {
   if (const auto* up = std::get_if<net::peer_up>(&in.event)) {
     peers_[in.peer] = {up->who, up->key, up->right};
     if (up->right.isolated) ++isolated_;
-    if (up->who.role == "client") ++clients_;
+    if (up->who.role == "client") {
+      ++clients_;
+      auto& client = peers_.at(in.peer);
+      client.account = up->key.empty() ? in.peer : up->key;
+      accounts_.join(client.account, now);
+    }
     if (up->who.role == "worker") probe_.worker_came();
   } else if (const auto* down = std::get_if<net::peer_down>(&in.event)) {
     peer_left(in.peer, down->why, now);

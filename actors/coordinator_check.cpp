@@ -27,10 +27,11 @@ std::string coordinator_core::inconsistency() const {
   }
   std::size_t graph_bytes = 0;
   for (const auto& [key, graph] : graphs_) {
-    graph_bytes += graph->size();
+    graph_bytes += graph.data->size();
     if (!graphs.contains(key)) return "graph " + key + " is kept for no job";
   }
   if (graph_bytes != graph_bytes_) return "bytes of graphs are not counted";
+  if (graph_bytes != accounts_.held()) return "bytes of graphs are not counted by accounts";
 
   std::size_t reading = 0, clients = 0, workers = 0, starting = 0, readers = 0, asked = 0, questions = 0;
   for (const auto& [id, p] : peers_) {

@@ -20,7 +20,8 @@ coordinator_core::coordinator_core(coordinator_settings settings, coordinator_po
       jobs_(settings_.id, settings_.jobs),
       scheduler_(settings_.id),
       switches_(settings_.id),
-      book_(settings_.history_graphs, settings_.history_bytes) {}
+      book_(settings_.history_graphs, settings_.history_bytes),
+      accounts_(settings_.accounts) {}
 
 void coordinator_core::handle_message(const net::inbound& in, const net::message& what, time_point now) {
   const auto& from = in.peer;
@@ -50,6 +51,7 @@ void coordinator_core::peer_left(const net::peer_id& id, const error& why, time_
   if (gone.right.isolated) --isolated_;
   if (role == "client") {
     --clients_;
+    accounts_.leave(gone.account);
     for (const auto& key : gone.reading) reading_ -= reads_.at(key).erase(id);
     for (const auto& graph_key : gone.graphs_asked) graph_asked_.at(graph_key).asked.erase(id);
     forget_dropped(jobs_.unsubscribe_all(id), now);
@@ -75,6 +77,9 @@ void coordinator_core::on(const net::peer_id& from, const net::lookup& m, time_p
     probe_.message_refused("client");
     return;
   }
+  if (!accounts_.take_lookup(sender.account, now)) {
+    return turn_away(from, m, {errc::busy, "the clients of this key have asked as often as they may"}, now);
+  }
   const auto& space = sender.right.space.empty() ? m.space : sender.right.space;
   auto& target = peers_.at(from).target;
   if (!target || *target != m.target) target = std::make_shared<const platform>(m.target);
@@ -85,10 +90,19 @@ void coordinator_core::on(const net::peer_id& from, const net::lookup& m, time_p
     const bool refused = std::find(m.refused.begin(), m.refused.end(), stage_key) != m.refused.end();
     if (!refused && serve_from_memory(from, m, stage, stage_key, now)) continue;
     all_there = false;
-    ask_for_stage(from, {stage_key, m.graph_key, m.name, stage, target, rank, space}, refused, now);
+    ask_for_stage(from, {stage_key, m.graph_key, m.name, stage, target, rank, space, sender.account}, refused, now);
   }
   book_.asked(m.graph_key, space, m.parts, now);
   if (!all_there) start_jobs(now);
+}
+
+void coordinator_core::turn_away(const net::peer_id& from, const net::lookup& m, const error& why, time_point now) {
+  probe_.quota_passed("lookups");
+  for (const auto& stage : m.stages) {
+    const auto& stage_key = stage_keys_.of(m.graph_key, m.target, stage);
+    book_.note(m.graph_key, stage_key, life_step::turned_away, now, {.text = to_string(why)});
+    tell_failure(from, m.graph_key, stage_key, why);
+  }
 }
 
 bool coordinator_core::serve_from_memory(const net::peer_id& to, const net::lookup& m, const stage_spec& stage,
@@ -141,6 +155,7 @@ void coordinator_core::admit(const net::peer_id& from, const job_request& reques
     entry.state = "failed";
     entry.error = to_string(admitted.failure());
     const bool full = admitted.failure().code == errc::busy;
+    if (full && jobs_.has_all_jobs(request.account)) probe_.quota_passed("jobs");
     book_.note(entry, full ? life_step::turned_away : life_step::remembered, now, {.text = entry.error});
     return tell_failure(from, request.graph_key, request.stage_key, admitted.failure());
   }
@@ -206,16 +221,21 @@ void coordinator_core::on(const net::peer_id& from, const net::submit& m, const 
   if (!graph || asked == graph_asked_.end() || !asked->second.asked.contains(from)) return;  // late, or never asked for
   forget_question(m.graph_key);
   if (!jobs_.wants(m.graph_key)) return;
-  if (graph_bytes_ + graph->size() > settings_.graph_bytes_max) {
+  const auto& account = peers_.at(from).account;
+  const bool full = graph_bytes_ + graph->size() > settings_.graph_bytes_max;
+  if (full || !accounts_.hold(account, graph->size())) {
+    if (!full) probe_.quota_passed("graph_bytes");
+    const error why{errc::busy, full ? "the coordinator holds as many graph bytes as it may"
+                                     : "the clients of this key have as many graph bytes here as they may"};
     for (const auto& key : jobs_.wanting(m.graph_key)) {
-      auto setback = jobs_.fail_queued(key, {errc::busy, "the coordinator holds as many graph bytes as it may"}, now);
+      auto setback = jobs_.fail_queued(key, why, now);
       if (setback) settle({*setback}, now);
     }
     return;
   }
   probe_.graph_received(static_cast<double>(graph->size()));
   graph_bytes_ += graph->size();
-  graphs_.emplace(m.graph_key, graph);
+  graphs_.emplace(m.graph_key, held_graph{graph, account});
   queue_jobs(jobs_.graph_arrived(m.graph_key, now), now);
   start_jobs(now);
 }
@@ -286,7 +306,7 @@ void coordinator_core::start_jobs(time_point now) {
   for (const auto& [key, worker] : scheduler_.assign()) {
     const auto* job = jobs_.find(key);
     const auto& r = job->request;
-    const auto& graph = graphs_.at(r.graph_key);
+    const auto& graph = graphs_.at(r.graph_key).data;
     const auto attempt = jobs_.start(key, worker, now, limits::transfer_time_max(graph->size()));
     probe_.job_started();
     probe_.queue_waited(r.stage.name, job->queue_seconds());
@@ -362,7 +382,8 @@ void coordinator_core::forget_graph_unless_used(const std::string& graph_key) {
   if (jobs_.uses(graph_key)) return;
   auto it = graphs_.find(graph_key);
   if (it == graphs_.end()) return;
-  graph_bytes_ -= it->second->size();
+  graph_bytes_ -= it->second.data->size();
+  accounts_.let_go(it->second.account, it->second.data->size());
   graphs_.erase(it);
 }
 

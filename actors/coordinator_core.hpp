@@ -4,6 +4,7 @@
 
 #include "monitoring/metrics.hpp"
 #include "net/link.hpp"
+#include "runtime/account_book.hpp"
 #include "runtime/duration_book.hpp"
 #include "runtime/graph_book.hpp"
 #include "runtime/job_table.hpp"
@@ -36,6 +37,7 @@ struct coordinator_settings {
   std::string salt;
   job_limits jobs;
   std::size_t graph_bytes_max = limits::graph_bytes_held_max;
+  account_limits accounts;
   std::size_t history_graphs = limits::history_graphs;
   std::uint64_t history_bytes = limits::history_bytes;
   std::vector<std::string> endpoints;  // for status
@@ -104,6 +106,7 @@ private:
     std::set<std::string> reading = {};             // stage keys that it waits for while the store is at them
     std::set<std::string> graphs_asked = {};        // graphs that it was asked for
     std::shared_ptr<const platform> target = {};    // of its last lookup
+    std::string account = {};                       // of a client
     std::optional<time_point> starting_since = {};  // of a worker whose engines have yet to say what they are
   };
   // A lookup that waits for the store; several for one stage key share one read.
@@ -116,6 +119,10 @@ private:
     std::set<net::peer_id> asked;
     net::peer_id last;
     time_point until;
+  };
+  struct held_graph {
+    blob data;
+    std::string account;  // that it counts for
   };
   struct waiting_result {
     stored artifact;
@@ -163,6 +170,8 @@ private:
   void forget_question(const std::string& graph_key);
   // That subscriber will not send the graph.
   void expect_no_graph(const net::peer_id& from, const std::string& graph_key, time_point now);
+  // A quota that the client's key has used up; it is to come again.
+  void turn_away(const net::peer_id& from, const net::lookup& m, const error& why, time_point now);
   void forget_dropped(const std::vector<job_table::dropped_job>& dropped, time_point now);
   void forget_read(const net::peer_id& from, const std::string& stage_key);
   void give_up_starting(time_point now);
@@ -220,8 +229,9 @@ private:
   std::size_t reading_ = 0;                                                        // lookups in reads_
   std::unordered_map<std::string, waiting_result> writes_;                         // by stage key
   std::unordered_map<std::string, time_point> unplaceable_since_;                  // by stage key
-  std::unordered_map<std::string, blob> graphs_;                                   // by graph key, while a job uses it
+  std::unordered_map<std::string, held_graph> graphs_;                             // by graph key, while a job uses it
   std::size_t graph_bytes_ = 0;
+  account_book accounts_;
   std::unordered_map<std::string, graph_question> graph_asked_;  // by graph key, while a job wants it
   std::set<std::pair<time_point, std::string>> ask_again_at_;    // graph keys by the end of their question
   std::set<net::peer_id> starting_;                              // workers with a starting_since

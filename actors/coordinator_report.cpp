@@ -105,6 +105,7 @@ json coordinator_core::workers_json(bool& truncated) const {
                {"slots", w.offer.slots},
                {"busy", w.busy},
                {"problem", w.offer.problem},
+               {"sandbox", w.offer.sandbox},
                {"runs_on", to_json(w.offer.runs_on)}};
     if (!room.takes(entry)) break;
     workers.push_back(std::move(entry));

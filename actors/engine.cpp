@@ -26,7 +26,38 @@ void engine_slot::start(pointer self, std::size_t slot, engine_owner owner, engi
   settings_ = std::move(settings);
   probe_ = probe;
   restart_delay_ = settings_.restart_delay_min;
+  tenant_ = settings_.first_tenant;
   launch();
+}
+
+result<engine_options> engine_slot::process_options() {
+  auto options = settings_.process;
+  cache_.reset();
+  if (settings_.cache_directory.empty()) return options;
+  auto given = give_cache(options);
+  if (!given) return given.failure().with_context("the engines' cache");
+  return options;
+}
+
+// In a sandbox an engine that runs jobs can only read the headers, since others read them, too. They are made by one
+// that has seen nobody's graphs and nobody's kernels.
+result<void> engine_slot::give_cache(engine_options& options) {
+  auto headers = engine_cache::headers(settings_.cache_directory);
+  if (!headers) return headers.failure();
+  options.environment["FXFARM_ENGINE_HEADERS_DIR"] = *headers;
+  if (preparing_) {
+    options.environment["FXFARM_ENGINE_PREPARE"] = "1";
+    options.access.writable.push_back(*headers);
+    return {};
+  }
+  options.access.read_only.push_back(*headers);
+  if (!tenant_) return {};
+  auto claimed = engine_cache::claim(settings_.cache_directory, *tenant_);
+  if (!claimed) return claimed.failure();
+  cache_ = *std::move(claimed);
+  options.environment["FXFARM_ENGINE_KERNELS_DIR"] = cache_->directory();
+  options.access.writable.push_back(cache_->directory());
+  return {};
 }
 
 void engine_slot::launch() {
@@ -45,9 +76,12 @@ void engine_slot::launch() {
     const bool ours = report.cause.code != errc::none;
     if (ours) why.code = report.cause.code;
     const bool killed_by_others = report.how == exit_report::ending::signalled && !ours;
-    caf::anon_send(me, engine_exited{generation, std::move(why), killed_by_others});
+    const bool well = report.how == exit_report::ending::exited && report.code == 0 && !ours;
+    caf::anon_send(me, engine_exited{generation, std::move(why), killed_by_others, well});
   };
-  auto process = engine_process::start(settings_.process, std::move(events));
+  auto options = process_options();
+  if (!options) return restart_later({errc::engine_start, options.failure().message});
+  auto process = engine_process::start(*std::move(options), std::move(events));
   if (!process) return restart_later(process.failure());
   process_ = std::move(*process);
   self_->delayed_send(self_, settings_.start_max, engine_deadline{generation_, {}});
@@ -65,8 +99,16 @@ void engine_slot::restart_later(const error& why) {
 void engine_slot::run(engine_job& job) {
   auto refuse = [&](error why) { self_->send(owner_, engine_outcome{slot_, job.id, nullptr, {}, std::move(why)}); };
   if (!ready_ || job_) return refuse({errc::engine_start, "the engine is not ready for a job"});
+  if (tenant_.value_or(job.tenant) != job.tenant) {
+    return refuse({errc::engine_start, "the engine has served another namespace"});
+  }
+  tenant_ = job.tenant;
+  if (cache_ && !cache_->holds()) {
+    job_ = job.id;
+    return process_->kill({errc::engine_crashed, cache_->directory() + " or its lock was deleted"});
+  }
   if (auto sent = process_->send(encode_compile(job)); !sent) return refuse(sent.failure());
-  process_->set_memory_watch(settings_.memory_bytes);
+  process_->watch(settings_.bounds);
   job_ = job.id;
   self_->delayed_send(self_, job.deadline, engine_deadline{generation_, job.id});
 }
@@ -74,6 +116,14 @@ void engine_slot::run(engine_job& job) {
 void engine_slot::cancel(const engine_cancel& m) {
   if (job_ != m.id) return;
   process_->kill({errc::cancelled, m.reason});
+}
+
+void engine_slot::change(const engine_change& m) {
+  if (job_ || tenant_ == m.tenant) return;
+  tenant_ = m.tenant;
+  if (!process_) return;  // the next one will be for it
+  changing_ = true;
+  process_->kill({errc::cancelled, "the next job is another namespace's"});
 }
 
 void engine_slot::take_frame(const engine_frame& m) {
@@ -90,9 +140,10 @@ void engine_slot::take_report(const engine_report& report) {
   }
   if (const auto* ready = std::get_if<engine_ready>(&report)) {
     ready_ = true;
+    prepared_ = false;
     failed_starts_ = 0;
     probe_->engine_warmed(ready->warm_seconds);
-    self_->send(owner_, engine_state{slot_, ready->runs_on, true, std::nullopt});
+    self_->send(owner_, engine_state{slot_, ready->runs_on, true, std::nullopt, tenant_});
   } else if (const auto* fatal = std::get_if<engine_fatal>(&report)) {
     fatal_ = fatal->why;
   } else if (const auto* done = std::get_if<engine_done>(&report)) {
@@ -111,11 +162,11 @@ void engine_slot::say_hello(const engine_hello& hello) {
     return;
   }
   greeted_ = true;
-  self_->send(owner_, engine_state{slot_, hello.runs_on, false, std::nullopt});
+  self_->send(owner_, engine_state{slot_, hello.runs_on, false, std::nullopt, tenant_});
 }
 
 void engine_slot::settle_job(blob artifact, std::map<std::string, double> phases, std::optional<error> why) {
-  process_->set_memory_watch(0);
+  process_->watch({});
   restart_delay_ = settings_.restart_delay_min;
   auto id = *std::exchange(job_, std::nullopt);
   self_->send(owner_, engine_outcome{slot_, std::move(id), std::move(artifact), std::move(phases), std::move(why)});
@@ -124,6 +175,11 @@ void engine_slot::settle_job(blob artifact, std::map<std::string, double> phases
 void engine_slot::take_exit(const engine_exited& m) {
   if (m.generation != generation_ || !process_) return;
   process_.reset();
+  if (std::exchange(changing_, false) && !ending_) {
+    probe_->engine_restarted("namespace");
+    return launch();
+  }
+  if (prepare_next(m)) return launch();
   error why = fatal_.value_or(m.why);
   // One that is killed before it could take jobs deserves another chance, though not for ever.
   if (!ready_) {
@@ -138,6 +194,15 @@ void engine_slot::take_exit(const engine_exited& m) {
   if (!ending_) restart_later(why);
   if (job) self_->send(owner_, engine_outcome{slot_, std::move(*job), nullptr, {}, why});
   if (ending_) self_->quit();
+}
+
+bool engine_slot::prepare_next(const engine_exited& m) {
+  if (ending_) return false;
+  if (std::exchange(preparing_, false)) return prepared_ = m.well;
+  const bool lacks = !ready_ && fatal_ && fatal_->code == errc::not_found;
+  if (!lacks || !settings_.process.confinement || std::exchange(prepared_, false)) return false;
+  log::info("engine " + std::to_string(slot_) + ": precompiled headers are made first");
+  return preparing_ = true;
 }
 
 void engine_slot::pass_deadline(const engine_deadline& m) {
@@ -168,6 +233,7 @@ engine_actor::behavior_type engine_behavior(engine_slot::pointer self, std::size
       [self](const engine_exited& m) { self->state.take_exit(m); },
       [self](const engine_deadline& m) { self->state.pass_deadline(m); },
       [self](const engine_restart&) { self->state.launch(); },
+      [self](const engine_change& m) { self->state.change(m); },
       [self](const drain&) { self->state.end(); },
   };
 }

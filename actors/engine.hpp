@@ -1,10 +1,15 @@
 #pragma once
 // One engine slot of a worker: keeps an engine process warm, feeds it one job at a time, ends it past a deadline, and
 // starts another when it dies.
+//
+// A tenant is a namespace that shares nothing with others; the empty one stands for all that share. An engine process
+// serves one tenant, since a job may change the process and its cache: the tenant of its first job, or the one that it
+// was started for, whose cache it then has. One that was started for nobody has a cache of its own, empty at first.
 
 #include "actors/engine_frames.hpp"
 #include "actors/messages.hpp"
 #include "monitoring/metrics.hpp"
+#include "runtime/engine_cache.hpp"
 #include "runtime/engine_process.hpp"
 
 #include <caf/stateful_actor.hpp>
@@ -16,13 +21,15 @@ namespace fxfarm::actors {
 using engine_actor =
     caf::typed_actor<caf::reacts_to<engine_job>, caf::reacts_to<engine_cancel>, caf::reacts_to<engine_frame>,
                      caf::reacts_to<engine_exited>, caf::reacts_to<engine_deadline>, caf::reacts_to<engine_restart>,
-                     caf::reacts_to<drain>>;
+                     caf::reacts_to<engine_change>, caf::reacts_to<drain>>;
 // Whoever owns the engines, in practice a worker.
 using engine_owner = caf::typed_actor<caf::reacts_to<engine_state>, caf::reacts_to<engine_outcome>>;
 
 struct engine_settings {
   engine_options process;
-  std::uint64_t memory_bytes = limits::engine_memory_bytes;  // of a job; 0: no limit
+  engine_bounds bounds;                                     // of a job
+  std::string cache_directory;                              // empty: engines have none that outlives them
+  std::optional<std::string> first_tenant = std::string();  // of engines that have served nobody
   std::chrono::milliseconds start_max = limits::engine_start_max;
   std::chrono::milliseconds restart_delay_min = limits::engine_restart_delay_min;
   std::chrono::milliseconds restart_delay_max = limits::engine_restart_delay_max;
@@ -42,6 +49,7 @@ public:
   void take_frame(const engine_frame& m);
   void take_exit(const engine_exited& m);
   void pass_deadline(const engine_deadline& m);
+  void change(const engine_change& m);
   void end();
 
 private:
@@ -49,6 +57,10 @@ private:
   void say_hello(const engine_hello& hello);
   void settle_job(blob artifact, std::map<std::string, double> phases, std::optional<error> why);
   void restart_later(const error& why);
+  result<engine_options> process_options();
+  result<void> give_cache(engine_options& options);
+  // Whether what the last process lacks can be had from one that runs no jobs.
+  bool prepare_next(const engine_exited& m);
 
   engine_actor::pointer self_ = nullptr;
   std::size_t slot_ = 0;
@@ -64,6 +76,11 @@ private:
   bool ending_ = false;
   std::optional<std::string> job_;  // id
   std::optional<error> fatal_;      // what the engine said before it left
+  std::optional<std::string> tenant_;
+  std::unique_ptr<engine_cache> cache_;  // of the process; null: it has one of its own, or none
+  bool changing_ = false;                // it was ended to be followed by one for another tenant
+  bool preparing_ = false;               // this process makes what others read, and runs no jobs
+  bool prepared_ = false;                // one such has ended well since the last engine was ready
   std::chrono::milliseconds restart_delay_{0};
 };
 

@@ -77,6 +77,7 @@ struct engine_job {
   platform target;
   blob graph;
   std::chrono::milliseconds deadline{0};
+  std::string tenant = {};  // see engine_slot
 };
 // End the job with this id, if it still runs.
 struct engine_cancel {
@@ -92,6 +93,7 @@ struct engine_exited {
   std::uint64_t generation = 0;
   error why;
   bool killed_by_others = false;  // by a signal that was not ours
+  bool well = false;              // it ended by itself, with status 0
 };
 // A deadline of that generation, for the start (empty id) or for a job.
 struct engine_deadline {
@@ -99,13 +101,18 @@ struct engine_deadline {
   std::string id;
 };
 struct engine_restart {};
+// The engine has served another tenant, and is to be followed by one for this one. It runs no job.
+struct engine_change {
+  std::string tenant;
+};
 
 // What the engine in `slot` is: known once it said hello, ready once it is warm.
 struct engine_state {
   std::size_t slot = 0;
   std::optional<platform> runs_on;
   bool ready = false;
-  std::optional<error> problem;  // it is down for this reason and will be started again
+  std::optional<error> problem;            // it is down for this reason and will be started again
+  std::optional<std::string> tenant = {};  // see engine_slot
 };
 struct engine_outcome {
   std::size_t slot = 0;
@@ -184,6 +191,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_frame)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_exited)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_deadline)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_restart)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_change)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_state)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_outcome)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::farm_message)

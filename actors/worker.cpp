@@ -13,7 +13,7 @@ namespace {
 // Equal texts for equal offers, leases aside.
 std::string summary(const net::worker_offer& offer) {
   std::string out = std::to_string(offer.slots) + "|" + std::to_string(offer.taken) + "|" +
-                    std::to_string(offer.draining) + "|" + offer.problem;
+                    std::to_string(offer.draining) + "|" + offer.problem + "|" + offer.sandbox;
   platform::fields(offer.runs_on, [&](std::string_view, const auto& value) {
     out += '|';
     if constexpr (std::is_integral_v<std::decay_t<decltype(value)>>) {
@@ -136,18 +136,56 @@ bool worker_slots::out_of_order(const slot& s) {
   return s.problem && s.problem->code == errc::engine_start;
 }
 
-void worker_slots::start_waiting() {
-  for (std::size_t i = 0; i < slots_.size() && !waiting_.empty(); ++i) {
-    auto& slot = slots_[i];
+std::string worker_slots::tenant_of(const accepted_job& job) const {
+  return options_.engines_shared ? std::string() : job.what.scope;
+}
+
+// One that has served the tenant, else one that has served nobody.
+worker_slots::slot* worker_slots::engine_for(const std::string& tenant) {
+  slot* unused = nullptr;
+  for (auto& slot : slots_) {
     if (!slot.ready || slot.job) continue;
-    slot.job = std::move(waiting_.front());
-    waiting_.pop_front();
-    const auto& what = slot.job->what;
+    if (slot.tenant == tenant) return &slot;
+    if (!slot.tenant && !unused) unused = &slot;
+  }
+  return unused;
+}
+
+void worker_slots::start_waiting() {
+  std::erase_if(waiting_, [this](accepted_job& job) {
+    const auto tenant = tenant_of(job);
+    auto* slot = engine_for(tenant);
+    if (!slot) return false;
+    slot->job = std::move(job);
+    slot->tenant = tenant;
+    const auto& what = slot->job->what;
     // Compared as numbers: a coordinator's may overflow a duration.
     const std::chrono::milliseconds latest = limits::job_deadline_max;
     const auto deadline = std::min<std::uint64_t>(what.deadline_ms, static_cast<std::uint64_t>(latest.count()));
-    self_->send(slot.engine, engine_job{what.id, what.name, what.stage, what.target, slot.job->graph,
-                                        std::chrono::milliseconds(deadline)});
+    self_->send(slot->engine, engine_job{what.id, what.name, what.stage, what.target, slot->job->graph,
+                                         std::chrono::milliseconds(deadline), tenant});
+    return true;
+  });
+  change_engines();
+}
+
+void worker_slots::change_engines() {
+  std::map<std::string, std::size_t> coming;  // engines by the tenant that they are being started for
+  for (const auto& slot : slots_) {
+    if (slot.changing) ++coming[*slot.tenant];
+  }
+  for (const auto& job : waiting_) {
+    const auto tenant = tenant_of(job);
+    if (auto& left = coming[tenant]; left > 0) {
+      --left;
+      continue;
+    }
+    const auto idle = std::find_if(slots_.begin(), slots_.end(), [](const slot& s) { return s.ready && !s.job; });
+    if (idle == slots_.end()) return;
+    idle->ready = false;
+    idle->changing = true;
+    idle->tenant = tenant;
+    self_->send(idle->engine, engine_change{tenant});
   }
 }
 
@@ -173,8 +211,14 @@ void worker_slots::take_state(const engine_state& m) {
     slot.problem = m.problem;
   } else {
     slot.runs_on = m.runs_on;
-    slot.ready = m.ready;
-    if (m.ready) slot.problem.reset();
+    // What it said before it heard of the change is not of the engine that is waited for.
+    const bool as_wanted = !slot.changing || m.tenant == slot.tenant;
+    slot.ready = m.ready && as_wanted;
+    if (slot.ready) {
+      slot.problem.reset();
+      slot.changing = false;
+      slot.tenant = m.tenant;
+    }
   }
   start_waiting();
   refuse_waiting();
@@ -227,6 +271,7 @@ void worker_slots::fail(const accepted_job& job, const error& why) {
 net::worker_offer worker_slots::make_offer(const net::peer_id& to) const {
   net::worker_offer out;
   out.name = options_.name;
+  out.sandbox = options_.sandbox;
   out.draining = draining_ || held_back_;
   for (const auto& slot : slots_) {
     if (slot.runs_on && !out_of_order(slot)) {

@@ -25,6 +25,8 @@ struct worker_options {
   std::shared_ptr<net::connector> link;
   unsigned slots = 1;
   engine_settings engine;
+  bool engines_shared = false;  // by namespaces that share nothing else
+  std::string sandbox;          // what engines are in, for people
   std::chrono::milliseconds lease_renewal = limits::job_lease / 3;
   // Makes the engine of a slot, in place of one that runs `engine`.
   std::function<engine_actor(std::size_t slot, engine_owner owner)> spawn_engine;
@@ -59,6 +61,8 @@ private:
     std::optional<platform> runs_on;
     std::optional<error> problem;
     std::optional<accepted_job> job;
+    std::optional<std::string> tenant = {};  // that it has served, or was started for; see engine_slot
+    bool changing = false;                   // it is being started for `tenant`
   };
 
   // A result on its way: its lease is renewed until the coordinator says that it knows of none, which is when it has
@@ -73,6 +77,10 @@ private:
   void cancel_job(const net::peer_id& from, const net::cancel_job& m);
   void set_drain(const net::peer_id& from, const net::set_drain& m);
   void start_waiting();
+  std::string tenant_of(const accepted_job& job) const;
+  slot* engine_for(const std::string& tenant);
+  // Engines of other tenants make way for jobs that no engine can take as it is.
+  void change_engines();
   // A result that no coordinator could be told of yet.
   struct unclaimed_result {
     accepted_job job;

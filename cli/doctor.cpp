@@ -2,6 +2,7 @@
 
 #include "cli/console.hpp"
 #include "cli/doctor_checks.hpp"
+#include "cli/engine_sandbox.hpp"
 #include "cli/operator_command.hpp"
 #include "cli/render_parts.hpp"
 #include "cli/run_program.hpp"
@@ -96,6 +97,10 @@ void look_at_host(const doctor_config& c, const config_inputs& in, std::vector<f
   const auto cxx = in.environment.find("CXX");
   const auto compiler = cxx == in.environment.end() || cxx->second.empty() ? std::string("g++") : cxx->second;
   found.push_back(judge_compiler(compiler, run_program({compiler, "--version"}, compiler_max)));
+  // What is asked for may be more than there is; here that is a finding.
+  engine_config tried = c;
+  if (tried.engine_sandbox == "bubblewrap") tried.engine_sandbox = "auto";
+  if (const auto room = open_engine_room(tried, {})) found.push_back(judge_sandbox(room->kind(), room->why_none));
   const auto run = paths::runtime_directory(in.environment, in.uid);
   found.push_back(judge_directory(look_at_directory(run, "sockets of local farms", true)));
   found.push_back(judge_directory(look_at_directory(c.cache_dir, "artifacts", false)));

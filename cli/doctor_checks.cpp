@@ -195,6 +195,14 @@ finding judge_admin_token(const std::string& path, const result<std::string>& to
           "(umask 077 && openssl rand -hex 24 > " + path + "), as the user whom the coordinator runs as"};
 }
 
+finding judge_sandbox(const std::string& kind, const std::string& why_none) {
+  if (why_none.empty()) return well("sandbox", kind == "none" ? "none, as it is configured" : "engines run in " + kind);
+  return {
+      "sandbox", grade::doubtful, "engines run without: " + why_none,
+      "install bubblewrap, and see docs/deploy/containers.md for what a container must allow; --engine-sandbox none "
+      "if clients are trusted"};
+}
+
 finding judge_redis(const std::string& url, const result<void>& answered) {
   if (answered) return well("redis", url + " answers");
   return {"redis", grade::wrong, url + ": " + to_string(answered.failure()),

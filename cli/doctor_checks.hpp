@@ -68,6 +68,9 @@ finding judge_signers(const signer_facts& facts);
 // The token of the status page's actions; `token` is what `path` has, unless that is empty.
 finding judge_admin_token(const std::string& path, const result<std::string>& token);
 
+// Of engines' sandbox: `kind` is what a worker would have, `why_none` why not more.
+finding judge_sandbox(const std::string& kind, const std::string& why_none);
+
 finding judge_redis(const std::string& url, const result<void>& answered);
 
 }  // namespace fxfarm::cli

@@ -90,8 +90,10 @@ result<void> run_worker(const worker_config& config) {
   const bool encrypted = keys->has_value();
   auto signer = read_signer(config);
   if (!signer) return signer.failure();
-  auto worker =
-      worker_half::start(**host, {config, config.coordinators, config.name, *std::move(keys), *std::move(signer)});
+  // What engines must not see.
+  const std::vector<std::string> secrets{config.key, config.signing_key, config.config};
+  auto worker = worker_half::start(
+      **host, {config, config.coordinators, config.name, *std::move(keys), *std::move(signer), secrets});
   if (!worker) return worker.failure();
   const auto warning = warn_if_open(config.coordinators, encrypted, (*host)->metrics());
   (*host)->serve();
@@ -132,7 +134,13 @@ result<void> run_local(const local_config& config) {
   auto coordinator =
       coordinator_half::start(**host, {config, {config.endpoint()}, "local", config.idle_timeout, {}, signatures});
   if (!coordinator) return coordinator.failure();
-  auto worker = worker_half::start(**host, {config, {config.endpoint()}, "local", {}, {}, false});
+  const std::vector<std::string> secrets{directory,
+                                         config.cache_dir,
+                                         config.config,
+                                         config.admin_token_file,
+                                         config.redis.password_file,
+                                         config.redis.key_file};
+  auto worker = worker_half::start(**host, {config, {config.endpoint()}, "local", {}, {}, secrets, false});
   if (!worker) return worker.failure();
   (*host)->serve();
   log::info("local farm ready", {{"socket", config.socket}, {"metrics", (*host)->metrics_address()}});

@@ -1,5 +1,6 @@
 #include "cli/service.hpp"
 
+#include "cli/engine_sandbox.hpp"
 #include "cli/shared_store.hpp"
 #include "fxfarm_version.hpp"
 #include "monitoring/log.hpp"
@@ -95,6 +96,29 @@ void drain_actor(const Handle& self, const std::future<void>& ended) {
   ended.wait_for(limits::drain_max);
 }
 
+actors::engine_settings engines_of(const engine_config& c, const engine_room& room,
+                                   std::shared_ptr<const work_directory> scratch) {
+  actors::engine_settings out;
+  auto& process = out.process;
+  process.argv = {room.python, "-m", "fxfarm.engine"};
+  // This program, also when its file has been replaced meanwhile.
+  process.guard = {"/proc/self/exe", "fxfarm", "guard"};
+  process.cpus = last_cpus(c.engine_cores);
+  process.environment["FXFARM_COMPILE_THREADS"] = std::to_string(c.compile_threads);
+  process.environment["FXFARM_ENGINE_CACHE_BYTES"] = std::to_string(c.engine_cache_bytes);
+  process.environment["FXFARM_ENGINE_PACKAGES"] = c.engine_packages;
+  // Its home is elsewhere in a sandbox.
+  if (!room.python_user_base.empty()) process.environment["PYTHONUSERBASE"] = room.python_user_base;
+  process.scratch = std::move(scratch);
+  process.nice = static_cast<int>(c.nice);
+  process.open_files = c.engine_open_files;
+  process.file_bytes = c.engine_file_bytes;
+  process.confinement = room.box;
+  out.bounds = {c.engine_memory_bytes, c.engine_cpu_time, c.engine_processes, c.engine_disk_bytes};
+  out.cache_directory = c.engine_cache_dir;
+  return out;
+}
+
 }  // namespace
 
 // --- service ---------------------------------------------------------------------------------------------------------
@@ -177,6 +201,8 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
   options.settings.signatures = signatures;
   options.settings.jobs.deadline = o.farm.job_deadline;
   options.settings.jobs.attempts_max = o.farm.job_attempts;
+  options.settings.jobs.jobs_per_account_max = o.farm.jobs_per_key;
+  options.settings.accounts = {o.farm.graph_bytes_per_key, o.farm.lookups_per_key};
   options.settings.history_graphs = o.farm.history_graphs;
   options.settings.history_bytes = o.farm.history_bytes;
   options.settings.endpoints = half->router_->endpoints();
@@ -241,6 +267,14 @@ result<std::unique_ptr<worker_half>> worker_half::start(service& host, const opt
   if (no_temporary) return {errc::io, "directory of temporary files: " + no_temporary.message()};
   auto scratch = work_directory::make(temporary);
   if (!scratch) return scratch.failure().with_context("temporary files of engines");
+  auto secrets = o.secrets;
+  for (const auto& more : {o.engine.engine_cache_dir, (*scratch)->path()}) secrets.push_back(more);
+  // Only what is there can be hidden. What is wrong with it, engines tell when they start.
+  (void)engine_cache::headers(o.engine.engine_cache_dir);
+  auto room = open_engine_room(o.engine, secrets);
+  if (!room) return room.failure();
+  host.metrics().worker().engines_are_in(room->kind());
+  if (!room->why_none.empty()) log::warning("engines run without a sandbox: " + room->why_none);
 
   auto [on_end, ended] = ending();
   half->ended_ = std::move(ended);
@@ -248,17 +282,12 @@ result<std::unique_ptr<worker_half>> worker_half::start(service& host, const opt
   options.name = o.name;
   options.link = half->dialer_;
   options.slots = o.engine.slots;
-  options.engine.process.argv = {o.engine.python, "-m", "fxfarm.engine"};
-  // This program, also when its file has been replaced meanwhile.
-  options.engine.process.guard = {"/proc/self/exe", "fxfarm", "guard"};
-  options.engine.process.cpus = last_cpus(o.engine.engine_cores);
-  options.engine.process.environment["FXFARM_COMPILE_THREADS"] = std::to_string(o.engine.compile_threads);
-  options.engine.process.environment["FXFARM_ENGINE_CACHE_DIR"] = o.engine.engine_cache_dir;
-  options.engine.process.environment["FXFARM_ENGINE_CACHE_BYTES"] = std::to_string(o.engine.engine_cache_bytes);
-  options.engine.process.environment["FXFARM_ENGINE_PACKAGES"] = o.engine.engine_packages;
-  options.engine.process.scratch = std::move(*scratch);
-  options.engine.process.nice = static_cast<int>(o.engine.nice);
-  options.engine.memory_bytes = o.engine.engine_memory_bytes;
+  options.engine = engines_of(o.engine, *room, *std::move(scratch));
+  // Where one has been, the next isolated namespace is not far: engines wait for whoever comes first.
+  const bool isolating = o.keys && !o.engine.engine_shared_by_namespaces;
+  if (isolating && engine_cache::has_served_isolated(o.engine.engine_cache_dir)) options.engine.first_tenant.reset();
+  options.engines_shared = o.engine.engine_shared_by_namespaces;
+  options.sandbox = room->told();
   options.signer = o.signer;
   options.probe = &host.metrics().worker();
   options.on_end = on_end;

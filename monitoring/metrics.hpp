@@ -40,6 +40,7 @@ public:
   void compile_saved(std::string_view source, double seconds);
   void stage_refused(std::string_view code);    // a client was told that a stage will not come; errc by name
   void message_refused(std::string_view role);  // a peer of that role may not send such a message, or it was malformed
+  void quota_passed(std::string_view what);     // of a key: "jobs", "graph_bytes", "lookups"
   void artifact_refused();                      // a client could not use a stored artifact and asked for another
   void claim_refused();                         // a worker brought a job that no coordinator of the farm gave it
   void result_refused();                        // a worker's result for a job it held no lease on
@@ -125,7 +126,8 @@ public:
   void coordinators_now(double count);
   // See readiness::lacks.
   void lacks(std::string_view part, std::string_view what);
-  void engine_restarted(std::string_view reason);  // errc by name
+  void engine_restarted(std::string_view reason);  // errc by name, or "namespace"
+  void engines_are_in(std::string_view sandbox);   // "bubblewrap", "none"
   void engine_warmed(double seconds);
   void message_refused();  // a coordinator may not send such a message
   void job_done();

@@ -59,6 +59,13 @@ struct coordinator_probe::impl {
                            "Jobs that workers brought and that no coordinator of the farm had given them.",
                            {},
                            "claims_refused"}};
+  counters quotas{book,
+                  {"fxfarm_quota_refusals_total",
+                   "Requests of clients whose key has as much as it may have.",
+                   {"what"},
+                   "quota_refusals",
+                   0},
+                  {{"jobs"}, {"graph_bytes"}, {"lookups"}}};
   counters results_refused{
       book, {"fxfarm_results_refused_total", "Results for jobs whose lease had moved on.", {}, "results_refused"}};
   counters results_untrusted{book,
@@ -170,6 +177,9 @@ void coordinator_probe::stage_refused(std::string_view code) {
 void coordinator_probe::message_refused(std::string_view role) {
   impl_->messages_refused.at({role}).Increment();
 }
+void coordinator_probe::quota_passed(std::string_view what) {
+  impl_->quotas.at({what}).Increment();
+}
 void coordinator_probe::artifact_refused() {
   impl_->artifacts_refused.at({}).Increment();
 }
@@ -279,7 +289,10 @@ struct worker_probe::impl {
       {"fxfarm_worker_coordinators", "Coordinators that this worker is connected to.", {}, "worker_coordinators_now"}};
   counters restarts{book,
                     {"fxfarm_worker_engine_restarts_total", "Engines started again.", {"reason"}, "engine_restarts"},
-                    {{"engine_crashed"}}};
+                    {{"engine_crashed"}, {"namespace"}}};
+  gauges sandboxes{book,
+                   {"fxfarm_worker_sandbox", "1 for what engines are in.", {"kind"}, "sandbox", 0},
+                   {{"bubblewrap"}, {"none"}}};
   histograms warmings{
       book, {"fxfarm_worker_engine_warm_seconds", "Time from an engine's start to ready.", {}, "engine_warm_seconds"}};
   counters refused{book,
@@ -318,6 +331,9 @@ void worker_probe::lacks(std::string_view part, std::string_view what) {
 }
 void worker_probe::engine_restarted(std::string_view reason) {
   impl_->restarts.at({reason}).Increment();
+}
+void worker_probe::engines_are_in(std::string_view sandbox) {
+  for (const std::string_view kind : {"bubblewrap", "none"}) impl_->sandboxes.at({kind}).Set(kind == sandbox ? 1 : 0);
 }
 void worker_probe::engine_warmed(double seconds) {
   impl_->warmings.at({}).Observe(seconds);

@@ -384,7 +384,8 @@ struct worker_offer {
   unsigned taken = 0;                // of these, by jobs of other coordinators
   std::vector<std::string> running;  // ids of this coordinator's jobs; a lease that it does not know is cancelled
   bool draining = false;             // finishes what it has, takes no more
-  std::string problem;  // why there are no slots, when that is a fault ("engine_start: no module named torch")
+  std::string problem;       // why there are no slots, when that is a fault ("engine_start: no module named torch")
+  std::string sandbox = {};  // what its engines are in, for people: "bubblewrap", or "none: " and why
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -395,6 +396,7 @@ struct worker_offer {
     f("running", s.running);
     f("draining", s.draining);
     f("problem", s.problem);
+    f("sandbox", s.sandbox);
   }
 };
 

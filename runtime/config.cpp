@@ -48,6 +48,10 @@ void declare(option_set& o, farm_config& c, const std::string& cache_default) {
   o.add("salt", c.salt, kinds::text(), "part of every key; a new one disowns all artifacts so far");
   o.add("job_deadline", c.job_deadline, kinds::duration(), "longest time that one compile may take");
   o.add("job_attempts", c.job_attempts, kinds::count(1, 100), "attempts before a graph's stage is quarantined");
+  o.add("jobs_per_key", c.jobs_per_key, kinds::count(1, 10'000'000),
+        "jobs in flight of the clients of one key, or of one client where keys are off");
+  o.add("graph_bytes_per_key", c.graph_bytes_per_key, kinds::byte_count(), "graphs that are kept for those jobs");
+  o.add("lookups_per_key", c.lookups_per_key, kinds::count(1, 10'000'000), "lookups of those clients in a second");
   o.add("history_graphs", c.history_graphs, kinds::count(1, 1'000'000),
         "graphs whose life is kept in memory, for graphs and explain");
   o.add("history_bytes", c.history_bytes, kinds::byte_count(), "memory that this may take");
@@ -76,6 +80,22 @@ void declare(option_set& o, engine_config& c, const std::string& slots_default, 
         "kernels that one engine keeps there, and headers that all of them keep");
   o.add("engine_packages", c.engine_packages, kinds::text(),
         "Python packages, separated by commas, whose operators engines may import besides the usual ones");
+  o.add("engine_sandbox", c.engine_sandbox, kinds::one_of({"auto", "bubblewrap", "none"}),
+        "what engines run in; auto: bubblewrap where it works; bubblewrap: do not start without it");
+  o.add("engine_sandbox_paths", c.engine_sandbox_paths, kinds::text(),
+        "files and directories, separated by colons, that engines in a sandbox may read besides system and Python");
+  o.add("engine_environment", c.engine_environment, kinds::text(),
+        "variables, separated by commas, that engines in a sandbox have besides the usual ones");
+  o.add("engine_shared_by_namespaces", c.engine_shared_by_namespaces, kinds::boolean(),
+        "let an engine and its cache serve namespaces that are isolated from each other");
+  o.add("engine_cpu_time", c.engine_cpu_time, kinds::duration(), "CPU time of one job, all processes together");
+  o.add("engine_processes", c.engine_processes, kinds::count(0, 1'000'000), "processes of one job; 0: no limit");
+  o.add("engine_open_files", c.engine_open_files, kinds::count(0, 1'000'000),
+        "files that a process of an engine may have open; 0: no limit");
+  o.add("engine_file_bytes", c.engine_file_bytes, kinds::byte_count(),
+        "largest file that an engine may write; 0: no limit");
+  o.add("engine_disk_bytes", c.engine_disk_bytes, kinds::byte_count(),
+        "kernels and temporary files that an engine may have on disk; 0: no limit");
 }
 
 void declare(option_set& o, link_config& c) {

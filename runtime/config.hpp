@@ -56,6 +56,9 @@ struct farm_config {
   std::string salt;
   std::chrono::milliseconds job_deadline = limits::job_deadline;
   unsigned job_attempts = limits::job_attempts_max;
+  unsigned jobs_per_key = limits::jobs_per_key;
+  std::uint64_t graph_bytes_per_key = limits::graph_bytes_per_key;
+  unsigned lookups_per_key = limits::lookups_per_key;
   unsigned history_graphs = limits::history_graphs;
   std::uint64_t history_bytes = limits::history_bytes;
   std::string admin_token_file;         // empty: the status page only shows
@@ -74,6 +77,15 @@ struct engine_config {
   std::string engine_cache_dir;
   std::uint64_t engine_cache_bytes = limits::engine_cache_bytes;
   std::string engine_packages;
+  std::string engine_sandbox = "auto";
+  std::string engine_sandbox_paths;  // separated by colons, as in PATH
+  std::string engine_environment;    // names, separated by commas
+  bool engine_shared_by_namespaces = false;
+  std::chrono::milliseconds engine_cpu_time = limits::engine_cpu_time;
+  unsigned engine_processes = limits::engine_processes;  // 0: no limit, as with what follows
+  unsigned engine_open_files = limits::engine_open_files;
+  std::uint64_t engine_file_bytes = limits::engine_file_bytes;
+  std::uint64_t engine_disk_bytes = limits::engine_disk_bytes;
 };
 
 struct coordinator_config : common_config, farm_config {

@@ -1,12 +1,13 @@
 #include "runtime/engine_process.hpp"
 
+#include "runtime/engine_watch.hpp"
 #include "runtime/file_handle.hpp"
 #include "runtime/frame_codec.hpp"
 #include "runtime/process_spawn.hpp"
+#include "runtime/process_usage.hpp"
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -20,6 +21,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
@@ -70,7 +72,7 @@ public:
   void request_kill(error cause);
   void request_kill_at_once();
   void request_stop();
-  void set_memory_watch(std::uint64_t bytes_max);
+  void watch(const engine_bounds& bounds);
   void finish();
   int pid() const { return child_.pid; }
 
@@ -84,7 +86,9 @@ private:
   void loop();
   void take_requests();
   void escalate(phase next);
-  void check_memory();
+  void check_usage();
+  void remember_inside();
+  void await_inside();
   std::optional<steady::time_point> next_timer() const;
   void write_queued();
   bool has_output();
@@ -106,7 +110,7 @@ private:
   bool kill_at_once_ = false;
   std::optional<error> cause_;
 
-  std::atomic<std::uint64_t> memory_bytes_max_{0};
+  std::optional<engine_bounds> bounds_;  // to be watched from now on
 
   // Of the thread only; child_.pid is written once, before start returns.
   spawned_process child_;
@@ -117,7 +121,9 @@ private:
   phase phase_ = phase::running;
   bool deaf_ = false;  // it was killed for a cause: its frames no longer count
   std::optional<steady::time_point> grace_end_;
-  std::optional<steady::time_point> memory_check_;
+  std::optional<steady::time_point> next_look_;
+  engine_watch watch_;
+  std::vector<file_handle> inside_;  // what bubblewrap runs, once it said something
 };
 
 result<void> engine_process::io_thread::start() {
@@ -186,8 +192,11 @@ void engine_process::io_thread::request_stop() {
   wake();
 }
 
-void engine_process::io_thread::set_memory_watch(std::uint64_t bytes_max) {
-  memory_bytes_max_ = bytes_max;
+void engine_process::io_thread::watch(const engine_bounds& bounds) {
+  {
+    std::lock_guard lock(mutex_);
+    bounds_ = bounds;
+  }
   wake();
 }
 
@@ -227,6 +236,11 @@ result<spawned_process> engine_process::io_thread::spawn_in_scratch() {
   }
   auto options = options_;
   options.environment["TMPDIR"] = scratch_;
+  if (options.confinement) {
+    options.environment["HOME"] = scratch_;
+    options.access.writable.push_back(scratch_);
+    options.argv = confined(*options.confinement, options.access, options.argv);
+  }
   auto child = spawn(options);
   if (!child) remove_tree(scratch_);
   return child;
@@ -236,7 +250,7 @@ void engine_process::io_thread::loop() {
   std::vector<char> buffer(read_bytes_max);
   while (true) {
     take_requests();
-    check_memory();
+    check_usage();
     const short writable = child_.input && has_output() ? POLLOUT : 0;
     std::array<pollfd, 5> fds{{{child_.pidfd.get(), POLLIN, 0},
                                {wake_.get(), POLLIN, 0},
@@ -294,24 +308,41 @@ void engine_process::io_thread::escalate(phase next) {
   ::kill(-child_.pid, next == phase::killed ? SIGKILL : SIGTERM);
 }
 
-void engine_process::io_thread::check_memory() {
-  const std::uint64_t bytes_max = memory_bytes_max_;
-  if (bytes_max == 0 || phase_ >= phase::terminating) {
-    memory_check_.reset();
-    return;
+void engine_process::io_thread::check_usage() {
+  std::optional<engine_bounds> begun;
+  {
+    std::lock_guard lock(mutex_);
+    begun = std::exchange(bounds_, std::nullopt);
   }
+  if (begun) watch_.begin(*begun, child_.pid);
+  const bool watched = watch_.active() && phase_ < phase::terminating;
   const auto now = steady::now();
-  if (memory_check_ && now < *memory_check_) return;
-  memory_check_ = now + options_.memory_period;
-  const auto used = group_resident_bytes(child_.pid);
-  if (used <= bytes_max) return;
-  request_kill({errc::memory, "the engine and its compilers use " + std::to_string(used) + " bytes, " +
-                                  std::to_string(bytes_max) + " are allowed"});
+  if (watched && !begun && next_look_ && now < *next_look_) return;
+  next_look_ = watched ? std::optional(now + options_.watch_period) : std::nullopt;
+  if (!watched) return;
+  auto written = options_.access.writable;
+  if (!scratch_.empty()) written.push_back(scratch_);
+  if (auto passed = watch_.look(child_.pid, written)) request_kill(*std::move(passed));
 }
 
 std::optional<steady::time_point> engine_process::io_thread::next_timer() const {
-  if (grace_end_ && memory_check_) return std::min(*grace_end_, *memory_check_);
-  return grace_end_ ? grace_end_ : memory_check_;
+  if (grace_end_ && next_look_) return std::min(*grace_end_, *next_look_);
+  return grace_end_ ? grace_end_ : next_look_;
+}
+
+// By the time that bubblewrap has ended, its children are not its any longer.
+void engine_process::io_thread::remember_inside() {
+  if (options_.confinement && inside_.empty()) inside_ = open_children(child_.pid);
+}
+
+// What is in the sandbox ends with bubblewrap, but a moment later; until then it might write into its directories.
+void engine_process::io_thread::await_inside() {
+  for (const auto& process : inside_) {
+    ::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0U);
+    pollfd ended{process.get(), POLLIN, 0};
+    const std::chrono::milliseconds most = limits::engine_kill_max;
+    (void)::poll(&ended, 1, static_cast<int>(most.count()));
+  }
 }
 
 bool engine_process::io_thread::has_output() {
@@ -351,6 +382,7 @@ bool engine_process::io_thread::read_output(std::vector<char>& buffer) {
   const auto n = ::read(child_.output.get(), buffer.data(), buffer.size());
   if (n < 0) return errno == EAGAIN || errno == EINTR;
   if (n == 0) return false;
+  remember_inside();
   if (deaf_) return true;
   const byte_view piece = view_of({buffer.data(), static_cast<std::size_t>(n)});
   if (auto fed = parser_.feed(piece, events_.on_frame); !fed) {
@@ -374,11 +406,18 @@ exit_report engine_process::io_thread::reap() {
   siginfo_t info{};
   while (::waitid(P_PID, static_cast<id_t>(child_.pid), &info, WEXITED) < 0 && errno == EINTR) {
   }
+  await_inside();
   drain();
   if (!scratch_.empty()) remove_tree(scratch_);
   exit_report report;
   if (info.si_code == CLD_EXITED) {
     report.code = info.si_status;
+    // See `confined`: so it passes on what a signal has ended.
+    constexpr int signalled = 128;
+    if (options_.confinement && report.code > signalled) {
+      report.how = exit_report::ending::signalled;
+      report.signal = std::exchange(report.code, 0) - signalled;
+    }
   } else {
     report.how = exit_report::ending::signalled;
     report.signal = info.si_status;
@@ -433,8 +472,8 @@ void engine_process::stop() {
   io_->request_stop();
 }
 
-void engine_process::set_memory_watch(std::uint64_t bytes_max) {
-  io_->set_memory_watch(bytes_max);
+void engine_process::watch(const engine_bounds& bounds) {
+  io_->watch(bounds);
 }
 
 int engine_process::pid() const {

@@ -5,6 +5,7 @@
 #include "runtime/bytes.hpp"
 #include "runtime/error.hpp"
 #include "runtime/limits.hpp"
+#include "runtime/sandbox.hpp"
 #include "runtime/work_directory.hpp"
 
 #include <chrono>
@@ -26,10 +27,21 @@ struct engine_options {
   int nice = 0;                                    // added to ours
   std::vector<unsigned> cpus;                      // CPUs it may run on, see last_cpus; empty: those that we may
   std::uint64_t address_space_bytes = 0;           // RLIMIT_AS of each of its processes; 0: ours
-  std::uint64_t open_files = 0;                    // RLIMIT_NOFILE; 0: ours
+  std::uint64_t open_files = 0;                    // RLIMIT_NOFILE; 0, or more than we may: ours
+  std::uint64_t file_bytes = 0;                    // RLIMIT_FSIZE; 0: ours
+  std::shared_ptr<const sandbox> confinement;      // null: none. Then only variables that it names are ours
+  sandbox_access access;                           // in it, besides its scratch
   std::size_t frame_bytes_max = limits::engine_frame_bytes_max;
-  std::chrono::milliseconds stop_grace = limits::engine_stop_grace;  // from a request to end to the next harder one
-  std::chrono::milliseconds memory_period = limits::engine_memory_period;  // see set_memory_watch
+  std::chrono::milliseconds stop_grace = limits::engine_stop_grace;      // from a request to end to the next harder one
+  std::chrono::milliseconds watch_period = limits::engine_watch_period;  // see watch
+};
+
+// What an engine, its compilers and all else that it starts may use together; 0: as much as there is.
+struct engine_bounds {
+  std::uint64_t memory_bytes = 0;         // resident; what processes share counts for each
+  std::chrono::milliseconds cpu_time{0};  // from the call of `watch` on
+  unsigned processes = 0;                 // at a time
+  std::uint64_t disk_bytes = 0;           // in its scratch, and in what it may write
 };
 
 // The last `count` of the CPUs that this process may use: programs that choose their own tend to take the first ones.
@@ -59,10 +71,11 @@ struct engine_events {
   std::function<void(exit_report)> on_exit;  // exactly once, and nothing comes after it
 };
 
-// Thread-safe. The child runs in a session and process group of its own, which is killed as a whole when the engine
-// ends for whatever reason, so compilers that it started die with it. It dies with us, too (PR_SET_PDEATHSIG, which the
-// kernel ties to the thread that forked: the engine's own thread does, and lives until the child is reaped), and its
-// guard then kills the rest of the group. Idle engines cost no CPU.
+// Thread-safe. In a sandbox the child is bubblewrap, whose end is the end of all that is in it. The child runs in a
+// session and process group of its own, which is killed as a whole when the engine ends for whatever reason, so
+// compilers that it started die with it. It dies with us, too (PR_SET_PDEATHSIG, which the kernel ties to the thread
+// that forked: the engine's own thread does, and lives until the child is reaped), and its guard then kills the rest of
+// the group. Idle engines cost no CPU.
 class engine_process {
 public:
   // Returns once the program runs. Errors: `engine_start` naming the program and the reason; `bad_input` for options
@@ -85,9 +98,9 @@ public:
   // Lets it write out what is queued, then closes its standard input. After the grace SIGTERM, after another SIGKILL.
   void stop();
 
-  // Ends the engine with `memory` once the resident memory of its process group passes `bytes_max` (memory shared
-  // between its processes counts for each); 0 turns the watch off, which is how it starts.
-  void set_memory_watch(std::uint64_t bytes_max);
+  // From now on ends the engine once it passes one of the bounds: with `memory`, `deadline` for its CPU time, else
+  // `too_large`. Without any it is not watched, which is how it starts.
+  void watch(const engine_bounds& bounds);
 
   int pid() const;  // for people
 

@@ -80,6 +80,9 @@ result<bool> job_table::admit(const job_request& request, const std::string& pee
   if (auto mine = by_peer_.find(peer); mine != by_peer_.end() && mine->second.size() >= bounds_.jobs_per_client_max) {
     return {errc::busy, "this client has as many jobs as it may"};
   }
+  if (has_all_jobs(request.account)) {
+    return {errc::busy, "the clients of this key have as many jobs as they may"};
+  }
   auto& made = insert(request, now);
   made.subscribers.insert(peer);
   by_peer_[peer].emplace(made.request.stage_key, &made);
@@ -94,6 +97,7 @@ job_record& job_table::insert(const job_request& request, time_point now) {
   auto& [key, made] = *jobs_.emplace(request.stage_key, std::move(job)).first;
   put_in(made);
   ++counts_[job_state::wants_graph];
+  if (!request.account.empty()) ++by_account_[request.account];
   by_graph_[request.graph_key].emplace(key, &made);
   return made;
 }
@@ -392,6 +396,9 @@ void job_table::erase(const std::string& stage_key) {
   siblings->second.erase(stage_key);
   if (siblings->second.empty()) by_graph_.erase(siblings);
   by_attempt_.erase(job.attempt);
+  if (auto ours = by_account_.find(job.request.account); ours != by_account_.end() && --ours->second == 0) {
+    by_account_.erase(ours);
+  }
   take_out(job);
   --counts_[job.state];
   jobs_.erase(it);
@@ -401,6 +408,11 @@ void job_table::move_to(job_record& job, job_state next) {
   --counts_[job.state];
   job.state = next;
   ++counts_[next];
+}
+
+bool job_table::has_all_jobs(const std::string& account) const {
+  const auto ours = by_account_.find(account);
+  return ours != by_account_.end() && ours->second >= bounds_.jobs_per_account_max;
 }
 
 const job_record* job_table::find(const std::string& stage_key) const {

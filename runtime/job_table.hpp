@@ -44,6 +44,7 @@ struct job_request {
   std::shared_ptr<const platform> target;  // one for all jobs of a client
   unsigned rank = 0;                       // 0: the graph's first stage
   std::string space;
+  std::string account = {};  // that the job counts for, see account_book; empty: none
 };
 
 struct job_record {
@@ -70,6 +71,7 @@ struct job_limits {
   unsigned refusals_max = limits::job_refusals_max;
   std::size_t jobs_max = limits::jobs_queued_max;
   std::size_t jobs_per_client_max = limits::jobs_queued_per_client_max;
+  std::size_t jobs_per_account_max = limits::jobs_per_key;
   std::size_t subscribers_max = limits::subscribers_per_job_max;  // of one job
   std::chrono::milliseconds failure_memory = limits::failure_memory;
   std::size_t failures_max = limits::failures_kept_max;
@@ -144,6 +146,8 @@ public:
   // Until when that failure is remembered; nothing when none is.
   std::optional<time_point> failure_until(const std::string& stage_key) const;
 
+  // Whether the account has as many jobs as it may.
+  bool has_all_jobs(const std::string& account) const;
   const job_record* find(const std::string& stage_key) const;
   bool wants(const std::string& graph_key) const;                        // some job waits for this graph
   std::vector<std::string> wanting(const std::string& graph_key) const;  // those jobs
@@ -196,6 +200,7 @@ private:
   std::unordered_map<std::string, job_index> by_graph_;                 // by graph key
   std::unordered_map<std::string, std::string> by_attempt_;             // attempt -> stage key
   std::unordered_map<std::string, job_index> by_peer_;                  // those that a peer waits for
+  std::unordered_map<std::string, std::size_t> by_account_;             // how many there are
   std::unordered_map<std::string, job_index> by_worker_;                // those that a worker runs
   std::map<std::pair<time_point, std::string_view>, job_record*> due_;  // by when they are late
   std::map<std::string, std::multiset<time_point>> queued_since_;       // by name of the stage

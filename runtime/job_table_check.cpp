@@ -7,10 +7,12 @@ namespace fxfarm {
 std::string job_table::inconsistency() const {
   std::map<job_state, std::size_t> counts{
       {job_state::wants_graph, 0}, {job_state::queued, 0}, {job_state::running, 0}, {job_state::storing, 0}};
+  std::unordered_map<std::string, std::size_t> accounts;
   std::size_t attempts = 0, due = 0, running = 0, subscriptions = 0;
   for (const auto& [key, job] : jobs_) {
     const auto& r = job.request;
     ++counts[job.state];
+    if (!r.account.empty()) ++accounts[r.account];
     if (key != r.stage_key) return "job " + key + " is kept under another key";
     const bool started = job.state == job_state::running || job.state == job_state::storing;
     if (started == job.worker.empty() || started == job.attempt.empty())
@@ -51,6 +53,7 @@ std::string job_table::inconsistency() const {
     for (const auto& [key, entries] : index) n += entries.size();
     return n;
   };
+  if (accounts != by_account_) return "jobs are not counted by their accounts";
   if (counts != counts_) return "jobs are not counted by their states";
   if (by_attempt_.size() != attempts) return "an attempt is kept that no job has";
   if (due_.size() != due) return "a moment is kept at which no job is late";

@@ -9,6 +9,16 @@
 #include <unistd.h>
 
 namespace fxfarm {
+namespace {
+
+bool is_open_as(int fd, const std::string& file) {
+  struct stat ours {};
+  struct stat there {};
+  return ::fstat(fd, &ours) == 0 && ::stat(file.c_str(), &there) == 0 && ours.st_ino == there.st_ino &&
+         ours.st_dev == there.st_dev;
+}
+
+}  // namespace
 
 result<std::unique_ptr<process_lock>> process_lock::try_take(const std::string& file) {
   auto failure = [&](const char* what) {
@@ -26,18 +36,17 @@ result<std::unique_ptr<process_lock>> process_lock::try_take(const std::string& 
     }
     // The holder before us may have removed the file between our open and our lock: then we hold nothing that others
     // see.
-    struct stat ours {};
-    struct stat there {};
-    if (::fstat(fd, &ours) == 0 && ::stat(file.c_str(), &there) == 0 && ours.st_ino == there.st_ino &&
-        ours.st_dev == there.st_dev) {
-      return std::unique_ptr<process_lock>(new process_lock(file, fd));
-    }
+    if (is_open_as(fd, file)) return std::unique_ptr<process_lock>(new process_lock(file, fd));
     ::close(fd);
   }
 }
 
+bool process_lock::holds() const {
+  return is_open_as(fd_, file_);
+}
+
 process_lock::~process_lock() {
-  ::unlink(file_.c_str());
+  if (holds()) ::unlink(file_.c_str());
   ::close(fd_);
 }
 

@@ -1,12 +1,11 @@
 #include "runtime/process_spawn.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <string_view>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -46,13 +45,15 @@ result<std::string> find_program(const std::string& name) {
   return {errc::engine_start, "cannot start '" + name + "': no such program in PATH"};
 }
 
-std::vector<std::string> merged_environment(const std::map<std::string, std::string>& added) {
+std::vector<std::string> merged_environment(const engine_options& options) {
   std::vector<std::string> merged;
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
     const std::string_view text = *entry;
-    if (!added.contains(std::string(text.substr(0, text.find('='))))) merged.emplace_back(text);
+    const auto name = text.substr(0, text.find('='));
+    if (options.environment.contains(std::string(name))) continue;
+    if (!options.confinement || is_inherited(*options.confinement, name)) merged.emplace_back(text);
   }
-  for (const auto& [name, value] : added) merged.push_back(name + "=" + value);
+  for (const auto& [name, value] : options.environment) merged.push_back(name + "=" + value);
   return merged;
 }
 
@@ -93,8 +94,13 @@ struct child_plan {
 }
 
 void set_limit(const child_plan& plan, decltype(RLIMIT_AS) which, std::uint64_t value) {
-  const rlimit limit{value, value};
-  if (value != 0 && ::setrlimit(which, &limit) != 0) give_up(plan, child_failure::limits);
+  if (value == 0) return;
+  rlimit ours{};
+  if (::getrlimit(which, &ours) != 0) give_up(plan, child_failure::limits);
+  // Never above what we have: that takes a right that a worker may lack.
+  const auto most = std::min<rlim_t>(value, ours.rlim_max);
+  const rlimit limit{most, most};
+  if (::setrlimit(which, &limit) != 0) give_up(plan, child_failure::limits);
 }
 
 // Where the kernel groups processes by session for scheduling (sched(7), autogroups), a process's own nice value counts
@@ -160,6 +166,9 @@ void start_guard(const child_plan& plan) {
   }
   set_limit(plan, RLIMIT_AS, options.address_space_bytes);
   set_limit(plan, RLIMIT_NOFILE, options.open_files);
+  set_limit(plan, RLIMIT_FSIZE, options.file_bytes);
+  const rlimit none_at_all{0, 0};
+  if (options.confinement && ::setrlimit(RLIMIT_CORE, &none_at_all) != 0) give_up(plan, child_failure::limits);
   start_guard(plan);
   if (!options.directory.empty() && ::chdir(options.directory.c_str()) != 0) give_up(plan, child_failure::directory);
 
@@ -238,7 +247,7 @@ result<spawned_process> spawn(const engine_options& options) {
   auto program = find_program(options.argv.front());
   if (!program) return program.failure();
   auto argv_texts = options.argv;
-  auto environment_texts = merged_environment(options.environment);
+  auto environment_texts = merged_environment(options);
   auto guard_texts = options.guard;
   auto argv = pointers(argv_texts);
   auto guard_argv = pointers(guard_texts);
@@ -303,36 +312,6 @@ void guard_group() {
   }
   ::kill(0, SIGKILL);
   ::_exit(0);  // not reached: it is of the group
-}
-
-std::uint64_t group_resident_bytes(pid_t group) {
-  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  std::uint64_t total = 0;
-  DIR* proc = ::opendir("/proc");
-  if (proc == nullptr) return 0;
-  while (const dirent* entry = ::readdir(proc)) {
-    if (entry->d_name[0] < '1' || entry->d_name[0] > '9') continue;
-    const auto path = std::string(entry->d_name) + "/stat";
-    file_handle file(::openat(::dirfd(proc), path.c_str(), O_RDONLY | O_CLOEXEC));
-    std::array<char, 1024> buffer;
-    const auto n = file ? ::read(file.get(), buffer.data(), buffer.size()) : -1;
-    if (n <= 0) continue;
-    std::string_view text(buffer.data(), static_cast<std::size_t>(n));
-    // proc(5): pid (comm) state ppid pgrp ... rss is field 24. A name may hold blanks and brackets.
-    text.remove_prefix(std::min(text.size(), text.rfind(')') + 1));
-    std::int64_t pgrp = 0;
-    std::uint64_t rss = 0;
-    for (int field = 2; !text.empty() && field <= 24; ++field) {
-      const auto blank = text.find(' ');
-      const auto word = text.substr(0, blank);
-      if (field == 5) std::from_chars(word.begin(), word.end(), pgrp);
-      if (field == 24) std::from_chars(word.begin(), word.end(), rss);
-      text.remove_prefix(blank == std::string_view::npos ? text.size() : blank + 1);
-    }
-    if (pgrp == group) total += rss * page;
-  }
-  ::closedir(proc);
-  return total;
 }
 
 std::string to_string(const exit_report& report) {

@@ -20,7 +20,4 @@ struct spawned_process {
 // is killed when the calling thread ends. Errors: `engine_start`, `bad_input`.
 result<spawned_process> spawn(const engine_options& options);
 
-// Resident bytes of all processes of a group; what ends meanwhile is left out.
-std::uint64_t group_resident_bytes(pid_t group);
-
 }  // namespace fxfarm

@@ -43,7 +43,8 @@ public:
     unsigned slots = 0;
     unsigned taken = 0;  // of these, by jobs that this scheduler has not assigned
     bool draining = false;
-    std::string problem;  // why there are no slots, when that is a fault
+    std::string problem;       // why there are no slots, when that is a fault
+    std::string sandbox = {};  // what its engines are in, for people
 
     // Connected, but its engines have not said yet what they are.
     bool starting() const { return runs_on.torch.empty() && problem.empty() && !draining; }

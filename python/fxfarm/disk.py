@@ -1,9 +1,8 @@
-"""Directories of files that can be made again: private, claimed by one process at a time, bounded."""
+"""Directories of files that can be made again: private, bounded."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import fnmatch
 import os
@@ -12,8 +11,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-CLAIMS_MAX = 1024
-"""Processes of one user that may claim a part of one directory at the same time."""
 TEMPORARY_S = 3600.0
 """A file of `write_whole` that is older and has not got its name is a dead process's."""
 _UNFINISHED = ".unfinished"
@@ -28,69 +25,17 @@ def make_private(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(file: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Holds the lock that `file` stands for; false when somebody has it and `wait` is not wanted.
+def locked(file: Path) -> Iterator[None]:
+    """Holds the lock that `file` stands for.
 
     The kernel drops the lock with the process, however that ends. Programs started meanwhile do not keep it.
     """
-    with _locked(file, wait) as handle:
-        yield handle is not None
-
-
-@contextlib.contextmanager
-def _locked(file: Path, wait: bool) -> Iterator[int | None]:
     handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield None
-        else:
-            yield handle
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(handle)
-
-
-@dataclasses.dataclass(frozen=True)
-class Claim:
-    """A directory that this process has for itself, until somebody deletes it or the lock on it."""
-
-    directory: Path
-    _lock: Path
-    _handle: int
-
-    @property
-    def holds(self) -> bool:
-        """Whether it is still so. Once either is deleted, another process may make and claim it anew."""
-        return _is_open_as(self._handle, self._lock) and self.directory.is_dir()
-
-
-def _is_open_as(handle: int, path: Path) -> bool:
-    """Whether the file that is open is the one that has the name. As long as it is open, no other file has
-    its number."""
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-@contextlib.contextmanager
-def claimed(base: Path) -> Iterator[Claim]:
-    """The first of the directories base/0, base/1, ... that no other process has, while the body runs.
-
-    So what a process leaves behind serves the next one, and two never meet in one directory.
-    """
-    make_private(base)
-    for number in range(CLAIMS_MAX):
-        lock, directory = base / f"{number}.lock", base / str(number)
-        with _locked(lock, wait=False) as handle:
-            # A lock that was deleted before it was ours keeps nobody away.
-            if handle is not None and _is_open_as(handle, lock):
-                make_private(directory)
-                discard_unfinished(directory)
-                yield Claim(directory, lock, handle)
-                return
-    raise OSError(f"{base}: {CLAIMS_MAX} processes use it already")
 
 
 @contextlib.contextmanager

@@ -80,34 +80,38 @@ def _take_standard_streams() -> Channel:
 
 @dataclasses.dataclass(frozen=True)
 class Cache:
-    """Where Inductor keeps what it can use again. Only this engine uses `kernels`; `headers` is for all."""
+    """Where Inductor keeps what it can use again. Only this engine uses `kernels`; `headers` is for all, and
+    in a sandbox to be read only."""
 
-    claim: disk.Claim
+    kernels: Path
     headers: Path
     bytes_max: int
-
-    @property
-    def kernels(self) -> Path:
-        """What is this engine's."""
-        return self.claim.directory
 
 
 @contextmanager
 def _cache() -> Iterator[Cache]:
-    """This engine's part of the directory that the worker named; without one, a directory for this engine
-    alone. Raises OSError and ValueError.
+    """The directories that the worker has for this engine; those that it did not name are for this engine
+    alone and go with it. Raises OSError and ValueError.
     """
-    # Both are set by the worker from its options of the same names.
-    base = os.environ.get("FXFARM_ENGINE_CACHE_DIR")
+    # Set by the worker, which has claimed the first for this engine.
+    kernels = os.environ.get("FXFARM_ENGINE_KERNELS_DIR")
+    headers = os.environ.get("FXFARM_ENGINE_HEADERS_DIR")
     bytes_max = int(os.environ.get("FXFARM_ENGINE_CACHE_BYTES", CACHE_BYTES))
     with ExitStack() as stack:
-        root = Path(base or stack.enter_context(tempfile.TemporaryDirectory(prefix="fxfarm-engine-")))
-        claim = stack.enter_context(disk.claimed(root))
-        disk.make_private(root / "headers")
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(claim.directory)
+
+        def directory(named: str | None) -> Path:
+            if named:
+                return Path(named)
+            return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fxfarm-engine-")))
+
+        cache = Cache(directory(kernels), directory(headers), bytes_max)
+        for used in (cache.kernels, cache.headers):
+            disk.make_private(used)
+        disk.discard_unfinished(cache.kernels)
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache.kernels)
         # Inductor then keeps Triton's files below its own.
         os.environ.pop("TRITON_CACHE_DIR", None)
-        yield Cache(claim, root / "headers", bytes_max)
+        yield cache
 
 
 def _use_own_threads_sparingly() -> None:
@@ -126,6 +130,7 @@ class Engine:
     def run(self) -> int:
         """The exit status."""
         from fxfarm._torch import platform
+        from fxfarm._torch.errors import HeadersMissingError
 
         self._channel.send(
             type="hello", protocol=PROTOCOL, pid=os.getpid(), platform=platform.engine_platform()
@@ -138,7 +143,14 @@ class Engine:
                 from fxfarm._torch import warm
 
                 warm.warm(cache.kernels, cache.headers)
+                if os.environ.get("FXFARM_ENGINE_PREPARE"):
+                    # All that was wanted of this process, which sees nobody's graphs: what it has made stays.
+                    disk.prune(cache.headers, cache.bytes_max, suffix=".gch")
+                    return 0
                 found = platform.client_platform(warm.device())
+            except HeadersMissingError as error:
+                self._channel.send(type="fatal", code="not_found", reason=str(error))
+                return 1
             # Anything that keeps torch, Inductor or the cache from working is the worker's to know.
             except Exception as error:
                 reason = " ".join(f"{type(error).__name__}: {error}".split())[:2000]
@@ -153,10 +165,6 @@ class Engine:
                 break
             if frame["type"] != "compile":
                 raise ProtocolError(f"unknown frame {frame['type'][:64]!r}")
-            if not cache.claim.holds:
-                # Another engine may have made and claimed it anew; the next one of this worker finds a place.
-                print(f"fxfarm engine: {cache.kernels} or its lock was deleted", file=sys.stderr)
-                return 1
             self._compile(cache, frame)
         return 0
 
@@ -184,7 +192,8 @@ class Engine:
         warm.forget(cache.kernels)
         disk.prune(cache.kernels, cache.bytes_max)
         # A header that is gone costs its next user time and no more: compilers then read the text.
-        disk.prune(cache.headers, cache.bytes_max, suffix=".gch")
+        if os.access(cache.headers, os.W_OK):
+            disk.prune(cache.headers, cache.bytes_max, suffix=".gch")
         gc.collect()
 
 

@@ -26,10 +26,11 @@ protected:
     core->handle(in, now);
     ASSERT_EQ(core->inconsistency(), "");
   }
-  void peer(const net::peer_id& id, const std::string& role, const std::string& space = "*", bool isolated = false) {
+  void peer(const net::peer_id& id, const std::string& role, const std::string& space = "*", bool isolated = false,
+            const std::string& key = {}) {
     auto in = came(id, role);
     auto& up = std::get<net::peer_up>(in.event);
-    up.key = id + "-key";
+    up.key = key.empty() ? id + "-key" : key;
     up.right = {role, space, {}, isolated};
     tell(in);
   }
@@ -64,8 +65,23 @@ protected:
     return make_stage_key(scoped_key(scope, graph), machine(), stages({"default"}).front(), "salt");
   }
   double counted(const char* name) { return metrics.snapshot()[name]; }
+  // A lookup of another graph each, and what the client is told at once: "" or the reason.
+  std::string ask_for(const net::peer_id& id, char digit) {
+    auto m = question();
+    m.graph_key = hex64(digit);
+    tell(said(id, m));
+    for (const auto& key : std::exchange(reads, {})) core->store_read(key, std::optional<stored>(), now);
+    const auto told = out.take<net::stage_failed>(id);
+    if (told.empty()) return {};
+    EXPECT_EQ(told.size(), 1u);
+    EXPECT_EQ(told[0].code, "busy");
+    EXPECT_GE(told[0].retry_ms, 1000u);
+    return told[0].reason;
+  }
   std::unique_ptr<coordinator_core> farm(const std::string& lease_secret) {
     coordinator_settings s;
+    s.jobs.jobs_per_account_max = jobs_per_key;
+    s.accounts = accounts;
     s.id = "farm";
     s.salt = "salt";
     s.lease_secret = lease_secret;
@@ -92,6 +108,8 @@ protected:
 
   std::shared_ptr<const signature_check> signatures;
   const std::string graph = hex64('a');
+  std::size_t jobs_per_key = limits::jobs_per_key;
+  account_limits accounts = {};
   time_point now{1000s};
   double unix_seconds = 1.8e9;
   outbox out;
@@ -388,4 +406,66 @@ TEST_F(coordinator_access_test, where_a_stage_is_said_that_is_not_the_jobs_the_j
   bring(who, job, signed_by(signer, hex64('e'), view_of("code")));
   EXPECT_EQ(counted("results_untrusted_bad_signature"), 1);
   EXPECT_TRUE(writes.empty());
+}
+
+TEST_F(coordinator_access_test, the_clients_of_a_key_have_so_many_jobs_together_and_others_have_theirs) {
+  jobs_per_key = 2;
+  core = farm(secret);
+  peer("a1", "client", "team", false, "alice");
+  peer("a2", "client", "team", false, "alice");
+  peer("b", "client", "team", false, "bob");
+  EXPECT_EQ(ask_for("a1", '1'), "");
+  EXPECT_EQ(ask_for("a2", '2'), "");
+  const std::string full = "the clients of this key have as many jobs as they may";
+  EXPECT_EQ(ask_for("a1", '3'), full);
+  EXPECT_EQ(ask_for("a2", '3'), full);
+  EXPECT_EQ(counted("quota_refusals_jobs"), 2);
+  EXPECT_EQ(ask_for("a1", '2'), "") << "joining one costs nothing";
+  EXPECT_EQ(ask_for("b", '3'), "");
+  EXPECT_EQ(ask_for("a1", '3'), "") << "now it is another key's job";
+  tell(went("a1"));
+  EXPECT_EQ(ask_for("a2", '4'), "") << "one of theirs is gone";
+  EXPECT_EQ(ask_for("a2", '5'), full);
+  EXPECT_EQ(counted("quota_refusals_jobs"), 3);
+  EXPECT_EQ(counted("quota_refusals_lookups") + counted("quota_refusals_graph_bytes"), 0);
+}
+
+TEST_F(coordinator_access_test, the_clients_of_a_key_ask_so_often_a_second_together) {
+  accounts.lookups_per_second = 2;
+  core = farm(secret);
+  peer("a1", "client", "team", false, "alice");
+  peer("a2", "client", "team", false, "alice");
+  peer("b", "client", "team", false, "bob");
+  EXPECT_EQ(ask_for("a1", '1'), "");
+  EXPECT_EQ(ask_for("a2", '1'), "");
+  EXPECT_EQ(ask_for("a1", '1'), "the clients of this key have asked as often as they may");
+  EXPECT_EQ(ask_for("b", '1'), "");
+  EXPECT_EQ(counted("quota_refusals_lookups"), 1);
+  EXPECT_EQ(counted("lookups"), 4);
+  now += 500ms;
+  EXPECT_EQ(ask_for("a2", '1'), "");
+  EXPECT_EQ(counted("quota_refusals_lookups"), 1);
+}
+
+TEST_F(coordinator_access_test, the_graphs_of_a_key_take_so_many_bytes_until_their_jobs_end) {
+  accounts.graph_bytes = 10;
+  core = farm(secret);
+  peer("a1", "client", "team", false, "alice");
+  peer("a2", "client", "team", false, "alice");
+  EXPECT_EQ(ask_for("a1", '1'), "");
+  tell(said("a1", net::submit{hex64('1')}, some_bytes("123456")));
+  EXPECT_EQ(ask_for("a2", '2'), "");
+  tell(said("a2", net::submit{hex64('2')}, some_bytes("12345")));
+  auto told = out.take<net::stage_failed>("a2");
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].code, "busy");
+  EXPECT_GE(told[0].retry_ms, 1000u);
+  EXPECT_EQ(told[0].reason, "the clients of this key have as many graph bytes here as they may");
+  EXPECT_EQ(counted("quota_refusals_graph_bytes"), 1);
+
+  tell(went("a1"));  // and with it its job, which has not begun
+  EXPECT_EQ(ask_for("a2", '2'), "");
+  tell(said("a2", net::submit{hex64('2')}, some_bytes("12345")));
+  EXPECT_EQ(out.take<net::stage_failed>("a2").size(), 0u);
+  EXPECT_EQ(counted("quota_refusals_graph_bytes"), 1);
 }

@@ -309,6 +309,8 @@ private:
     s.graph_bytes_max = 120;
     s.jobs.jobs_max = 16;
     s.jobs.jobs_per_client_max = 8;
+    s.jobs.jobs_per_account_max = 6;
+    s.accounts = {90, 20};
     s.jobs.subscribers_max = 4;
     s.jobs.deadline = 60s;
     s.jobs.failure_memory = 20s;

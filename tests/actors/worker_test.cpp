@@ -24,6 +24,8 @@ protected:
     o.spawn_engine = [this](std::size_t slot, const engine_owner&) { return silent_engine(slot); };
     o.lease_renewal = 5s;
     o.signer = signer;
+    o.engines_shared = shared;
+    o.sandbox = "bubblewrap";
     o.probe = &metrics.worker();
     o.on_end = [this] { ++ended; };
     worker = system.spawn(worker_behavior, std::move(o));
@@ -46,6 +48,7 @@ protected:
           [](const engine_exited&) {},
           [](const engine_deadline&) {},
           [](const engine_restart&) {},
+          [this, slot](const engine_change& m) { changed.emplace_back(slot, m.tenant); },
           [self](const drain&) { self->quit(); },
       };
     });
@@ -57,8 +60,12 @@ protected:
   void engine_down(std::size_t slot, errc code) {
     tell(worker, engine_state{slot, std::nullopt, false, error{code, "why"}});
   }
-  void job(const std::string& id, const std::string& from = farm) {
+  void engine_ready_for(std::size_t slot, const std::string& tenant) {
+    tell(worker, engine_state{slot, machine(), true, std::nullopt, tenant});
+  }
+  void job(const std::string& id, const std::string& from = farm, const std::string& scope = {}) {
     net::job m;
+    m.scope = scope;
     m.id = id;
     m.stage_key = "stage of " + id;
     m.graph_key = "graph of " + id;
@@ -83,6 +90,9 @@ protected:
   monitoring::metrics metrics{"1", "worker"};
   std::shared_ptr<outbox> link = std::make_shared<outbox>();
   std::vector<std::pair<std::size_t, engine_job>> given;
+  using changes = std::vector<std::pair<std::size_t, std::string>>;
+  changes changed;
+  bool shared = false;
   std::vector<std::string> cancelled;
   int ended = 0;
   worker_actor worker;
@@ -423,4 +433,68 @@ TEST_F(worker_test, an_operator_has_it_take_no_jobs_and_take_them_again) {
   EXPECT_FALSE(offered().draining);
   job("3");
   EXPECT_EQ(given.back().second.id, "3");
+}
+
+TEST_F(worker_test, an_engine_that_has_served_a_namespace_is_changed_before_it_serves_another) {
+  start(1);
+  engine_ready(0);
+  job("a", farm, "team-a");
+  ASSERT_EQ(given.size(), 1u) << "it has served nobody";
+  EXPECT_EQ(given[0].second.tenant, "team-a");
+  outcome(0, "a");
+  job("a2", farm, "team-a");
+  ASSERT_EQ(given.size(), 2u);
+  outcome(0, "a2");
+  EXPECT_EQ(changed, (changes{})) << "one namespace, one engine";
+
+  job("b", farm, "team-b");
+  EXPECT_EQ(changed, (changes{{0, "team-b"}}));
+  EXPECT_EQ(given.size(), 2u);
+  engine_ready_for(0, "team-a");
+  EXPECT_EQ(given.size(), 2u) << "what it said before it heard of the change";
+  engine_ready_for(0, "team-b");
+  ASSERT_EQ(given.size(), 3u);
+  EXPECT_EQ(given[2].second.tenant, "team-b");
+  EXPECT_EQ(changed.size(), 1u);
+}
+
+TEST_F(worker_test, an_engine_that_has_served_nobody_is_used_before_one_is_changed) {
+  start(3);
+  for (std::size_t slot : {0, 1, 2}) engine_ready(slot);
+  job("a", farm, "team-a");
+  outcome(0, "a");
+  job("b", farm, "team-b");
+  job("a2", farm, "team-a");
+  job("c");
+  ASSERT_EQ(given.size(), 4u);
+  EXPECT_EQ(given[1].first, 1u);
+  EXPECT_EQ(given[2].first, 0u) << "the one that has served it before";
+  EXPECT_EQ(given[3].first, 2u);
+  EXPECT_EQ(changed, (changes{}));
+  outcome(1, "b");
+  outcome(2, "c");
+  job("d", farm, "team-d");
+  EXPECT_EQ(changed, (changes{{1, "team-d"}}));
+  job("e", farm, "team-e");
+  EXPECT_EQ(changed, (changes{{1, "team-d"}, {2, "team-e"}})) << "one for each job that waits";
+  job("d2", farm, "team-d");
+  EXPECT_EQ(changed.size(), 2u) << "nobody is idle";
+}
+
+TEST_F(worker_test, engines_may_be_shared_by_namespaces_when_it_is_wanted_so) {
+  shared = true;
+  start(1);
+  engine_ready(0);
+  job("a", farm, "team-a");
+  outcome(0, "a");
+  job("b", farm, "team-b");
+  ASSERT_EQ(given.size(), 2u);
+  EXPECT_EQ(given[0].second.tenant, "");
+  EXPECT_EQ(given[1].second.tenant, "");
+  EXPECT_EQ(changed, (changes{}));
+}
+
+TEST_F(worker_test, tells_what_its_engines_are_in) {
+  start(1);
+  EXPECT_EQ(offered().sandbox, "bubblewrap");
 }

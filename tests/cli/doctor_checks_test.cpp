@@ -126,6 +126,13 @@ TEST(doctor, the_admin_token_can_be_used_or_is_not_wanted) {
   EXPECT_EQ(told("/t", error{errc::bad_config, "others may read it"}), "keys wrong: bad_config: others may read it");
 }
 
+TEST(doctor, engines_have_a_sandbox_or_it_is_said_why_not) {
+  EXPECT_EQ(short_form(judge_sandbox("bubblewrap", "")), "sandbox well: engines run in bubblewrap");
+  EXPECT_EQ(short_form(judge_sandbox("none", "")), "sandbox well: none, as it is configured");
+  EXPECT_EQ(short_form(judge_sandbox("none", "there is no program bwrap")),
+            "sandbox doubtful: engines run without: there is no program bwrap");
+}
+
 TEST(doctor, redis_is_there_or_not) {
   EXPECT_EQ(judge_redis("redis://r", {}).verdict, grade::well);
   EXPECT_EQ(judge_redis("redis://r", error{errc::refused, "wrong password"}).verdict, grade::wrong);

@@ -74,6 +74,7 @@ const char* const families[] = {
     "fxfarm_oldest_job_wait_seconds gauge",
     "fxfarm_page_questions_total counter",
     "fxfarm_ready gauge",
+    "fxfarm_quota_refusals_total counter",
     "fxfarm_redis_breaker gauge",
     "fxfarm_redis_breaker_opened_total counter",
     "fxfarm_redis_operation_seconds histogram",
@@ -111,6 +112,7 @@ const char* const families[] = {
     "fxfarm_worker_jobs_failed_total counter",
     "fxfarm_worker_messages_refused_total counter",
     "fxfarm_worker_phase_seconds histogram",
+    "fxfarm_worker_sandbox gauge",
     "fxfarm_workers gauge",
     "fxfarm_workers_connected_total counter",
     "fxfarm_workers_lost_total counter",
@@ -143,6 +145,7 @@ void use(coordinator_probe& c) {
   c.artifact_made(1e6);
   c.stage_refused("no_worker");
   c.message_refused("client");
+  c.quota_passed("jobs");
   c.artifact_refused();
   c.result_refused();
   c.result_untrusted("unsigned");
@@ -177,6 +180,7 @@ void use_everything(metrics& m) {
   w.jobs_now(1);
   w.coordinators_now(2);
   w.engine_restarted("engine_crashed");
+  w.engines_are_in("bubblewrap");
   w.engine_warmed(2);
   w.message_refused();
   w.job_done();
@@ -277,6 +281,8 @@ TEST(exposer, every_verb_shows_in_the_statistics) {
                            "page_questions_asked",
                            "admin_actions_done",
                            "engine_restarts",
+                           "sandbox_bubblewrap",
+                           "quota_refusals_jobs",
                            "worker_jobs_done",
                            "worker_jobs_failed",
                            "worker_phase_seconds_codegen_sum",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,37 +20,24 @@ def write(path: Path, size: int, used: int) -> Path:
     return path
 
 
-def test_two_claims_never_meet_and_the_next_one_inherits(tmp_path: Path) -> None:
-    with disk.claimed(tmp_path) as first, disk.claimed(tmp_path) as second:
-        assert first.directory != second.directory
-        (first.directory / "kernel.so").write_bytes(b"x")
-    with disk.claimed(tmp_path) as again:
-        assert (again.directory / "kernel.so").exists()
-        assert again.directory.stat().st_mode & 0o777 == 0o700
-
-
-def test_a_killed_process_gives_its_claim_back_and_its_half_written_files_go(tmp_path: Path) -> None:
+def test_the_half_written_files_of_a_killed_process_go(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from fxfarm import disk\n"
-        "with disk.claimed(Path(sys.argv[1])) as claim:\n"
-        "    mine = claim.directory; (mine / 'whole.so').write_bytes(b'x'); time.sleep(0.05)\n"
-        "    with disk.unfinished(mine):\n"
-        "        (mine / 'half.so').write_bytes(b'x'); print(mine, flush=True); time.sleep(600)\n"
+        "mine = Path(sys.argv[1]); (mine / 'whole.so').write_bytes(b'x'); time.sleep(0.05)\n"
+        "with disk.unfinished(mine):\n"
+        "    (mine / 'half.so').write_bytes(b'x'); print('half', flush=True); time.sleep(600)\n"
     )
     env = {**os.environ, "PYTHONPATH": str(Path(disk.__file__).parents[1])}
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], env=env, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    taken = Path(process.stdout.readline().strip())
-    with disk.claimed(tmp_path) as other:
-        assert other.directory != taken
+    assert process.stdout.readline() == "half\n"
     process.send_signal(signal.SIGKILL)
     process.wait(60)
     process.stdout.close()
-    with disk.claimed(tmp_path) as mine:
-        assert mine.directory == taken
-        assert sorted(p.name for p in mine.directory.iterdir()) == ["whole.so"]
+    disk.discard_unfinished(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["whole.so"]
 
 
 def test_what_a_finished_body_wrote_stays(tmp_path: Path) -> None:
@@ -89,34 +75,6 @@ def test_only_the_suffix_asked_for_is_counted_and_deleted(tmp_path: Path) -> Non
     assert len(list(tmp_path.iterdir())) == 2
     disk.prune(tmp_path, 49, suffix=".gch")
     assert [p.name for p in tmp_path.iterdir()] == ["p.h"]
-
-
-@pytest.mark.parametrize("deleted", ["0", "0.lock", ""])
-def test_a_claim_ends_when_what_it_is_on_is_deleted(deleted: str, tmp_path: Path) -> None:
-    base = tmp_path / "base"
-    with disk.claimed(base) as claim:
-        assert claim.holds
-        victim = base / deleted
-        if victim.is_dir():
-            shutil.rmtree(victim)
-        else:
-            victim.unlink()
-        assert not claim.holds
-
-
-@pytest.mark.parametrize("deleted", ["0.lock", ""])
-def test_a_claim_does_not_come_back_when_another_one_is_made_under_its_name(
-    deleted: str, tmp_path: Path
-) -> None:
-    base = tmp_path / "base"
-    with disk.claimed(base) as first:
-        if deleted:
-            (base / deleted).unlink()
-        else:
-            shutil.rmtree(base)
-        with disk.claimed(base) as second:
-            assert second.directory == first.directory
-            assert (first.holds, second.holds) == (False, True)
 
 
 def test_a_file_appears_as_a_whole_with_the_mode_asked_for(tmp_path: Path) -> None:

@@ -1,13 +1,11 @@
 #include "runtime/engine_process.hpp"
 
+#include "engine_listener.hpp"
+
 #include <array>
 #include <atomic>
-#include <condition_variable>
-#include <deque>
 #include <filesystem>
 #include <fstream>
-#include <mutex>
-#include <optional>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -20,85 +18,12 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr auto patience = 60s;  // only a broken test waits so long
-
-// Python's side of the pipes, in front of every script.
-constexpr const char* prelude = R"(
-import os, signal, subprocess, sys, time
-def send(data):
-    os.write(1, len(data).to_bytes(4, "big") + data)
-def receive():
-    head = sys.stdin.buffer.read(4)
-    return sys.stdin.buffer.read(int.from_bytes(head, "big")) if len(head) == 4 else None
-def children():
-    return open(f"/proc/self/task/{os.getpid()}/children").read().split()
-)";
-
-// What `fxfarm guard` is, from this program: see main below.
-const std::vector<std::string> guard{"/proc/self/exe", "guard"};
-
-// Collects what an engine tells, and waits for it.
-class listener {
-public:
-  engine_events events() {
-    return {[this](bytes frame) {
-              std::lock_guard lock(mutex_);
-              frames_.emplace_back(text_of(frame));
-              changed_.notify_all();
-            },
-            [this](exit_report report) {
-              std::lock_guard lock(mutex_);
-              ++exits_;
-              report_ = std::move(report);
-              changed_.notify_all();
-            }};
-  }
-  std::string frame() {
-    std::unique_lock lock(mutex_);
-    if (!changed_.wait_for(lock, patience, [this] { return !frames_.empty() || exits_ > 0; }) || frames_.empty()) {
-      return "(no frame)";
-    }
-    auto first = std::move(frames_.front());
-    frames_.pop_front();
-    return first;
-  }
-  exit_report exited() {
-    std::unique_lock lock(mutex_);
-    EXPECT_TRUE(changed_.wait_for(lock, patience, [this] { return exits_ > 0; }));
-    return report_;
-  }
-  int exits() {
-    std::lock_guard lock(mutex_);
-    return exits_;
-  }
-  std::size_t frames_left() {
-    std::lock_guard lock(mutex_);
-    return frames_.size();
-  }
-
-private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::string> frames_;
-  exit_report report_;
-  int exits_ = 0;
-};
-
 engine_options python(const std::string& script) {
   engine_options options;
-  options.argv = {"python3", "-S", "-c", prelude + script};
+  options.argv = {"python3", "-S", "-c", engine_prelude + script};
   options.stop_grace = 200ms;
-  options.memory_period = 20ms;
+  options.watch_period = 20ms;
   return options;
-}
-
-std::unique_ptr<engine_process> start(listener& l, engine_options options) {
-  auto started = engine_process::start(std::move(options), l.events());
-  if (!started) {
-    ADD_FAILURE() << to_string(started.failure());
-    return nullptr;
-  }
-  return *std::move(started);
 }
 
 // Whether the process still runs: a zombie, which the parent of an orphan may leave for a while, does not.
@@ -339,7 +264,7 @@ child = subprocess.Popen([sys.executable, "-S", "-c", "x = b'x' * (256 << 20); i
 signal.pause()
 )"));
   EXPECT_EQ(l.frame(), "up");
-  e->set_memory_watch(200 << 20);
+  e->watch({.memory_bytes = 200 << 20});
   ASSERT_TRUE(e->send(to_bytes("go")));
   const auto report = l.exited();
   EXPECT_EQ(report.cause.code, errc::memory);
@@ -349,10 +274,10 @@ signal.pause()
 TEST(engine_process, may_use_memory_while_nobody_watches) {
   listener l;
   auto e = start(l, python("x = b'x' * (64 << 20)\nwhile (m := receive()) is not None: send(m)"));
-  e->set_memory_watch(std::uint64_t{1} << 40);
+  e->watch({.memory_bytes = std::uint64_t{1} << 40});
   ASSERT_TRUE(e->send(to_bytes("a")));
   EXPECT_EQ(l.frame(), "a");
-  e->set_memory_watch(0);
+  e->watch({});
   ASSERT_TRUE(e->send(to_bytes("b")));
   EXPECT_EQ(l.frame(), "b");
 }

@@ -17,6 +17,10 @@ class CompileError(Exception):
         self.code = code
 
 
+class HeadersMissingError(Exception):
+    """A precompiled header is not there, and this process must not make it; `str()` says where."""
+
+
 class CorruptArtifact(Exception):
     """The bytes are not what the farm made: truncated, altered, or not an artifact at all."""
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch._inductor import codecache
 from torch._subclasses.fake_tensor import FakeTensorMode  # torch 2.11-2.13
 
 from fxfarm import disk
@@ -16,6 +20,7 @@ from . import platform
 from .capture import snapshot
 from .compat import check_version
 from .compiler import compile_graph
+from .errors import HeadersMissingError
 from .graph_codec import serialize
 
 
@@ -26,10 +31,11 @@ def device() -> str:
 
 def warm(kernels: Path, headers: Path) -> None:
     """Compiles a tiny graph into `kernels`: imports the compiler, has the precompiled header in `headers`,
-    proves that it all works.
+    proves that it all works. Raises HeadersMissingError for a header that is not in `headers` and could only
+    be made by somebody who may write there.
     """
     check_version()
-    _keep_headers(headers)
+    kept = _KeptHeaders(headers)
     graph = torch.fx.Graph()
     x = graph.placeholder("x")
     with FakeTensorMode():
@@ -37,30 +43,70 @@ def warm(kernels: Path, headers: Path) -> None:
     graph.output([graph.call_function(torch.sin, (x,))])
     module = torch.fx.GraphModule(torch.nn.Module(), graph)
     payload = serialize(snapshot(module, [x.meta["example_value"]])).payload
-    with disk.unfinished(kernels):
-        compile_graph(payload, {"name": "default", "options": {}}, platform.client_platform("cpu"))
+    try:
+        with disk.unfinished(kernels):
+            compile_graph(payload, {"name": "default", "options": {}}, platform.client_platform("cpu"))
+    except Exception as error:
+        if kept.missed:
+            raise HeadersMissingError(f"{headers} lacks a precompiled header of this torch") from error
+        raise
+    kept.warming = False
 
 
-def _keep_headers(directory: Path) -> None:
-    """Has precompiled headers built and kept in `directory`, which engines share, instead of a directory that
-    everyone can guess.
+class _KeptHeaders:
+    """Has precompiled headers built and kept in `shared`, which engines share, instead of a directory that
+    everyone can guess. Where that is to be read only, those that it lacks are this process's alone; none is
+    built while it warms.
     """
-    from torch._inductor import codecache
 
-    # torch 2.11-2.13: _precompile_header reads these two and builds straight into its result's name, so a
-    # build that was killed would leave a broken header there for good.
-    build = codecache._precompile_header
-    codecache._HEADER_DIR = str(directory)
-    codecache._HEADER_LOCK_DIR = str(directory / "locks")
+    def __init__(self, shared: Path) -> None:
+        self.warming = True
+        self.missed = False
+        self._shared = shared
+        # torch 2.11-2.13: _precompile_header reads these two and builds straight into its result's name, so a
+        # build that was killed would leave a broken header there for good.
+        self._build = codecache._precompile_header
+        self._use(shared)
+        codecache._precompile_header = functools.cache(self._keep)
 
-    @functools.cache
-    def keep(header: str, command: str, **options: Any) -> str:
-        with disk.locked(directory / "build.lock"):
-            disk.discard_unfinished(directory)
-            with disk.unfinished(directory):
-                return build(header, command, **options)
+    def _use(self, directory: Path) -> None:
+        codecache._HEADER_DIR = str(directory)
+        codecache._HEADER_LOCK_DIR = str(directory / "locks")
 
-    codecache._precompile_header = keep
+    def _keep(self, header: str, command: str, **options: Any) -> str:
+        if not os.access(self._shared, os.W_OK):
+            return self._keep_apart(header, command, **options)
+        with disk.locked(self._shared / "build.lock"):
+            disk.discard_unfinished(self._shared)
+            with disk.unfinished(self._shared):
+                return self._build(header, command, **options)
+
+    @functools.cached_property
+    def _own(self) -> Path:
+        self._temporary = tempfile.TemporaryDirectory(prefix="headers-")
+        return Path(self._temporary.name)
+
+    def _keep_apart(self, header: str, command: str, **options: Any) -> str:
+        # What is in `shared` counts as built.
+        for made in self._shared.glob("*.h*"):
+            link = self._own / made.name
+            if not link.is_symlink():
+                link.symlink_to(made)
+        self._use(self._own)
+        torchs: Any = codecache
+        compile_cpp = torchs._worker_compile_cpp  # torch 2.11-2.13: builds what is not there
+        if self.warming:
+            torchs._worker_compile_cpp = self._look_only
+        try:
+            return self._build(header, command, **options)
+        finally:
+            torchs._worker_compile_cpp = compile_cpp
+
+    def _look_only(self, lock: str, builders: Sequence[Any]) -> None:
+        for builder in builders:
+            if not Path(builder.get_target_file_path()).exists():
+                self.missed = True
+                raise HeadersMissingError(f"{self._shared} lacks a precompiled header of this torch")
 
 
 def forget(cache: Path) -> None:

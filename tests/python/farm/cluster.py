@@ -102,7 +102,11 @@ class Farm:
             "XDG_CACHE_HOME": str(directory / "cache"),
             "XDG_CONFIG_HOME": str(directory / "config"),
             "TMPDIR": str(directory / "tmp"),
+            "FXFARM_ENGINE_ENVIRONMENT": MARK,
         }
+        # Engines that a test has a hold on tell it their pids; those in a sandbox have others there.
+        if artifacts is not None:
+            self.variables["FXFARM_ENGINE_SANDBOX"] = "none"
         self.control = Control(directory / "control", artifacts, engine) if artifacts is not None else None
 
     @property

@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 import torch
-from cluster import Farm, until
+from cluster import Farm, farm_in, until
 from farm_client import PATIENCE_S, Client, client_of
+from farm_models import Wave, wave_input
 
 import fxfarm
+from fxfarm import _core, _torch
 from fxfarm.backend import fxfarm as farm_backend
 
 
@@ -30,7 +33,9 @@ def real_client(real_farm: tuple[Farm, str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 def engine_pids(farm: Farm) -> list[int]:
-    return [pid for pid, command in farm.processes().items() if "-m fxfarm.engine" in command]
+    """Not those of the sandbox around it."""
+    found = {pid: text for pid, text in farm.processes().items() if "-m fxfarm.engine" in text}
+    return [pid for pid, text in found.items() if not text.startswith("bwrap ")]
 
 
 def open_files(pid: int) -> list[Path]:
@@ -66,13 +71,62 @@ def test_an_engine_whose_cache_was_deleted_makes_way_for_one_with_a_new_one(
     farm, endpoint = real_farm
     names = ("jobs_started", "jobs_retried", "jobs_finished", "engine_restarts")
     before = farm.counts(endpoint, *names)
-    (engine,) = engine_pids(farm)
-    (lock,) = (file for file in open_files(engine) if file.suffix == ".lock")
+    # The worker holds it for the engine.
+    (lock,) = (f for f in open_files(farm.roles[0].pid) if f.suffix == ".lock" and f.parent.name == "engines")
     shutil.rmtree(lock.with_suffix(""))
     real_client.model(height=7.5).until_compiled()
     counts = zip(farm.counts(endpoint, *names), before, strict=True)
     assert [after - earlier for after, earlier in counts] == [2, 1, 1, 1]
     assert lock.with_suffix("").is_dir()
+
+
+def artifact_of(endpoint: str, payload: bytes) -> bytes:
+    client = _core.Client(endpoints=[endpoint])
+    stages: Any = [{"name": "default", "options": {}}]
+    client.submit(_core.digest(payload), "wave", payload, stages, dict(_torch.client_platform()))
+    task = client.next_task(int(PATIENCE_S * 1000))
+    assert task is not None, client.graphs()
+    artifact = bytes(task.artifact)
+    task.done()
+    client.stop()
+    return artifact
+
+
+def parts(artifact: bytes) -> dict[str, Any]:
+    """All of an artifact, kernels' code included, but torch's own entry, which has times and so differs from
+    one compile to the next.
+    """
+    made: dict[str, Any] = msgpack.unpackb(artifact[32:], strict_map_key=False)
+    assert made.pop("entry")
+    assert made["manifest"]["bytes"].pop("entry")
+    return made
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="there is no bubblewrap here")
+def test_a_sandbox_changes_nothing_of_what_is_made(place: Path) -> None:
+    payloads: list[bytes] = []
+
+    def backend(gm: Any, inputs: Any) -> Any:
+        payloads.append(_torch.serialize(_torch.snapshot(gm, inputs)).payload)
+        return gm.forward
+
+    with torch.no_grad():
+        torch.compile(Wave(1.5), backend=backend, dynamic=False)(wave_input())
+    made = {}
+    with farm_in(place) as farm:
+        for sandbox in ("none", "bubblewrap"):
+            role, endpoint = farm.local("--engine-sandbox", sandbox, "--cache-bytes", "0", "--nice", "0")
+            (worker,) = farm.until_workers(endpoint)
+            assert worker["sandbox"] == sandbox
+            made[sandbox] = artifact_of(endpoint, payloads[0])
+            names = ("jobs_finished", "jobs_failed", "engine_restarts", f"sandbox_{sandbox}")
+            assert farm.counts(endpoint, *names) == (1, 0, 0, 1)
+            assert role.stop() == 0
+            # The second is not to use what the first has left, headers apart.
+            shutil.rmtree(farm.directory / "cache" / "fxfarm" / "engines" / "0")
+    without, within = (parts(made[sandbox]) for sandbox in ("none", "bubblewrap"))
+    assert without.keys() >= {"manifest"}
+    assert without == within
 
 
 def test_a_model_is_trained_through_its_switch(real_client: Client) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 import torch
 from farm import PYTHON, graphs_of, stage_of
 
-from fxfarm import _torch, disk, engine
+from fxfarm import _torch, engine
 
 
 class Talk:
@@ -55,7 +54,7 @@ def talk(cache: Path) -> Iterator[Talk]:
     """A warm engine that all tests of this file share; it says hello and ready, and leaves when its input
     ends.
     """
-    made = Talk(FXFARM_ENGINE_CACHE_DIR=str(cache))
+    made = Talk(**directories(cache, "0"))
     hello, ready = made.channel.receive(), made.channel.receive()
     assert hello is not None
     assert ready is not None
@@ -67,6 +66,14 @@ def talk(cache: Path) -> Iterator[Talk]:
     assert made.process.stdin is not None
     made.process.stdin.close()
     assert made.process.wait(60) == 0
+
+
+def directories(cache: Path, name: str) -> dict[str, str]:
+    """What a worker tells an engine of the cache."""
+    return {
+        "FXFARM_ENGINE_KERNELS_DIR": str(cache / name),
+        "FXFARM_ENGINE_HEADERS_DIR": str(cache / "headers"),
+    }
 
 
 def _graph() -> bytes:
@@ -132,24 +139,9 @@ def test_kernels_stay_in_the_engines_own_directory_and_headers_beside_it(talk: T
     assert not [f for f in found if f.name == ".unfinished"]
 
 
-def test_an_engine_whose_directory_another_one_has_claimed_anew_makes_way(tmp_path: Path) -> None:
-    base, sent, answers = tmp_path / "base", tmp_path / "sent", tmp_path / "answers"
-    with sent.open("wb") as sink:
-        engine.Channel(sink, sink).send(type="compile", id="job-1")
-    with disk.claimed(base) as claim, sent.open("rb") as source, answers.open("wb") as sink:
-        shutil.rmtree(base)
-        with disk.claimed(base) as other:
-            assert other.directory == claim.directory
-            cache = engine.Cache(claim, tmp_path, 0)
-            assert engine.Engine(engine.Channel(source, sink))._serve(cache, {}, 0.0) == 1
-    with answers.open("rb") as source:
-        channel = engine.Channel(source, source)
-        assert [f and f["type"] for f in (channel.receive(), channel.receive())] == ["ready", None]
-
-
 def test_a_cache_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no directory")
-    broken = Talk(FXFARM_ENGINE_CACHE_DIR=str(tmp_path / "file"))
+    broken = Talk(FXFARM_ENGINE_KERNELS_DIR=str(tmp_path / "file"))
     broken.channel.receive()
     fatal = broken.channel.receive()
     assert fatal is not None
@@ -204,7 +196,7 @@ def test_frames_come_back_as_they_were_sent(tmp_path: Path) -> None:
 
 
 def test_an_engine_keeps_no_more_kernels_than_it_may(talk: Talk, cache: Path) -> None:
-    small = Talk(FXFARM_ENGINE_CACHE_DIR=str(cache), FXFARM_ENGINE_CACHE_BYTES="0")
+    small = Talk(**directories(cache, "1"), FXFARM_ENGINE_CACHE_BYTES="0")
     small.channel.receive()
     small.channel.receive()
     _, done = small.job(_graph(), stage_of())

@@ -1,0 +1,49 @@
+#pragma once
+// What each client's key takes of a coordinator, so that none can take all of it. An account is a key or, where keys
+// are off, one connection. A plain class: the time is passed in.
+
+#include "runtime/limits.hpp"
+#include "runtime/time_point.hpp"
+
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+
+namespace fxfarm {
+
+struct account_limits {
+  std::uint64_t graph_bytes = limits::graph_bytes_per_key;
+  unsigned lookups_per_second = limits::lookups_per_key;
+};
+
+class account_book {
+public:
+  explicit account_book(account_limits bounds = {}) : bounds_(bounds) {}
+
+  // A connection of the account comes and goes; what is counted for it outlives the last one.
+  void join(const std::string& account, time_point now);
+  void leave(const std::string& account);
+
+  // Counts a lookup; false when the second's are used up. What was not used of the last second is left for this one.
+  bool take_lookup(const std::string& account, time_point now);
+  // Counts the bytes of a graph until they are let go; false when it would have too many.
+  bool hold(const std::string& account, std::uint64_t bytes);
+  void let_go(const std::string& account, std::uint64_t bytes);
+
+  std::uint64_t held() const;
+  std::size_t size() const { return accounts_.size(); }
+
+private:
+  struct entry {
+    std::size_t connections = 0;
+    std::uint64_t bytes = 0;
+    double lookups_left = 0;
+    time_point counted_at;
+  };
+  void forget_unused(const std::string& account);
+
+  account_limits bounds_;
+  std::unordered_map<std::string, entry> accounts_;
+};
+
+}  // namespace fxfarm

@@ -1,0 +1,74 @@
+#include "runtime/engine_cache.hpp"
+
+#include "runtime/digest.hpp"
+#include "runtime/limits.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace fxfarm {
+namespace {
+
+constexpr const char* isolated = "/spaces";
+
+result<void> make_own(const std::string& directory) {
+  std::error_code failure;
+  std::filesystem::create_directories(std::filesystem::path(directory).parent_path(), failure);
+  if (::mkdir(directory.c_str(), S_IRWXU) != 0 && errno != EEXIST) {
+    return {errc::io, directory + ": " + std::strerror(errno)};
+  }
+  struct stat found {};
+  if (::stat(directory.c_str(), &found) != 0) return {errc::io, directory + ": " + std::strerror(errno)};
+  if (!S_ISDIR(found.st_mode)) return {errc::io, directory + " is no directory"};
+  if (found.st_uid != ::geteuid() || (found.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+    return {errc::refused, directory + " belongs to or can be written by other users"};
+  }
+  return {};
+}
+
+// A digest, since a namespace's name may hold what a file's may not.
+std::string directory_of(const std::string& base, const std::string& space) {
+  return space.empty() ? base : base + isolated + "/" + digest_hex(view_of(space));
+}
+
+}  // namespace
+
+result<std::unique_ptr<engine_cache>> engine_cache::claim(const std::string& base, const std::string& space) {
+  if (auto made = make_own(base); !made) return made.failure();
+  const auto parent = directory_of(base, space);
+  if (!space.empty()) {
+    if (auto made = make_own(base + isolated); !made) return made.failure();
+    if (auto made = make_own(parent); !made) return made.failure();
+  }
+  for (unsigned number = 0; number < limits::engine_caches_max; ++number) {
+    auto directory = parent + "/" + std::to_string(number);
+    auto lock = process_lock::try_take(directory + ".lock");
+    if (!lock) return lock.failure();
+    if (!*lock) continue;
+    if (auto made = make_own(directory); !made) return made.failure();
+    return std::unique_ptr<engine_cache>(new engine_cache(std::move(directory), std::move(*lock)));
+  }
+  return {errc::busy, parent + ": " + std::to_string(limits::engine_caches_max) + " engines use it already"};
+}
+
+bool engine_cache::has_served_isolated(const std::string& base) {
+  return ::access((base + isolated).c_str(), F_OK) == 0;
+}
+
+result<std::string> engine_cache::headers(const std::string& base) {
+  if (auto made = make_own(base); !made) return made.failure();
+  auto directory = base + "/headers";
+  if (auto made = make_own(directory); !made) return made.failure();
+  return directory;
+}
+
+bool engine_cache::holds() const {
+  struct stat found {};
+  return lock_->holds() && ::stat(directory_.c_str(), &found) == 0 && S_ISDIR(found.st_mode);
+}
+
+}  // namespace fxfarm

@@ -1,0 +1,98 @@
+#include "runtime/engine_cache.hpp"
+
+#include "scratch_directory.hpp"
+
+#include <filesystem>
+#include <fstream>
+
+#include <gtest/gtest.h>
+
+using namespace fxfarm;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::unique_ptr<engine_cache> claim(const std::string& base, const std::string& space = {}) {
+  auto claimed = engine_cache::claim(base, space);
+  if (!claimed) {
+    ADD_FAILURE() << to_string(claimed.failure());
+    return nullptr;
+  }
+  return *std::move(claimed);
+}
+
+void touch(const std::string& file) {
+  std::ofstream(file) << "x";
+}
+
+}  // namespace
+
+TEST(engine_cache, two_engines_never_meet_and_the_next_one_inherits) {
+  scratch_directory place;
+  const auto base = place.path().string() + "/engines";
+  std::string first;
+  {
+    const auto one = claim(base), other = claim(base);
+    first = one->directory();
+    EXPECT_NE(first, other->directory());
+    touch(first + "/kernel.so");
+  }
+  const auto again = claim(base);
+  EXPECT_EQ(again->directory(), first);
+  EXPECT_TRUE(fs::exists(first + "/kernel.so"));
+  EXPECT_EQ(fs::status(first).permissions(), fs::perms::owner_all);
+}
+
+TEST(engine_cache, a_namespace_of_its_own_never_has_what_another_has_had) {
+  scratch_directory place;
+  const auto base = place.path().string() + "/engines";
+  std::string shared, a;
+  {
+    shared = claim(base)->directory();
+    EXPECT_FALSE(engine_cache::has_served_isolated(base));
+    a = claim(base, "team-a")->directory();
+    EXPECT_TRUE(engine_cache::has_served_isolated(base));
+  }
+  const auto b = claim(base, "team-b");
+  EXPECT_NE(b->directory(), a);
+  EXPECT_NE(b->directory(), shared);
+  EXPECT_EQ(claim(base, "team-a")->directory(), a);
+  EXPECT_EQ(claim(base, "../..")->directory().find(".."), std::string::npos) << "a name is no path";
+}
+
+TEST(engine_cache, a_claim_ends_when_what_it_is_on_is_deleted_and_does_not_come_back) {
+  for (const std::string deleted : {"0", "0.lock", ""}) {
+    scratch_directory place;
+    const auto base = place.path().string() + "/engines";
+    const auto first = claim(base);
+    ASSERT_TRUE(first->holds());
+    fs::remove_all(base + "/" + deleted);
+    EXPECT_FALSE(first->holds()) << deleted;
+    if (deleted == "0") continue;
+    const auto second = claim(base);
+    EXPECT_EQ(second->directory(), first->directory());
+    EXPECT_TRUE(second->holds());
+    EXPECT_FALSE(first->holds());
+  }
+}
+
+TEST(engine_cache, a_lock_that_was_taken_over_is_not_removed_by_who_had_it) {
+  scratch_directory place;
+  const auto base = place.path().string() + "/engines";
+  auto first = claim(base);
+  fs::remove(base + "/0.lock");
+  const auto second = claim(base);
+  first.reset();
+  EXPECT_TRUE(second->holds());
+}
+
+TEST(engine_cache, what_others_could_write_to_is_refused) {
+  scratch_directory place;
+  fs::permissions(place.path(), fs::perms::all);
+  const auto refused = engine_cache::claim(place.path().string(), {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.failure().code, errc::refused);
+  fs::permissions(place.path(), fs::perms::owner_all);
+  touch(place.path().string() + "/file");
+  EXPECT_EQ(engine_cache::claim(place.path().string() + "/file", {}).failure().code, errc::io);
+}

@@ -1,0 +1,87 @@
+#pragma once
+// Engines of a few lines of Python, and who listens to them.
+
+#include "runtime/engine_process.hpp"
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+
+#include <gtest/gtest.h>
+
+namespace fxfarm {
+
+inline constexpr auto patience = std::chrono::seconds(60);  // only a broken test waits so long
+
+// Python's side of the pipes, in front of every script.
+inline const std::string engine_prelude = R"(
+import os, signal, subprocess, sys, time
+def send(data):
+    os.write(1, len(data).to_bytes(4, "big") + data)
+def receive():
+    head = sys.stdin.buffer.read(4)
+    return sys.stdin.buffer.read(int.from_bytes(head, "big")) if len(head) == 4 else None
+def children():
+    return open(f"/proc/self/task/{os.getpid()}/children").read().split()
+)";
+
+// What `fxfarm guard` is, from this program: see main below.
+inline const std::vector<std::string> guard{"/proc/self/exe", "guard"};
+
+// Collects what an engine tells, and waits for it.
+class listener {
+public:
+  engine_events events() {
+    return {[this](bytes frame) {
+              std::lock_guard lock(mutex_);
+              frames_.emplace_back(text_of(frame));
+              changed_.notify_all();
+            },
+            [this](exit_report report) {
+              std::lock_guard lock(mutex_);
+              ++exits_;
+              report_ = std::move(report);
+              changed_.notify_all();
+            }};
+  }
+  std::string frame() {
+    std::unique_lock lock(mutex_);
+    if (!changed_.wait_for(lock, patience, [this] { return !frames_.empty() || exits_ > 0; }) || frames_.empty()) {
+      return "(no frame)";
+    }
+    auto first = std::move(frames_.front());
+    frames_.pop_front();
+    return first;
+  }
+  exit_report exited() {
+    std::unique_lock lock(mutex_);
+    EXPECT_TRUE(changed_.wait_for(lock, patience, [this] { return exits_ > 0; }));
+    return report_;
+  }
+  int exits() {
+    std::lock_guard lock(mutex_);
+    return exits_;
+  }
+  std::size_t frames_left() {
+    std::lock_guard lock(mutex_);
+    return frames_.size();
+  }
+
+private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::string> frames_;
+  exit_report report_;
+  int exits_ = 0;
+};
+
+inline std::unique_ptr<engine_process> start(listener& l, engine_options options) {
+  auto started = engine_process::start(std::move(options), l.events());
+  if (!started) {
+    ADD_FAILURE() << to_string(started.failure());
+    return nullptr;
+  }
+  return *std::move(started);
+}
+
+}  // namespace fxfarm
