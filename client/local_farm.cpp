@@ -150,11 +150,10 @@ result<void> start_local_farm(const std::vector<std::string>& command, std::chro
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
   const auto line = output.last_line();
-  return {errc::io,
-          command.front() +
-              (WIFEXITED(status) ? " exited with " + std::to_string(WEXITSTATUS(status))
-                                 : " was killed by signal " + std::to_string(WTERMSIG(status))) +
-              (line.empty() ? "" : ": " + line)};
+  return {errc::io, command.front() +
+                        (WIFEXITED(status) ? " exited with " + std::to_string(WEXITSTATUS(status))
+                                           : " was killed by signal " + std::to_string(WTERMSIG(status))) +
+                        (line.empty() ? "" : ": " + line)};
 }
 
 void start_local_farm_apart(std::vector<std::string> command, std::function<void(result<void>)> done) {
