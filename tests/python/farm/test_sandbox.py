@@ -281,7 +281,7 @@ def test_a_daemon_of_a_job_ends_with_the_engine(keyed: KeyedFarm) -> None:
 
     with attacker(keyed, endpoint) as alice, attacker(keyed, endpoint, "bob") as bob:
         alice.tries(daemon)
-        assert len(left()) == 1, "it is seen, so that it can be missed"
+        until("it is seen, so that it can be missed", lambda: len(left()) == 1)
         assert bob.tries("found = 'well'") == "well"
         assert left() == []
 
