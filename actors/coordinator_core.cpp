@@ -302,8 +302,8 @@ void coordinator_core::queue_jobs(const std::vector<std::string>& stage_keys, ti
 
 void coordinator_core::enqueue(const job_record& job) {
   const auto& r = job.request;
-  scheduler_.enqueue(
-      {r.stage_key, *r.target, r.rank, r.space, durations_.expected(r.graph_key, r.stage.name), job.queued_at});
+  scheduler_.enqueue({r.stage_key, *r.target, r.rank, r.space, compiles_.expected(r.graph_key, r.stage.name),
+                      job.queued_at, compiles_.memory_above(r.graph_key, r.stage.name)});
 }
 
 void coordinator_core::start_jobs(time_point now) {
@@ -341,6 +341,8 @@ void coordinator_core::tell_running(const job_record& job, life_step how, time_p
 
 void coordinator_core::settle(const std::vector<job_setback>& setbacks, time_point now) {
   for (const auto& setback : setbacks) {
+    if (const auto* by = scheduler_.offer_of(setback.worker); by && setback.why.code == errc::memory)
+      compiles_.passed_memory(setback.graph_key, setback.stage, by->engine_memory_bytes);
     if (!setback.attempt.empty()) {
       scheduler_.release(setback.stage_key);
       send(setback.worker, net::cancel_job{setback.attempt, to_string(setback.why)}, nullptr);

@@ -5,7 +5,7 @@
 #include "monitoring/metrics.hpp"
 #include "net/link.hpp"
 #include "runtime/account_book.hpp"
-#include "runtime/duration_book.hpp"
+#include "runtime/compile_book.hpp"
 #include "runtime/graph_book.hpp"
 #include "runtime/job_table.hpp"
 #include "runtime/keys.hpp"
@@ -224,7 +224,7 @@ private:
   scheduler scheduler_;
   switch_table switches_;
   graph_book book_;
-  duration_book durations_;
+  compile_book compiles_;
   std::unordered_map<std::string, std::map<net::peer_id, waiting_lookup>> reads_;  // by stage key
   std::size_t reading_ = 0;                                                        // lookups in reads_
   std::unordered_map<std::string, waiting_result> writes_;                         // by stage key

@@ -106,6 +106,7 @@ json coordinator_core::workers_json(bool& truncated) const {
                {"busy", w.busy},
                {"problem", w.offer.problem},
                {"sandbox", w.offer.sandbox},
+               {"engine_memory_bytes", w.offer.engine_memory_bytes},
                {"runs_on", to_json(w.offer.runs_on)}};
     if (!room.takes(entry)) break;
     workers.push_back(std::move(entry));

@@ -81,8 +81,8 @@ void coordinator_core::on(const net::inbound& in, const net::job_done& m, time_p
   }
   const auto& request = job->request;
   scheduler_.release(request.stage_key);
-  durations_.took(request.graph_key, request.stage.name,
-                  std::chrono::duration<double>(std::max(now - job->started_at, time_point::duration(0))).count());
+  compiles_.took(request.graph_key, request.stage.name,
+                 std::chrono::duration<double>(std::max(now - job->started_at, time_point::duration(0))).count());
   probe_.job_finished();
   probe_.artifact_made(static_cast<double>(artifact->size()));
   probe_.compiled(request.stage.name, total(m.phases));
@@ -129,7 +129,7 @@ void coordinator_core::store_written(const std::string& stage_key, const result<
 // Up to half as long again, so that those who are refused together do not come back together.
 std::uint64_t coordinator_core::busy_retry_ms(const net::peer_id& to) const {
   constexpr std::size_t steps = 64;
-  const auto wait = durations_.retry_after(scheduler_.queued(), scheduler_.slots());
+  const auto wait = compiles_.retry_after(scheduler_.queued(), scheduler_.slots());
   return static_cast<std::uint64_t>(wait.count()) * (2 * steps + std::hash<net::peer_id>()(to) % steps) / (2 * steps);
 }
 

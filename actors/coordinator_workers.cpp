@@ -7,7 +7,7 @@
 namespace fxfarm::actors {
 
 void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, time_point now) {
-  scheduler::worker_offer offer{m.runs_on, m.slots, m.taken, m.draining, m.problem, m.sandbox};
+  scheduler::worker_offer offer{m.runs_on, m.slots, m.taken, m.draining, m.problem, m.sandbox, m.engine_memory_bytes};
   auto& starting_since = peers_.at(from).starting_since;
   if (!offer.starting()) {
     starting_since.reset();

@@ -273,6 +273,7 @@ net::worker_offer worker_slots::make_offer(const net::peer_id& to) const {
   net::worker_offer out;
   out.name = options_.name;
   out.sandbox = options_.sandbox;
+  out.engine_memory_bytes = options_.engine.bounds.memory_bytes;
   out.draining = draining_ || held_back_;
   for (const auto& slot : slots_) {
     if (slot.runs_on && !out_of_order(slot)) {

@@ -22,8 +22,16 @@ from typing import Any
 import harness
 
 from fxfarm import _core, _torch
+from fxfarm._torch import assumptions
 
 ARGUMENTS = (1, 2, 3)
+# What an artifact says that its compile assumed of two sizes.
+ASSUMED = {
+    "guards": "2*L['t0'] + L['t1'] <= 2147483647 and L['t1'] % 2 == 0",
+    "guard_positions": [0, 1],
+    "pinned": [],
+    "aliasing": None,
+}
 Call = Callable[[], object]
 
 
@@ -43,12 +51,15 @@ def slot_ways() -> dict[str, Callable[..., Any]]:
     boxed = _core.Slot(target)
     boxed.publish(1, boxed_target, boxed=True)
     guarded = _core.Slot(target)
-    guarded.publish(1, target, guard=lambda a, b, c: True)
+    guarded.publish(1, target, guard=assumptions.guard_of(ASSUMED))
+    python = _core.Slot(target)
+    python.publish(1, target, guard=lambda a, b, c: True)
     return {
         "slot, pending": pending,
         "slot, switched": switched,
         "slot, switched, boxed": boxed,
-        "slot, switched, guarded": guarded,
+        "slot, switched, sizes checked": guarded,
+        "slot, switched, checked by a lambda": python,
         "builtin, direct": pow,
         "builtin, slot": _core.Slot(pow),
     }

@@ -386,6 +386,7 @@ struct worker_offer {
   bool draining = false;             // finishes what it has, takes no more
   std::string problem;       // why there are no slots, when that is a fault ("engine_start: no module named torch")
   std::string sandbox = {};  // what its engines are in, for people: "bubblewrap", or "none: " and why
+  std::uint64_t engine_memory_bytes = 0;  // that each of them may use; 0: no limit
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -397,6 +398,7 @@ struct worker_offer {
     f("draining", s.draining);
     f("problem", s.problem);
     f("sandbox", s.sandbox);
+    f("engine_memory_bytes", s.engine_memory_bytes);
   }
 };
 

@@ -7,24 +7,34 @@ namespace fxfarm {
 namespace {
 
 // Without what can_compile_for does not look at, so that as many as possible are alike.
-std::string pool_name(const platform& p) {
+std::string platform_name(const platform& p) {
   std::string name;
   for (const auto* part : {&p.torch, &p.python, &p.arch, &p.isa, &p.device, &p.triton, &p.gpu, &p.gpu_driver}) {
     name.append(*part).push_back('\0');
   }
   return name;
 }
-std::string class_name(const platform& p) {
-  if (p.device != "cpu") return pool_name(p);
+std::string pool_name(const scheduler::worker_offer& offer) {
+  return platform_name(offer.runs_on) + std::to_string(offer.engine_memory_bytes);
+}
+std::string class_name(const platform& p, std::uint64_t memory_above) {
+  if (p.device != "cpu") return platform_name(p) + std::to_string(memory_above);
   std::string name;
   for (const auto* part : {&p.torch, &p.python, &p.arch, &p.isa, &p.device}) name.append(*part).push_back('\0');
-  return name;
+  return name + std::to_string(memory_above);
 }
 
 }  // namespace
 
 bool scheduler::less_scarce(const pool* a, const pool* b) {
   return a->scarcity < b->scarcity;
+}
+
+result<void> scheduler::can_take(const pool& p, const platform& target, std::uint64_t memory_above) {
+  if (auto fit = can_compile_for(p.runs_on, target); !fit) return fit;
+  if (p.engine_memory_bytes == 0 || p.engine_memory_bytes > memory_above) return {};
+  return {errc::refused, "engine memory of more than " + std::to_string(memory_above) +
+                             " bytes wanted, the worker's is " + std::to_string(p.engine_memory_bytes)};
 }
 
 bool scheduler::place::operator<(const place& other) const {
@@ -77,7 +87,7 @@ void scheduler::set_worker(const std::string& id, worker_offer offer) {
   w.offer = std::move(offer);
   w.full = false;
   full_.erase(id);
-  w.in = w.offer.takes_jobs() ? &pool_of(w.offer.runs_on) : nullptr;
+  w.in = w.offer.takes_jobs() ? &pool_of(w.offer) : nullptr;
   if (w.in) ++w.in->workers;
   if (before) --before->workers;
   put_in(w);
@@ -127,16 +137,18 @@ void scheduler::trust_again() {
   }
 }
 
-scheduler::pool& scheduler::pool_of(const platform& runs_on) {
-  auto name = pool_name(runs_on);
+scheduler::pool& scheduler::pool_of(const worker_offer& offer) {
+  auto name = pool_name(offer);
   auto& p = pools_[name];
   if (p) return *p;
   p = std::make_unique<pool>();
   p->name = std::move(name);
-  p->runs_on = runs_on;
-  p->scarcity = {p->runs_on.device != "cpu", isa_rank(p->runs_on.isa)};
+  p->runs_on = offer.runs_on;
+  p->engine_memory_bytes = offer.engine_memory_bytes;
+  // Without a limit, 0 less one is more than any.
+  p->scarcity = {p->runs_on.device != "cpu", isa_rank(p->runs_on.isa), p->engine_memory_bytes - 1};
   for (auto& [key, c] : classes_) {
-    if (!can_compile_for(p->runs_on, c->target)) continue;
+    if (!can_take(*p, c->target, c->memory_above)) continue;
     p->classes.push_back(c.get());
     c->pools.insert(std::upper_bound(c->pools.begin(), c->pools.end(), p.get(), less_scarce), p.get());
   }
@@ -149,13 +161,13 @@ void scheduler::drop_if_empty(pool* p) {
   pools_.erase(std::string(p->name));
 }
 
-result<void> scheduler::check_fit(const platform& target) const {
+result<void> scheduler::check_fit(const platform& target, std::uint64_t memory_above) const {
   if (count(worker_state::starting) > 0) return {};
-  auto known = classes_.find(class_name(target));
+  auto known = classes_.find(class_name(target, memory_above));
   if (known != classes_.end() && !known->second->pools.empty()) return {};
   std::string missing;
   for (const auto& [name, p] : pools_) {
-    auto fit = can_compile_for(p->runs_on, target);
+    auto fit = can_take(*p, target, memory_above);
     if (fit) return {};
     if (missing.empty()) missing = fit.failure().message;
   }
@@ -181,15 +193,16 @@ std::vector<scheduler::worker_view> scheduler::workers() const {
 
 // --- the queue -------------------------------------------------------------------------------------------------------
 
-scheduler::job_class& scheduler::class_of(const platform& target) {
-  auto name = class_name(target);
+scheduler::job_class& scheduler::class_of(const platform& target, std::uint64_t memory_above) {
+  auto name = class_name(target, memory_above);
   auto& c = classes_[name];
   if (c) return *c;
   c = std::make_unique<job_class>();
   c->name = std::move(name);
   c->target = target;
+  c->memory_above = memory_above;
   for (auto& [key, p] : pools_) {
-    if (!can_compile_for(p->runs_on, c->target)) continue;
+    if (!can_take(*p, c->target, c->memory_above)) continue;
     p->classes.push_back(c.get());
     c->pools.push_back(p.get());
   }
@@ -234,7 +247,7 @@ void scheduler::drop_if_idle(tenant& t) {
 
 void scheduler::enqueue(request r) {
   assert(!queued_.contains(r.job) && !running_.contains(r.job));
-  auto& c = class_of(r.target);
+  auto& c = class_of(r.target, r.memory_above);
   auto& t = tenant_of(r.space);
   auto& in = c.lanes[r.rank];
   in.rank = r.rank;
@@ -389,7 +402,7 @@ std::vector<std::pair<std::string, error>> scheduler::unplaceable() const {
   std::vector<std::pair<std::string, error>> out;
   for (const auto& [name, c] : classes_) {
     if (!c->pools.empty()) continue;
-    auto fit = check_fit(c->target);
+    auto fit = check_fit(c->target, c->memory_above);
     if (fit) continue;
     for (const auto& [since, job] : c->by_age) out.emplace_back(*job, fit.failure());
   }

@@ -21,6 +21,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -43,8 +44,9 @@ public:
     unsigned slots = 0;
     unsigned taken = 0;  // of these, by jobs that this scheduler has not assigned
     bool draining = false;
-    std::string problem;       // why there are no slots, when that is a fault
-    std::string sandbox = {};  // what its engines are in, for people
+    std::string problem;                    // why there are no slots, when that is a fault
+    std::string sandbox = {};               // what its engines are in, for people
+    std::uint64_t engine_memory_bytes = 0;  // that each engine may use; 0: no limit
 
     // Connected, but its engines have not said yet what they are.
     bool starting() const { return runs_on.torch.empty() && problem.empty() && !draining; }
@@ -53,10 +55,11 @@ public:
   struct request {
     std::string job;  // unique
     platform target;
-    unsigned rank = 0;            // 0: a graph's first stage
-    std::string space = {};       // whose job it is
-    double seconds_expected = 0;  // that it will take, as far as that is known
-    time_point queued_at = {};    // since when it waits
+    unsigned rank = 0;               // 0: a graph's first stage
+    std::string space = {};          // whose job it is
+    double seconds_expected = 0;     // that it will take, as far as that is known
+    time_point queued_at = {};       // since when it waits
+    std::uint64_t memory_above = 0;  // bytes of a limit that it has passed; only a worker that allows more can take it
   };
   struct assignment {
     std::string job;
@@ -79,7 +82,7 @@ public:
 
   // Success when some worker that takes jobs could compile for `target`, busy or not, or one is still starting.
   // Otherwise `no_worker` with what was missing.
-  result<void> check_fit(const platform& target) const;
+  result<void> check_fit(const platform& target, std::uint64_t memory_above = 0) const;
 
   void enqueue(request r);
   // False when it was not queued.
@@ -110,7 +113,7 @@ public:
   // have it otherwise.
   std::size_t ahead_of(const std::string& job) const;
   // Slots, busy or not, of workers that take jobs and can compile for `target`.
-  std::uint64_t slots_for(const platform& target) const;
+  std::uint64_t slots_for(const platform& target, std::uint64_t memory_above = 0) const;
 
   // What is wrong with these books, for tests; empty when nothing is. Counts everything anew.
   std::string inconsistency() const;
@@ -158,6 +161,7 @@ private:
   struct job_class {
     std::string name;
     platform target;
+    std::uint64_t memory_above = 0;
     std::map<unsigned, lane> lanes;  // by rank
     std::map<age, const std::string*> by_age;
     std::vector<pool*> pools;  // that can compile for it, in order of preference
@@ -180,7 +184,9 @@ private:
   struct pool {
     std::string name;
     platform runs_on;
-    std::pair<bool, int> scarcity;  // more for workers that can do what few others can: GPU, CPU level
+    std::uint64_t engine_memory_bytes = 0;
+    // More for workers that can do what few others can: GPU, CPU level, memory.
+    std::tuple<bool, int, std::uint64_t> scarcity;
     std::size_t workers = 0;
     std::set<worker*, most_free> free;  // those with a free slot
     std::vector<job_class*> classes;    // that it can compile for
@@ -195,13 +201,14 @@ private:
   };
 
   static bool less_scarce(const pool* a, const pool* b);
+  static result<void> can_take(const pool& p, const platform& target, std::uint64_t memory_above);
 
   // A worker is out of all counts and orders while something of it changes.
   void take_out(worker& w);
   void put_in(worker& w);
-  pool& pool_of(const platform& runs_on);
+  pool& pool_of(const worker_offer& offer);
   void drop_if_empty(pool* p);
-  job_class& class_of(const platform& target);
+  job_class& class_of(const platform& target, std::uint64_t memory_above);
   void wake(job_class& c);
 
   tenant& tenant_of(const std::string& space);

@@ -34,8 +34,9 @@ std::string scheduler::inconsistency() const {
 
   for (const auto& [name, p] : pools_) {
     if (p->workers == 0 || members[p.get()] != p->workers) return "a pool does not know its workers";
-    const auto fits = std::count_if(classes_.begin(), classes_.end(),
-                                    [&](const auto& c) { return can_compile_for(p->runs_on, c.second->target).ok(); });
+    const auto fits = std::count_if(classes_.begin(), classes_.end(), [&](const auto& c) {
+      return can_take(*p, c.second->target, c.second->memory_above).ok();
+    });
     if (p->classes.size() != static_cast<std::size_t>(fits)) return "a pool does not know its classes";
   }
 

@@ -1,5 +1,6 @@
 #include "fxfarm_version.hpp"
 #include "python/binding/client_binding.hpp"
+#include "python/binding/integer_guard.hpp"
 #include "python/binding/slot.hpp"
 #include "runtime/digest.hpp"
 #include "runtime/paths.hpp"
@@ -46,7 +47,7 @@ std::string digest(const py::bytes& data) {
 
 PYBIND11_MODULE(_core, module) {
   using namespace fxfarm::python;
-  if (add_slot_type(module.ptr()) < 0) throw py::error_already_set();
+  if (add_slot_type(module.ptr()) < 0 || add_integer_guard_type(module.ptr()) < 0) throw py::error_already_set();
   add_client_types(module);
   module.def("preload", preload, py::arg("path"));
   module.def("default_local_socket", default_local_socket, py::arg("tag"));

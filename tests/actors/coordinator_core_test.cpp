@@ -422,6 +422,40 @@ TEST_F(coordinator_core_test, a_dead_workers_job_is_retried_elsewhere) {
   EXPECT_EQ(out.count<net::stage_failed>(), 0u);
 }
 
+TEST_F(coordinator_core_test, a_job_that_passes_a_workers_limit_of_memory_goes_to_one_that_allows_more) {
+  const auto with_memory = [&](const net::peer_id& id, std::uint64_t bytes) {
+    tell(came(id, "worker"));
+    net::worker_offer offer;
+    offer.runs_on = machine();
+    offer.slots = 1;
+    offer.engine_memory_bytes = bytes;
+    tell(said(id, offer));
+  };
+  with_memory("small", 100);
+  client("a");
+  lookup_misses("a");
+  submit("a");
+  const auto first = out.take<net::job>("small").at(0);
+  tell(said("small", net::job_failed{first.id, key_of(), "memory", "too much"}));
+  EXPECT_EQ(out.count<net::job>("small"), 0u);
+  with_memory("large", 200);
+  const auto second = out.take<net::job>("large").at(0);
+  tell(said("large", net::job_failed{second.id, key_of(), "memory", "too much"}));
+  EXPECT_EQ(out.count<net::job>(), 0u);
+  pass(limits::no_worker_grace + 1s);
+  const auto failed = out.take<net::stage_failed>("a").at(0);
+  EXPECT_EQ(failed.code, "no_worker");
+  EXPECT_NE(failed.reason.find("engine memory of more than 200 bytes wanted"), std::string::npos) << failed.reason;
+
+  // Whoever asks next costs no attempt where it cannot end well.
+  client("b");
+  lookup_misses("b");
+  submit("b");
+  EXPECT_EQ(out.count<net::job>(), 0u);
+  with_memory("larger", 300);
+  EXPECT_EQ(out.count<net::job>("larger"), 1u);
+}
+
 TEST_F(coordinator_core_test, a_lease_that_runs_out_is_cancelled_and_retried) {
   worker("w", 2);
   client("a");

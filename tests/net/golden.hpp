@@ -164,8 +164,8 @@ inline std::vector<golden> golden_messages() {
         "\247verdict\245abort"  // verdict: 'abort'
         "\246reason\243why"  // reason: 'why'
         ""sv},
-    {worker_offer{"w", platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 4, 1, {"j1"}, true, "io", "none"},
-        "\202\244type\254worker_offer\244body\210"  // worker_offer, 8 fields
+    {worker_offer{"w", platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 4, 1, {"j1"}, true, "io", "none", 70000},
+        "\202\244type\254worker_offer\244body\211"  // worker_offer, 9 fields
         "\244name\241w"  // name: 'w'
         "\247runs_on\211\245torch\2522.13.0+cpu\246python\2443.11\246triton\2453.6.0\244arch"
         "\247aarch64\243isa\251x86-64-v4\247threads\010\246device\244cuda\243gpu\252H100 sm_"
@@ -176,6 +176,7 @@ inline std::vector<golden> golden_messages() {
         "\250draining\303"  // draining: True
         "\247problem\242io"  // problem: 'io'
         "\247sandbox\244none"  // sandbox: 'none'
+        "\263engine_memory_bytes\316\000\001\021p"  // engine_memory_bytes: 70000
         ""sv},
     {job{"j1", "s1", "g1", "f/0", stage_spec{"max-autotune", {{"max_autotune", "true"}}}, platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 15000, 1800000, 1, 2, "team", "team", "7:aa"},
         "\202\244type\243job\244body\215"  // job, 13 fields

@@ -139,6 +139,50 @@ TEST(scheduler, says_what_is_missing) {
   }
 }
 
+TEST(scheduler, a_job_that_has_passed_a_limit_of_memory_goes_only_where_more_is_allowed) {
+  const auto with_memory = [](std::uint64_t bytes) {
+    auto o = offer(1);
+    o.engine_memory_bytes = bytes;
+    return o;
+  };
+  const auto passed = [](std::string job, std::uint64_t bytes) {
+    auto r = job_of("team", std::move(job));
+    r.memory_above = bytes;
+    return r;
+  };
+  scheduler s;
+  s.set_worker("small", with_memory(100));
+  s.set_worker("large", with_memory(200));
+  s.set_worker("boundless", with_memory(0));
+  s.enqueue(passed("past-100", 100));
+  s.enqueue(passed("past-200", 200));
+  s.enqueue(job_of("team", "any"));
+  EXPECT_EQ(assigned(s), "past-100@large past-200@boundless any@small");
+  EXPECT_EQ(s.inconsistency(), "");
+  EXPECT_EQ(s.slots_for(machine(), 100), 2u);
+
+  s.remove_worker("boundless");
+  s.enqueue(passed("past-200-again", 200));
+  ASSERT_EQ(s.unplaceable().size(), 1u);
+  EXPECT_EQ(s.unplaceable().front().first, "past-200-again");
+  EXPECT_EQ(s.unplaceable().front().second.code, errc::no_worker);
+  s.release("past-100");
+  EXPECT_EQ(assigned(s), "");
+  s.set_worker("large", with_memory(201));
+  EXPECT_EQ(assigned(s), "past-200-again@large");
+  EXPECT_EQ(s.inconsistency(), "");
+}
+
+TEST(scheduler, what_any_worker_can_do_is_left_to_those_with_little_memory) {
+  scheduler s;
+  auto little = offer(1);
+  little.engine_memory_bytes = 100;
+  s.set_worker("much", offer(1));
+  s.set_worker("little", little);
+  s.enqueue(job_of("team", "any"));
+  EXPECT_EQ(assigned(s), "any@little");
+}
+
 TEST(scheduler, jobs_wait_for_a_worker_that_starts) {
   scheduler s;
   s.set_worker("w", {});

@@ -7,6 +7,9 @@ from typing import Any
 
 import torch
 
+from .. import _core
+from . import integer_guard
+
 Guard = Callable[..., bool]
 
 
@@ -51,7 +54,9 @@ def _numbers(
     if not terms:
         return None
     made: Guard = eval(f"lambda *a: bool({' and '.join(terms)})", dict(SYMPY_INTERP))
-    return made
+    # Python has to be asked of tensors only, and of numbers that are symbolic or too large.
+    steps = integer_guard.steps_of(body) if not pinned else None
+    return made if steps is None else _core.IntegerGuard(steps, made)
 
 
 def _apart(assumed: dict[str, Any] | None) -> Guard | None:

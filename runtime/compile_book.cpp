@@ -1,4 +1,4 @@
-#include "runtime/duration_book.hpp"
+#include "runtime/compile_book.hpp"
 
 #include <algorithm>
 #include <cassert>
@@ -11,11 +11,11 @@ constexpr double recent_weight = 0.05;
 
 }  // namespace
 
-std::uint64_t duration_book::key_of(const std::string& graph_key, const std::string& stage) {
+std::uint64_t compile_book::key_of(const std::string& graph_key, const std::string& stage) {
   return std::hash<std::string>()(graph_key + '/' + stage);
 }
 
-void duration_book::took(const std::string& graph_key, const std::string& stage, double seconds) {
+void compile_book::took(const std::string& graph_key, const std::string& stage, double seconds) {
   assert(seconds >= 0);
   recent_ = seconds_.empty() ? seconds : recent_ + recent_weight * (seconds - recent_);
   const auto key = key_of(graph_key, stage);
@@ -25,12 +25,27 @@ void duration_book::took(const std::string& graph_key, const std::string& stage,
   order_.pop_front();
 }
 
-double duration_book::expected(const std::string& graph_key, const std::string& stage) const {
+double compile_book::expected(const std::string& graph_key, const std::string& stage) const {
   auto it = seconds_.find(key_of(graph_key, stage));
   return it == seconds_.end() ? recent_ : it->second;
 }
 
-std::chrono::milliseconds duration_book::retry_after(std::size_t queued, std::uint64_t slots) const {
+void compile_book::passed_memory(const std::string& graph_key, const std::string& stage, std::uint64_t limit_bytes) {
+  const auto key = key_of(graph_key, stage);
+  const auto [it, fresh] = memory_.try_emplace(key, limit_bytes);
+  it->second = std::max(it->second, limit_bytes);
+  if (fresh) memory_order_.push_back(key);
+  if (memory_order_.size() <= entries_max_) return;
+  memory_.erase(memory_order_.front());
+  memory_order_.pop_front();
+}
+
+std::uint64_t compile_book::memory_above(const std::string& graph_key, const std::string& stage) const {
+  auto it = memory_.find(key_of(graph_key, stage));
+  return it == memory_.end() ? 0 : it->second;
+}
+
+std::chrono::milliseconds compile_book::retry_after(std::size_t queued, std::uint64_t slots) const {
   const double seconds = recent_ * static_cast<double>(queued) / static_cast<double>(std::max<std::uint64_t>(slots, 1));
   const std::chrono::milliseconds most = limits::busy_retry_max, least = limits::busy_retry_min;
   // Compared as numbers: a long queue may overflow a duration.

@@ -1,12 +1,12 @@
-#include "runtime/duration_book.hpp"
+#include "runtime/compile_book.hpp"
 
 #include <gtest/gtest.h>
 
 using namespace fxfarm;
 using namespace std::chrono_literals;
 
-TEST(duration_book, expects_what_it_took_the_last_time) {
-  duration_book book;
+TEST(compile_book, expects_what_it_took_the_last_time) {
+  compile_book book;
   EXPECT_EQ(book.expected("g", "default"), 0);
   book.took("g", "default", 10);
   book.took("g", "default", 12);
@@ -15,16 +15,16 @@ TEST(duration_book, expects_what_it_took_the_last_time) {
   EXPECT_EQ(book.expected("g", "max-autotune"), 100);
 }
 
-TEST(duration_book, expects_of_what_it_does_not_know_what_others_lately_took) {
-  duration_book book;
+TEST(compile_book, expects_of_what_it_does_not_know_what_others_lately_took) {
+  compile_book book;
   for (int i = 0; i < 500; ++i) book.took("old" + std::to_string(i), "default", 100);
   EXPECT_NEAR(book.expected("new", "default"), 100, 1e-3);
   for (int i = 0; i < 500; ++i) book.took("g" + std::to_string(i), "default", 2);
   EXPECT_NEAR(book.expected("new", "default"), 2, 1e-3);
 }
 
-TEST(duration_book, forgets_the_oldest_past_its_bound) {
-  duration_book book(2);
+TEST(compile_book, forgets_the_oldest_past_its_bound) {
+  compile_book book(2);
   book.took("a", "default", 1);
   book.took("b", "default", 2);
   book.took("a", "default", 3);
@@ -34,7 +34,7 @@ TEST(duration_book, forgets_the_oldest_past_its_bound) {
   EXPECT_NE(book.expected("a", "default"), 3);
 }
 
-TEST(duration_book, tells_when_the_queue_is_likely_to_have_gone) {
+TEST(compile_book, tells_when_the_queue_is_likely_to_have_gone) {
   struct {
     double seconds_each;
     std::size_t queued;
@@ -50,8 +50,21 @@ TEST(duration_book, tells_when_the_queue_is_likely_to_have_gone) {
       {1e300, 100'000, 1, limits::busy_retry_max},
   };
   for (const auto& c : cases) {
-    duration_book book;
+    compile_book book;
     book.took("g", "default", c.seconds_each);
     EXPECT_EQ(book.retry_after(c.queued, c.slots), c.after) << c.seconds_each << " " << c.queued << " " << c.slots;
   }
+}
+
+TEST(compile_book, knows_the_largest_limit_of_memory_that_a_compile_has_passed) {
+  compile_book book(2);
+  EXPECT_EQ(book.memory_above("a", "default"), 0u);
+  book.passed_memory("a", "default", 200);
+  book.passed_memory("a", "default", 100);
+  book.passed_memory("a", "max-autotune", 300);
+  EXPECT_EQ(book.memory_above("a", "default"), 200u);
+  EXPECT_EQ(book.memory_above("a", "max-autotune"), 300u);
+  book.passed_memory("b", "default", 400);
+  EXPECT_EQ(book.memory_above("a", "default"), 0u) << "the oldest is forgotten";
+  EXPECT_EQ(book.memory_above("b", "default"), 400u);
 }

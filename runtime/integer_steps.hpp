@@ -1,0 +1,86 @@
+#pragma once
+// A condition on integers as steps of a stack machine, checked once so that running them needs no bounds checks.
+// Integers are of 64 bits; where Python's would be longer, running them has no answer.
+
+#include "runtime/error.hpp"
+#include "runtime/limits.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace fxfarm {
+
+class integer_steps {
+public:
+  // `number` and `argument` push one; `negate` and `is_not` replace the last; the others replace the last two.
+  // Division is Python's: towards minus infinity. Conditions are 0 and 1; `both` and `either` take any number for one.
+  enum class kind : std::uint8_t {
+    number,
+    argument,
+    negate,
+    is_not,
+    add,
+    subtract,
+    multiply,
+    floor_divide,
+    modulo,
+    smaller,
+    larger,
+    equal,
+    unequal,
+    less,
+    less_or_equal,
+    both,
+    either,
+  };
+  struct step {
+    kind what = kind::number;
+    std::int64_t operand = 0;  // the number, or the argument's position
+  };
+
+  // As the enumerators are called.
+  static std::optional<kind> kind_of(std::string_view word);
+  // `bad_config` when there are too many steps, one finds too little, or not exactly one value is left.
+  static result<integer_steps> make(std::vector<step> steps);
+
+  // Whether the condition holds of `argument(position)`, which tells an std::optional<std::int64_t>. Nothing when one
+  // of them is nothing, a number gets too large, or something is divided by zero.
+  template <class Argument>
+  std::optional<bool> run(const Argument& argument) const {
+    std::array<std::int64_t, limits::guard_depth_max> stack;
+    std::size_t top = 0;  // how many there are
+    for (const step& s : steps_) {
+      if (s.what == kind::number) {
+        stack[top++] = s.operand;
+      } else if (s.what == kind::argument) {
+        const auto value = argument(static_cast<std::size_t>(s.operand));
+        if (!value) return std::nullopt;
+        stack[top++] = *value;
+      } else if (s.what == kind::negate || s.what == kind::is_not) {
+        if (s.what == kind::is_not) {
+          stack[top - 1] = stack[top - 1] == 0;
+        } else if (__builtin_sub_overflow(std::int64_t{0}, stack[top - 1], &stack[top - 1])) {
+          return std::nullopt;
+        }
+      } else {
+        const auto right = stack[--top];
+        if (!apply(s.what, stack[top - 1], right)) return std::nullopt;
+      }
+    }
+    return stack[0] != 0;
+  }
+
+private:
+  explicit integer_steps(std::vector<step> steps) : steps_(std::move(steps)) {}
+  // False when there is no answer.
+  static bool apply(kind what, std::int64_t& left, std::int64_t right);
+
+  std::vector<step> steps_;
+};
+
+}  // namespace fxfarm
