@@ -42,14 +42,15 @@ class IntegerGuard:
     """A guard over integer arguments that runs no Python. Any thread.
 
     `steps`: a stack machine's, as pairs of a word of runtime/integer_steps.hpp and a number: the number that
-    `number` pushes, the position of `argument`, else of no meaning. Raises ValueError for a word that does not
-    exist, or when they do not leave exactly one value.
+    `number` pushes, the position of `argument`, else of no meaning. Raises ValueError for a word that does
+    not exist, or when they do not leave exactly one value.
     """
 
     def __init__(self, steps: Sequence[tuple[str, int]], otherwise: Callable[..., bool]) -> None: ...
     def __call__(self, *args: Any) -> bool:
-        """Whether the steps leave something other than zero. What `otherwise` tells when an argument of theirs
-        is missing, no int or of more than 64 bits, as a result may be, or when something is divided by zero.
+        """Whether the steps leave something other than zero. What `otherwise` tells when an argument of
+        theirs is missing, no int or of more than 64 bits, as a result may be, or when something is divided by
+        zero.
         """
 
 @final

@@ -20,8 +20,8 @@ def train(
     prefixes: Sequence[Sequence[str]] = (),
     interface: str = "lo",
 ) -> list[dict[str, Any]]:
-    """What each rank saw; `faults` are theirs, one for each, as are `prefixes`, commands that run them. They talk
-    to each other over `interface`.
+    """What each rank saw; `faults` are theirs, one for each, as are `prefixes`, commands that run them. They
+    talk to each other over `interface`.
     """
     env = {**os.environ, "GLOO_SOCKET_IFNAME": interface, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(HERE / "collective_rank.py")]

@@ -101,7 +101,7 @@ def test_python_is_asked_about_other_arguments(a: tuple[Any, ...]) -> None:
     [[("divide", 0)], [("add", 0)], [], [("number", 1), ("number", 1)], [("number", 1)] * 5000],
 )
 def test_steps_that_are_not_well_formed_are_refused(steps: list[tuple[str, int]]) -> None:
-    with pytest.raises(ValueError, match="unknown step|finds too little|not one value|too many"):
+    with pytest.raises(ValueError, match=r"unknown step|finds too little|not one value|too many"):
         _core.IntegerGuard(steps, bool)
 
 

@@ -75,6 +75,9 @@ class Redis:
     def keys(self, part: str = "") -> list[str]:
         return [key for key in self.cli("--scan").splitlines() if part in key]
 
+    def has(self, key: str) -> bool:
+        return self.cli("exists", key) == "1"
+
     def pause(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
 
@@ -129,7 +132,7 @@ class Resharding:
     def __init__(self, nodes: list[Redis], key: str) -> None:
         self._nodes = nodes
         self._slot = nodes[0].cli("cluster", "keyslot", key)
-        self.source = next(n for n in nodes if key in n.keys())
+        self.source = next(n for n in nodes if n.has(key))
         self.target = next(n for n in nodes if n is not self.source)
         self.target.cli("cluster", "setslot", self._slot, "importing", self._id(self.source))
         self.source.cli("cluster", "setslot", self._slot, "migrating", self._id(self.target))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,6 +128,10 @@ def test_a_second_coordinator_with_an_empty_disk_starts_warm(
         coordinators.end()
 
 
+def keys_of(nodes: list[Redis]) -> list[str]:
+    return sorted(itertools.chain.from_iterable(node.keys() for node in nodes))
+
+
 @pytest.mark.parametrize("part", [":head", ":0", ":1"], ids=["head", "first chunk", "second chunk"])
 def test_an_artifact_is_found_while_its_slot_moves_to_another_node(
     farm: Farm, client: Client, place: Path, part: str
@@ -137,7 +142,7 @@ def test_an_artifact_is_found_while_its_slot_moves_to_another_node(
         coordinators.next()
         client.model(2.0).until_compiled()
         coordinators.until_counts((1,), "redis_writes")
-        keys = [key for node in nodes for key in node.keys()]
+        keys = keys_of(nodes)
         (head,) = [key for key in keys if key.endswith(":head")]
         resharding = Resharding(nodes, head)
         resharding.move(*(key for key in keys if key.endswith(part)))
@@ -147,14 +152,14 @@ def test_an_artifact_is_found_while_its_slot_moves_to_another_node(
         model.until_compiled()
         assert model.stage.source == "redis"
         assert coordinators.counts("jobs_started", *SHARED) == (0, 1, 1, 0)
-        assert sorted(key for node in nodes for key in node.keys()) == sorted(keys)
+        assert keys_of(nodes) == keys
 
         # It knows the slot's old place, and is told that it has moved.
         resharding.move(*resharding.source.keys())
         resharding.end()
         removed = farm.command("cache", "rm", model.status.key, "--endpoint", coordinators.endpoint)
         assert removed.returncode == 0, removed.stderr
-        assert [key for node in nodes for key in node.keys()] == []
+        assert keys_of(nodes) == []
         assert coordinators.counts(*SHARED) == (1, 1, 0)
         coordinators.end()
 
@@ -167,12 +172,12 @@ def test_an_artifact_is_removed_while_its_slot_moves(farm: Farm, client: Client,
         model = client.model(2.0)
         model.until_compiled()
         coordinators.until_counts((1,), "redis_writes")
-        keys = [key for node in nodes for key in node.keys()]
+        keys = keys_of(nodes)
         (head,) = [key for key in keys if key.endswith(":head")]
         Resharding(nodes, head).move(*(key for key in keys if key.endswith(":1")))
         removed = farm.command("cache", "rm", model.status.key, "--endpoint", coordinators.endpoint)
         assert removed.returncode == 0, removed.stderr
-        assert [key for node in nodes for key in node.keys()] == []
+        assert keys_of(nodes) == []
         coordinators.end()
 
 
