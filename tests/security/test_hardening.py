@@ -116,7 +116,7 @@ def test_an_indirect_branch_lands_on_a_mark(which: str, entry: str) -> None:
 
 
 def test_the_slots_call_pays_for_none_of_it() -> None:
-    """A model's call goes through this function: it has no array, so it wants no canary and no bound."""
+    """A model's call goes through this function, which has no array: so it is built without canaries."""
     with elf(with_names("extension")) as found:
         symbols = found.get_section_by_name(".symtab").iter_symbols()
         named = (s for s in symbols if "slot_vectorcallEP7_object" in s.name)

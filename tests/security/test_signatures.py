@@ -21,8 +21,6 @@ from redis_servers import Redis, redis_in
 import fxfarm
 
 REASONS = ("unsigned", "unknown_signer", "bad_signature")
-ATTEMPTS = 3
-"""Of a job, before its stage is quarantined."""
 
 
 @pytest.fixture
@@ -166,20 +164,22 @@ def test_a_result_that_an_unknown_signer_has_signed_is_not_taken(keyed: KeyedFar
     keyed.client(client, endpoint)
     keyed.trust("worker", "stranger")
     model = client.model()
+    why = f"untrusted: the artifact is signed by {keyed.signers['stranger']}, who is not accepted"
     stage = model.until_state("failed")
-    assert "quarantined" in stage.error and f"signed by {keyed.signers['stranger']}" in stage.error
+    assert stage.error == f"no_worker: {why}", "it gets no second job"
     assert model.status.stage == "eager"
-    assert results_untrusted(keyed, coordinator, "unknown_signer") == ATTEMPTS
-    assert keyed.counts(endpoint, "jobs_finished", "jobs_retried", "jobs_failed") == (0, ATTEMPTS - 1, 1)
+    assert results_untrusted(keyed, coordinator, "unknown_signer") == 1
+    assert keyed.counts(endpoint, "jobs_finished", "jobs_retried", "jobs_failed") == (0, 1, 1)
     assert keyed.signers["stranger"] in coordinator.wait_line("a result is not taken")
+    (worker,) = keyed.ask("status", endpoint)["workers"]
+    assert (worker["state"], worker["problem"]) == ("unavailable", why)
 
-    # Its line is added, and what it has failed at is forgotten.
+    # Its line is added, and it works; that job has failed at nothing that would be remembered.
     keyed.accept("worker", "stranger")
     coordinator.wait_line("authorized keys have changed")
-    keyed.forget(endpoint, model.stage.key)
     client.leave()
     client.model().until_compiled()
-    assert results_untrusted(keyed, coordinator, "unknown_signer") == ATTEMPTS
+    assert results_untrusted(keyed, coordinator, "unknown_signer") == 1
 
 
 def test_another_worker_makes_what_one_does_not_sign_well(keyed: KeyedFarm, client: Client) -> None:
