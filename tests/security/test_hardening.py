@@ -65,7 +65,7 @@ def built(request: pytest.FixtureRequest) -> Iterator[ELFFile]:
 
 
 def test_nothing_is_where_it_is_expected() -> None:
-    """All are shared objects, which the kernel puts where it likes; the program says that it is one to be run."""
+    """All are shared objects, which are put anywhere; the program says that it is one to be run."""
     for file in BUILT.values():
         with elf(file) as found:
             assert found.header.e_type == "ET_DYN", file
@@ -108,9 +108,7 @@ def test_an_indirect_branch_lands_on_a_mark(which: str, entry: str) -> None:
     with elf(with_names(which)) as found:
         (symbol,) = found.get_section_by_name(".symtab").get_symbol_by_name(entry)
         at = symbol.entry.st_value
-        (text,) = [
-            s for s in segments(found, "PT_LOAD") if 0 <= at - s.header.p_vaddr < s.header.p_filesz
-        ]
+        (text,) = [s for s in segments(found, "PT_LOAD") if 0 <= at - s.header.p_vaddr < s.header.p_filesz]
         found.stream.seek(text.header.p_offset + at - text.header.p_vaddr)
         assert found.stream.read(len(ENDBR64)) == ENDBR64
 
@@ -125,4 +123,6 @@ def test_the_slots_call_pays_for_none_of_it() -> None:
         begin = call.entry.st_value - text.header.sh_addr
         code = text.data()[begin : begin + call.entry.st_size]
     assert code
-    assert not re.search(rb"\x64[\x48\x4c].[\x04-\x3c]\x25\x28\0\0\0", code, re.DOTALL), "%fs:0x28 is the canary"
+    assert not re.search(rb"\x64[\x48\x4c].[\x04-\x3c]\x25\x28\0\0\0", code, re.DOTALL), (
+        "%fs:0x28 is the canary"
+    )

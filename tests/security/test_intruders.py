@@ -1,5 +1,5 @@
-"""Who gets as far as a coordinator's socket, with a key or without one, and says what he may not: each is refused
-with the words and in the count that docs/security.md tells.
+"""Who gets as far as a coordinator's socket, with a key or without one, and says what he may not: each is
+refused with the words and in the count that docs/security.md tells.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CURVE = GREETING[:12] + b"CURVE".ljust(20, b"\0") + bytes(32)
 @pytest.mark.parametrize(
     ("said", "counted"),
     [
-        (CURVE + b"\x04\x10 and no command", {"malformed": 1}),
+        (CURVE + b"\x04\x10no such command.", {"malformed": 1}),
         (GREETING, {"no_key": 1}),
         (GREETING[:20], {"unfinished": 1}),
         (b"", {"unfinished": 1}),
@@ -66,7 +66,7 @@ def test_who_does_not_shake_hands_is_hung_up_on_and_counted(
             while piece := raw.recv(4096):
                 heard += piece
     assert len(heard) <= len(GREETING)
-    until("it is counted", lambda: refusals(keyed, coordinator) == counted or not counted)
+    until("it is counted", lambda: refusals(keyed, coordinator) or not counted)
     assert refusals(keyed, coordinator) == counted
     assert keyed.counts(endpoint, "link_rejected", "lookups") == (0, 0)
 
@@ -76,7 +76,9 @@ def test_who_expects_another_coordinator_gets_nowhere(keyed: KeyedFarm) -> None:
     flags = ("--secret-key", keyed.secret("operator"), "--server-public-key", keyed.public["stranger"])
     done = keyed.farm.command("status", "--endpoint", endpoint, *flags)
     assert done.returncode == 1
-    assert "the coordinator broke off the handshake; its key is perhaps none of server_public_key" in done.stderr
+    assert (
+        "the coordinator broke off the handshake; its key is perhaps none of server_public_key" in done.stderr
+    )
     assert set(refusals(keyed, coordinator)) == {"wrong_server_key"}
 
 
@@ -121,13 +123,13 @@ def test_a_name_of_a_graph_leads_into_no_other_namespace(keyed: KeyedFarm) -> No
     ):
         alice.say("lookup", graph_key=GRAPH, stages=[STAGE], target={"torch": "1"})
         assert alice.hear()[0] == "need_graph"
-        for tried, what in enumerate(("lookup", "submit", "lookup"), 1):
-            bob.say(what, graph_key=f"team-a.{GRAPH}", stages=[STAGE], target={"torch": "1"}, space="team-a")
+        for tried, what in enumerate((f"team-a.{GRAPH}", f"team-b.team-a.{GRAPH}"), 1):
+            bob.say("lookup", graph_key=what, stages=[STAGE], target={"torch": "1"}, space="team-a")
             until("it is counted", lambda n=tried: keyed.metric(coordinator, "coordinator ready", name) == n)
         # He is told nothing: the next that he hears is the answer to this.
         bob.say("worker_offer")
         assert bob.hear()[0] == "rejected"
-    assert keyed.counts(endpoint, "lookups") == (1,)
+    assert keyed.counts(endpoint, "lookups", "jobs_started") == (3, 0), "asked, and not answered"
 
 
 def test_a_result_of_a_job_that_a_worker_does_not_hold_is_not_taken(keyed: KeyedFarm) -> None:
@@ -165,7 +167,12 @@ def test_a_job_that_nobody_has_given_to_a_worker_is_not_taken_over(
     ("quota", "bound", "heights", "why"),
     [
         ("jobs", ("--jobs-per-key", "1"), 2, "the clients of this key have as many jobs as they may"),
-        ("lookups", ("--lookups-per-key", "1"), 40, "the clients of this key ask for more"),
+        (
+            "lookups",
+            ("--lookups-per-key", "1"),
+            40,
+            "the clients of this key have asked as often as they may",
+        ),
     ],
 )
 def test_who_asks_for_more_than_his_share_is_told_to_come_again(
@@ -184,3 +191,53 @@ def test_who_asks_for_more_than_his_share_is_told_to_come_again(
     assert heard[0]["retry_ms"] > 0
     name = f'fxfarm_quota_refusals_total{{what="{quota}"}}'
     assert keyed.metric(coordinator, "coordinator ready", name) >= 1
+
+
+def test_who_sends_more_of_graphs_than_his_share_is_told_to_come_again(keyed: KeyedFarm) -> None:
+    coordinator, endpoint = keyed.coordinator("--graph-bytes-per-key", "1000")
+    with as_peer(keyed, endpoint, "alice", "client") as alice:
+        alice.say("lookup", graph_key=GRAPH, stages=[STAGE], target={"torch": "1"})
+        assert alice.hear() == ("need_graph", {"graph_key": GRAPH})
+        alice.say("submit", graph_key=GRAPH, attached=b"x" * 1001)
+        what, fields = alice.hear()
+    assert (what, fields["code"]) == ("stage_failed", "busy")
+    assert fields["reason"] == "the clients of this key have as many graph bytes here as they may"
+    name = 'fxfarm_quota_refusals_total{what="graph_bytes"}'
+    assert keyed.metric(coordinator, "coordinator ready", name) == 1
+
+
+@pytest.mark.parametrize("file", ["server.key_secret", "authorized"])
+def test_a_file_that_others_could_have_read_or_written_is_refused(keyed: KeyedFarm, file: str) -> None:
+    path = keyed.directory / file
+    path.chmod(0o666)
+    done = keyed.farm.command(
+        *("coordinator", "--listen", "tcp://127.0.0.1:0", "--metrics", "off"),
+        *("--server-key", keyed.secret("server"), "--authorized-keys", str(keyed.authorized)),
+    )
+    assert done.returncode != 0
+    mend = {"server.key_secret": f"is open to other users; run: chmod 600 {path}"}
+    assert mend.get(file, f"may be written by other users; run: chmod go-w {path}") in done.stderr
+
+
+def test_a_half_written_file_of_keys_takes_no_rights_away(keyed: KeyedFarm) -> None:
+    """Whoever can make an operator's editor fail must not thereby lock a farm's peers out."""
+    coordinator, endpoint = keyed.coordinator()
+    reads = 'fxfarm_authorized_keys_reads_total{outcome="refused"}'
+    whole = keyed.authorized.read_text()
+    with as_peer(keyed, endpoint, "alice", "client") as alice:
+        for refused, half in enumerate(
+            ("", whole[: whole.index(keyed.public["worker"]) - 12].rstrip("\n")), 1
+        ):
+            keyed.authorized.write_text(half)
+            until(
+                "it is refused", lambda n=refused: keyed.metric(coordinator, "coordinator ready", reads) == n
+            )
+        said = coordinator.wait_line("its last line has no end; it is perhaps half written")
+        assert "authorized keys stay as they were" in said
+        alice.say("lookup", graph_key=GRAPH, stages=[STAGE], target={"torch": "1"})
+        assert alice.hear()[0] == "need_graph"
+        assert keyed.metric(coordinator, "coordinator ready", "fxfarm_authorized_keys") == 3
+        # Written to its end, it counts, in place or not.
+        keyed.authorized.write_text("\n".join(line for line in whole.split("\n") if "alice" not in line))
+        assert alice.hear()[0] == "rejected"
+    assert refusals(keyed, coordinator) == {"revoked": 1}

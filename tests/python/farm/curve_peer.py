@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import hashlib
 import time
 from pathlib import Path
 from types import TracebackType
@@ -51,12 +52,18 @@ class CurvePeer:
     def __enter__(self) -> CurvePeer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None
+    ) -> None:
         ZMQ.zmq_close(self._socket)
         ZMQ.zmq_ctx_term(self._context)
 
-    def say(self, what: str, **fields: Any) -> None:
-        body: bytes = msgpack.packb({"type": what, "body": fields})
+    def say(self, tag: str, /, attached: bytes = b"", **fields: Any) -> None:
+        message: dict[str, Any] = {"type": tag, "body": fields}
+        if attached:
+            digest = hashlib.blake2b(attached, digest_size=32).hexdigest()
+            message["attachment"] = {"digest": digest, "data": attached}
+        body: bytes = msgpack.packb(message)
         self._done(ZMQ.zmq_send(self._socket, body, ctypes.c_size_t(len(body)), 0))
 
     def hear(self) -> tuple[str, dict[str, Any]]:
