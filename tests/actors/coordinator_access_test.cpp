@@ -352,8 +352,8 @@ TEST_F(coordinator_access_test, a_result_is_taken_when_an_accepted_signer_has_si
     const auto [first, job] = job_sent();
     const auto before = counted((std::string("results_untrusted_") + c.reason).c_str());
     bring(first, job, c.by);
-    // Another worker gets the next, where there is one. It is the job's second attempt only when the first might have gone
-    // well: whose signer is not accepted brings nothing else.
+    // Another worker gets the next, where there is one. It is the job's second attempt only when the first might have
+    // gone well: whose signer is not accepted brings nothing else.
     EXPECT_EQ(counted((std::string("results_untrusted_") + c.reason).c_str()), before + 1) << c.reason;
     EXPECT_TRUE(writes.empty());
     EXPECT_EQ(out.count<net::stage_ready>(), 0u);
