@@ -61,6 +61,7 @@ void coordinator_core::peer_left(const net::peer_id& id, const error& why, time_
   } else if (role == "worker") {
     scheduler_.remove_worker(id);
     starting_.erase(id);
+    passed_over_.erase(id);
     probe_.worker_left();
     settle(jobs_.worker_lost(id, why.with_context("worker lost"), now), now);
     start_jobs(now);
@@ -402,6 +403,7 @@ void coordinator_core::tick(time_point now) {
   ask_again(now);
   settle(jobs_.expire(now), now);
   scheduler_.trust_again();
+  pass_over_no_longer();
   accounts_.forget_idle(now);
   start_jobs(now);
   give_up_starting(now);

@@ -99,6 +99,12 @@ public:
   void drain(time_point now);
 
 private:
+  // A worker that gets no jobs, since nobody would take what it makes of them.
+  struct passed_over {
+    artifact_signature by;            // of what it brought last
+    scheduler::worker_offer offered;  // what it would get jobs for
+    error why;
+  };
   struct peer {
     net::hello who;
     std::string key = {};                           // see net::peer_up; empty where keys are off
@@ -108,6 +114,7 @@ private:
     std::shared_ptr<const platform> target = {};    // of its last lookup
     std::string account = {};                       // of a client
     std::optional<time_point> starting_since = {};  // of a worker whose engines have yet to say what they are
+    std::optional<passed_over> passed = {};         // of a worker whose signer is not accepted
   };
   // A lookup that waits for the store; several for one stage key share one read.
   struct waiting_lookup {
@@ -157,7 +164,12 @@ private:
   void note_setback(const job_setback& setback, time_point now);
 
   // Why the result of the job that the worker holds is not taken, if it is not.
-  std::optional<error> distrust(const net::inbound& in, const net::job_done& m);
+  std::optional<signature_check::refusal> distrust(const net::inbound& in, const net::job_done& m);
+  // Gives the worker nothing more until its signer is accepted.
+  void pass_over(const net::peer_id& worker, const artifact_signature& by, const error& why);
+  void pass_over_no_longer();
+  void attempt_failed(const net::peer_id& from, const std::string& attempt, const error& why, fault whose,
+                      time_point now);
   void tell_switches();
   void ask_for_stage(const net::peer_id& from, job_request request, bool refused, time_point now);
   // Whether memory has the stage, and no job or failure comes first.
@@ -235,6 +247,7 @@ private:
   std::unordered_map<std::string, graph_question> graph_asked_;  // by graph key, while a job wants it
   std::set<std::pair<time_point, std::string>> ask_again_at_;    // graph keys by the end of their question
   std::set<net::peer_id> starting_;                              // workers with a starting_since
+  std::set<net::peer_id> passed_over_;                           // workers whose signers are not accepted
 };
 
 }  // namespace fxfarm::actors

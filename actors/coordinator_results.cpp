@@ -52,16 +52,16 @@ void coordinator_core::store_read(const std::string& stage_key, result<std::opti
   start_jobs(now);
 }
 
-std::optional<error> coordinator_core::distrust(const net::inbound& in, const net::job_done& m) {
+std::optional<signature_check::refusal> coordinator_core::distrust(const net::inbound& in, const net::job_done& m) {
   const auto* job = settings_.signatures ? jobs_.find_attempt(in.peer, m.id) : nullptr;
   if (!job) return std::nullopt;
   const artifact_facts made{job->request.stage_key, in.digest.empty() ? digest_hex(*in.attachment) : in.digest,
                             in.attachment->size()};
-  const auto refused = settings_.signatures->refuses(made, m.signature);
+  auto refused = settings_.signatures->refuses(made, m.signature);
   if (!refused) return std::nullopt;
   probe_.result_untrusted(refused->reason);
   log::warning("a result is not taken", {{"worker", name_of(in.peer)}, {"why", to_string(refused->why)}});
-  return refused->why;
+  return refused;
 }
 
 void coordinator_core::on(const net::inbound& in, const net::job_done& m, time_point now) {
@@ -71,8 +71,11 @@ void coordinator_core::on(const net::inbound& in, const net::job_done& m, time_p
     return on(from, net::job_failed{m.id, m.stage_key, std::string(to_string(errc::protocol)), "no artifact came"},
               now);
   }
-  if (const auto why = distrust(in, m)) {
-    return on(from, net::job_failed{m.id, m.stage_key, std::string(to_string(why->code)), why->message}, now);
+  if (const auto refused = distrust(in, m)) {
+    // Whose key has no line will bring nothing else; a signature of other bytes says nothing of the next.
+    const bool of_worker = settings_.signatures->refuses_signer(m.signature).has_value();
+    if (of_worker) pass_over(from, m.signature, refused->why);
+    return attempt_failed(from, m.id, refused->why, of_worker ? fault::of_worker : fault::of_attempt, now);
   }
   const auto* job = jobs_.finish(from, m.id);
   if (!job) {

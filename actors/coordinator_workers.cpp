@@ -5,6 +5,15 @@
 #include "runtime/keys.hpp"
 
 namespace fxfarm::actors {
+namespace {
+
+scheduler::worker_offer without_slots(scheduler::worker_offer offer, const error& why) {
+  offer.slots = 0;
+  offer.problem = to_string(why);
+  return offer;
+}
+
+}  // namespace
 
 void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, time_point now) {
   scheduler::worker_offer offer{m.runs_on, m.slots, m.taken, m.draining, m.problem, m.sandbox, m.engine_memory_bytes};
@@ -15,6 +24,10 @@ void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, 
   } else if (!starting_since) {
     starting_since = now;
     starting_.insert(from);
+  }
+  if (auto& passed = peers_.at(from).passed) {
+    passed->offered = std::move(offer);
+    offer = without_slots(passed->offered, passed->why);
   }
   scheduler_.set_worker(from, std::move(offer));
   for (const auto& unknown : jobs_.renew(from, m.running, now)) {
@@ -59,9 +72,13 @@ void coordinator_core::on(const net::peer_id& from, const net::job_alive& m, tim
 }
 
 void coordinator_core::on(const net::peer_id& from, const net::job_failed& m, time_point now) {
-  auto code = errc_from_string(m.code);
-  if (code == errc::none) code = errc::protocol;
-  auto setback = jobs_.fail(from, m.id, {code, m.reason}, now);
+  const auto code = errc_from_string(m.code);
+  attempt_failed(from, m.id, {code == errc::none ? errc::protocol : code, m.reason}, fault::of_attempt, now);
+}
+
+void coordinator_core::attempt_failed(const net::peer_id& from, const std::string& attempt, const error& why,
+                                      fault whose, time_point now) {
+  auto setback = jobs_.fail(from, attempt, why, now, whose);
   if (!setback) {
     probe_.result_refused();
     return;
@@ -69,9 +86,28 @@ void coordinator_core::on(const net::peer_id& from, const net::job_failed& m, ti
   // The worker knows that its job has ended.
   scheduler_.release(setback->stage_key);
   // What nobody who is accepted has signed is for another worker to make, where there is one.
-  if (code == errc::busy || code == errc::untrusted) scheduler_.mark_full(from);
+  if (why.code == errc::busy || why.code == errc::untrusted) scheduler_.mark_full(from);
   setback->attempt.clear();
   settle({*setback}, now);
+}
+
+void coordinator_core::pass_over(const net::peer_id& worker, const artifact_signature& by, const error& why) {
+  const auto* offer = scheduler_.offer_of(worker);
+  auto& passed = peers_.at(worker).passed;
+  if (!offer || passed) return;
+  passed = passed_over{by, *offer, why};
+  passed_over_.insert(worker);
+  scheduler_.set_worker(worker, without_slots(*offer, why));
+}
+
+void coordinator_core::pass_over_no_longer() {
+  std::erase_if(passed_over_, [this](const net::peer_id& id) {
+    auto& passed = peers_.at(id).passed;
+    if (settings_.signatures->refuses_signer(passed->by)) return false;
+    scheduler_.set_worker(id, std::move(passed->offered));
+    passed.reset();
+    return true;
+  });
 }
 
 // A worker ends and reports an engine that takes too long; one that says nothing must not keep jobs waiting for it.

@@ -77,7 +77,7 @@ def others_python() -> Path | None:
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(venv)], stdout=sys.stderr, check=True)
     wanted = Path(__file__).with_name("dispatch_requirements.txt")
-    install = [str(python), "-m", "pip", "install", "--quiet", "--requirement", str(wanted)]
+    install = [str(ROOT / "scripts/install-locked"), str(python), str(wanted)]
     done = subprocess.run(install, stdout=sys.stderr, check=False)
     return python if done.returncode == 0 else None
 

@@ -5,6 +5,7 @@
 #include "runtime/options.hpp"
 
 #include <algorithm>
+#include <chrono>
 
 namespace fxfarm::cli {
 
@@ -28,7 +29,7 @@ std::unique_ptr<chore> watch_keys(const std::shared_ptr<key_book>& book, monitor
   };
   show(*book->keys());
   return std::make_unique<chore>(limits::authorized_keys_period, [book, show, &probe, changed = std::move(changed)] {
-    const auto read = book->refresh();
+    const auto read = book->refresh(std::chrono::system_clock::now());
     if (!read) {
       probe.keys_read(false);
       log::error("authorized keys stay as they were", {{"why", read.failure().message}});

@@ -36,6 +36,8 @@ if(FXFARM_SANITIZE)
   add_link_options(-fsanitize=${FXFARM_SANITIZE})
 endif()
 
+include(${CMAKE_CURRENT_LIST_DIR}/hardening.cmake)
+
 # fxfarm_library(name SOURCES ... PUBLIC ... PRIVATE ...): one folder, one static library, one alias.
 function(fxfarm_library name)
   cmake_parse_arguments(arg "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})

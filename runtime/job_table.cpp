@@ -214,10 +214,10 @@ std::optional<job_record> job_table::remove(const std::string& stage_key) {
 }
 
 std::optional<job_setback> job_table::fail(const std::string& worker, const std::string& attempt, error why,
-                                           time_point now) {
+                                           time_point now, fault whose) {
   auto* job = held(worker, attempt);
   if (!job) return std::nullopt;
-  return set_back(*job, std::move(why), now);
+  return set_back(*job, std::move(why), now, whose);
 }
 
 std::optional<job_setback> job_table::fail_queued(const std::string& stage_key, error why, time_point now) {
@@ -277,10 +277,11 @@ void job_table::put_in(job_record& job) {
   if (job.state == job_state::running) by_worker_[job.worker].emplace(key, &job);
 }
 
-job_setback job_table::set_back(job_record& job, error why, time_point now) {
+job_setback job_table::set_back(job_record& job, error why, time_point now, fault whose) {
   const std::string stage_key = job.request.stage_key;
   if (!worth_retrying(why.code)) return give_up(stage_key, std::move(why), now);
-  const bool refused = why.code == errc::busy && job.refusals < bounds_.refusals_max;
+  const bool worker_only = why.code == errc::busy || whose == fault::of_worker;
+  const bool refused = worker_only && job.refusals < bounds_.refusals_max;
   if (refused) {
     ++job.refusals;
     --job.attempts;

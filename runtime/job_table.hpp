@@ -77,6 +77,9 @@ struct job_limits {
   std::size_t failures_max = limits::failures_kept_max;
 };
 
+// Whose fault a failed attempt is. A worker's costs its job no attempt, as long as there are not too many.
+enum class fault { of_attempt, of_worker };
+
 // What became of a job whose attempt ended without a result.
 struct job_setback {
   std::string stage_key;
@@ -124,7 +127,8 @@ public:
   std::optional<job_record> remove(const std::string& stage_key);
 
   // The attempt failed. Nothing when `worker` does not hold it.
-  std::optional<job_setback> fail(const std::string& worker, const std::string& attempt, error why, time_point now);
+  std::optional<job_setback> fail(const std::string& worker, const std::string& attempt, error why, time_point now,
+                                  fault whose = fault::of_attempt);
   // A job that is not running fails for good (no worker fits, its graph is bad).
   std::optional<job_setback> fail_queued(const std::string& stage_key, error why, time_point now);
   // All attempts of a worker that is gone.
@@ -172,7 +176,7 @@ private:
   void run(job_record& job, const std::string& worker, const std::string& attempt, time_point now,
            std::chrono::milliseconds transfer);
   job_record* held(const std::string& worker, const std::string& attempt);
-  job_setback set_back(job_record& job, error why, time_point now);
+  job_setback set_back(job_record& job, error why, time_point now, fault whose = fault::of_attempt);
   job_setback give_up(const std::string& stage_key, error why, time_point now);
   void remember_failure(const std::string& stage_key, const error& why, time_point now);
   std::optional<dropped_job> leave(const std::string& peer, const std::string& stage_key);

@@ -4,6 +4,7 @@
 #include "runtime/authorized_keys.hpp"
 #include "runtime/error.hpp"
 
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -18,17 +19,32 @@ public:
 
   // Never null. The same object until other keys are in force.
   std::shared_ptr<const authorized_keys> keys() const;
+  // By which files' times are: the wall's.
+  using file_time = std::chrono::system_clock::time_point;
   // Reads the file when it has changed since the last time; true: other keys are in force. On an error the keys stay as
   // they were; the next call reads again when the file has changed once more, or could not be read.
-  result<bool> refresh();
+  //
+  // A file that takes the place of another is whole. One that is written in its place may be half written, and then
+  // takes rights away: it is read once nobody has written to it for `limits::authorized_keys_quiet`, and refused when
+  // it is empty or its last line has no end.
+  result<bool> refresh(file_time now);
 
 private:
   key_book(std::string option, std::string path) : option_(std::move(option)), path_(std::move(path)) {}
-  result<std::string> stamp() const;
+  struct look {
+    std::string place;  // which file it is
+    std::string stamp;  // differs whenever somebody has written or replaced it
+    file_time written;
+  };
+  result<look> look_at() const;
+  bool is_quiet(const look& seen, file_time now);
 
   const std::string option_;
   const std::string path_;
   std::string stamp_;         // of the file that was read last; used by one thread
+  std::string place_;         // likewise
+  std::string changing_;      // likewise: the stamp of a file that is perhaps being written, and
+  file_time changing_since_;  // when it was seen first
   std::string text_;          // likewise: what is in force
   std::string unread_;        // likewise: why the file could not be read at the last look; empty: it could
   mutable std::mutex mutex_;  // guards what follows

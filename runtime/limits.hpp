@@ -45,6 +45,7 @@ inline constexpr std::size_t authorized_keys_max = 100'000;         // of one co
 inline constexpr std::size_t authorized_keys_bytes_max = 32 * MiB;  // their file
 inline constexpr std::size_t space_bytes_max = 64;                  // a namespace's name in that file
 inline constexpr std::size_t server_keys_max = 16;                  // that one client accepts
+inline constexpr auto authorized_keys_quiet = 1s;                   // since it was written to, before it is read
 inline constexpr auto authorized_keys_period = 1s;                  // how often their file is looked at
 inline constexpr auto refusals_logged = 1s;                         // at most one line within it
 inline constexpr auto insecure_warning_period = 60s;
@@ -95,7 +96,7 @@ inline constexpr auto admin_denials_logged = 1s;  // at most one line within it
 
 // Jobs.
 inline constexpr unsigned job_attempts_max = 3;            // then the graph is quarantined for this stage
-inline constexpr unsigned job_refusals_max = 1'000;        // by full workers, before they count as attempts
+inline constexpr unsigned job_refusals_max = 1'000;        // by workers, before they count as attempts
 inline constexpr auto job_deadline = 1800s;                // wall clock of one compile
 inline constexpr auto job_deadline_max = 7 * 24h;          // that a worker believes
 inline constexpr auto job_lease = 15s;                     // a worker renews it by heartbeats

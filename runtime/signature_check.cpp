@@ -2,6 +2,7 @@
 
 #include "runtime/key_book.hpp"
 
+#include <chrono>
 #include <mutex>
 
 namespace fxfarm {
@@ -15,7 +16,7 @@ result<std::shared_ptr<const signature_check>> signature_check::of_file(const st
   auto turn = std::make_shared<std::mutex>();
   return std::make_shared<const signature_check>([book = *std::move(book), turn, problem = std::move(problem)] {
     std::lock_guard lock(*turn);
-    if (auto read = book->refresh(); !read) problem(read.failure());
+    if (auto read = book->refresh(std::chrono::system_clock::now()); !read) problem(read.failure());
     return book->keys();
   });
 }

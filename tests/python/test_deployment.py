@@ -98,9 +98,8 @@ def test_versions_are_pinned_and_the_projects_own_is_the_same_everywhere() -> No
     assert set(tags) == {version}
     dockerfile = (DOCKER / "Dockerfile").read_text()
     assert re.search(r"^ARG BASE=\S+:\S*\d{8}\S*$", dockerfile, flags=re.MULTILINE)
-    requirements = (ROOT / "python/requirements.txt").read_text().split()
-    asked = re.findall(r"\b(?:torch|numpy|msgpack)==[\d.]+", dockerfile)
-    assert set(asked) <= set(requirements)
+    # That Python packages are locked is in tests/security/test_requirements.py.
+    assert re.findall(r"\w==\S+", dockerfile) == []
 
 
 def test_images_run_as_a_user_with_a_health_check() -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
+import sys
 import venv
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from programs import Role
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +79,59 @@ def test_what_a_wheel_needs_is_in_it_or_on_every_linux(wheel: Path, bare: Path) 
         assert {
             name for name in own if bare.resolve() not in (needed[name] or Path()).resolve().parents
         } == set()
+
+
+def test_a_bill_has_each_library_that_travels_and_what_was_compiled_in(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as opened:
+        (place,) = [n for n in opened.namelist() if n.endswith(".dist-info/sboms/fxfarm.cdx.json")]
+        text = opened.read(place).decode()
+        libraries = [n for n in opened.namelist() if n.startswith("fxfarm.libs/") and not n.endswith("/")]
+        digests = {name: hashlib.sha256(opened.read(name)).hexdigest() for name in libraries}
+        recorded = opened.read(place.partition("/")[0] + "/RECORD").decode()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    bill = json.loads(text)
+    listed = {
+        part["name"]: part["hashes"][0]["content"]
+        for package in bill["components"]
+        for part in package.get("components", [])
+    }
+    assert listed == digests != {}
+    packages = {package["name"]: package for package in bill["components"]}
+    assert all(
+        p["version"] and p["purl"].startswith(("pkg:deb/debian/", "pkg:pypi/")) for p in packages.values()
+    )
+    assert {"libjemalloc-dev", "libmsgpack-cxx-dev", "pybind11"} <= set(packages)
+    assert bill["metadata"]["component"]["name"] == "fxfarm"
+    assert place in recorded, "a wheel says of each file what it is"
+
+
+def test_a_bill_of_an_image_has_the_packages_of_its_own_root(tmp_path: Path) -> None:
+    """As the images' recipe asks for it, of a root that is not this system's."""
+    root, made = tmp_path / "image", tmp_path / "sbom.json"
+    book, packages = root / "var/lib/dpkg", root / "opt/venv/lib/python3.11/site-packages"
+    for folder in (
+        book / "info",
+        book / "updates",
+        root / "usr/share/doc/there",
+        packages / "some-2.dist-info",
+    ):
+        folder.mkdir(parents=True)
+    entry = "Package: {}\nStatus: {}\nArchitecture: amd64\nVersion: {}\nMaintainer: x\nDescription: x\n\n"
+    book.joinpath("status").write_text(
+        entry.format("there", "install ok installed", "1.2-3")
+        + entry.format("gone", "deinstall ok config-files", "9")
+    )
+    (root / "usr/share/doc/there/copyright").write_text("Format: 1.0\n\nFiles: *\nLicense: BSD-3-clause\n")
+    (packages / "some-2.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: some\nVersion: 2\n")
+    command = [sys.executable, str(ROOT / "scripts/sbom"), "image", "fxfarm-test", str(root), str(made)]
+    subprocess.run(command, check=True, timeout=ASK_S)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(made.read_text()) is None
+    bill = json.loads(made.read_text())
+    found = {c["purl"]: c.get("licenses", []) for c in bill["components"]}
+    assert found == {
+        "pkg:deb/debian/there@1.2-3?arch=amd64": [{"license": {"name": "BSD-3-clause"}}],
+        "pkg:pypi/some@2": [],
+    }
 
 
 def test_a_farm_runs_from_a_wheel_alone(bare: Path, tmp_path: Path) -> None:
