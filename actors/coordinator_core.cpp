@@ -222,13 +222,18 @@ void coordinator_core::on(const net::peer_id& from, const net::submit& m, const 
   forget_question(m.graph_key);
   if (!jobs_.wants(m.graph_key)) return;
   const auto& account = peers_.at(from).account;
-  const bool full = graph_bytes_ + graph->size() > settings_.graph_bytes_max;
-  if (full || !accounts_.hold(account, graph->size())) {
-    if (!full) probe_.quota_passed("graph_bytes");
-    const error why{errc::busy, full ? "the coordinator holds as many graph bytes as it may"
-                                     : "the clients of this key have as many graph bytes here as they may"};
+  std::optional<error> refused;
+  if (graph->empty()) {
+    refused = {errc::bad_input, "the graph has no bytes"};
+  } else if (graph_bytes_ + graph->size() > settings_.graph_bytes_max) {
+    refused = {errc::busy, "the coordinator holds as many graph bytes as it may"};
+  } else if (!accounts_.hold(account, graph->size())) {
+    probe_.quota_passed("graph_bytes");
+    refused = {errc::busy, "the clients of this key have as many graph bytes here as they may"};
+  }
+  if (refused) {
     for (const auto& key : jobs_.wanting(m.graph_key)) {
-      auto setback = jobs_.fail_queued(key, why, now);
+      auto setback = jobs_.fail_queued(key, *refused, now);
       if (setback) settle({*setback}, now);
     }
     return;
@@ -395,6 +400,7 @@ void coordinator_core::tick(time_point now) {
   ask_again(now);
   settle(jobs_.expire(now), now);
   scheduler_.trust_again();
+  accounts_.forget_idle(now);
   start_jobs(now);
   give_up_starting(now);
   fail_unplaceable(now);

@@ -80,7 +80,11 @@ void engine_slot::launch() {
     caf::anon_send(me, engine_exited{generation, std::move(why), killed_by_others, well});
   };
   auto options = process_options();
-  if (!options) return restart_later({errc::engine_start, options.failure().message});
+  if (!options) {
+    // What is wrong with one namespace's cache must not keep the slot from the others.
+    if (tenant_ && !tenant_->empty()) tenant_.reset();
+    return restart_later({errc::engine_start, options.failure().message});
+  }
   auto process = engine_process::start(*std::move(options), std::move(events));
   if (!process) return restart_later(process.failure());
   process_ = std::move(*process);
@@ -134,6 +138,12 @@ void engine_slot::take_frame(const engine_frame& m) {
 }
 
 void engine_slot::take_report(const engine_report& report) {
+  // Once each: an engine that a job has broken into must not give itself out for another one.
+  const bool greets = std::holds_alternative<engine_hello>(report);
+  if ((greets && greeted_) || (ready_ && std::holds_alternative<engine_ready>(report))) {
+    return process_->kill(
+        {errc::protocol, std::string("the engine says ") + (greets ? "hello" : "that it is ready") + " a second time"});
+  }
   if (const auto* hello = std::get_if<engine_hello>(&report)) return say_hello(*hello);
   if (std::holds_alternative<engine_ready>(report) && !greeted_) {
     return process_->kill({errc::protocol, "the engine is ready without having said hello"});

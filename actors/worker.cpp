@@ -208,6 +208,7 @@ void worker_slots::take_state(const engine_state& m) {
   auto& slot = slots_.at(m.slot);
   if (m.problem) {
     slot.ready = false;
+    slot.changing = false;
     slot.problem = m.problem;
   } else {
     slot.runs_on = m.runs_on;

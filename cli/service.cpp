@@ -167,7 +167,9 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
   const auto signatures = o.keys ? o.keys->signatures() : nullptr;
   auto kept = open_store(o.farm, metrics.store(), signatures);
   if (!kept) return kept.failure();
-  auto shared = open_shared_tier(o.farm.redis, metrics, signatures ? signatures : o.shared_signatures);
+  // A local farm with signers signs nothing itself, and has no say in what others keep.
+  const bool only_reads = !signatures && o.shared_signatures;
+  auto shared = open_shared_tier(o.farm.redis, metrics, signatures ? signatures : o.shared_signatures, only_reads);
   if (!shared) return shared.failure();
   half->shared_ = *std::move(shared);
 

@@ -80,7 +80,8 @@ std::string shown_url(const redis_config& config) {
 }
 
 result<std::shared_ptr<shared_tier>> open_shared_tier(const redis_config& config, monitoring::metrics& metrics,
-                                                      std::shared_ptr<const signature_check> signatures) {
+                                                      std::shared_ptr<const signature_check> signatures,
+                                                      bool only_reads) {
   if (config.url.empty()) return std::shared_ptr<shared_tier>();
   auto connecting = client_options(config);
   if (!connecting) return connecting.failure();
@@ -95,6 +96,7 @@ result<std::shared_ptr<shared_tier>> open_shared_tier(const redis_config& config
   options.slow = config.timeout / 2;
   options.breaker = {limits::redis_failures_max, limits::redis_probe_delay_min, limits::redis_probe_delay_max};
   options.signatures = std::move(signatures);
+  options.only_reads = only_reads;
   metrics.store().has_tier(shared_tier::name);
   log::info("redis", {{"url", to_string(connecting->target)}});
   return std::make_shared<shared_tier>(open(), open(), options,

@@ -13,9 +13,10 @@ namespace fxfarm::cli {
 store_reporter report_to(monitoring::store_probe& probe);
 
 // Null when no Redis is configured. Whether it is there shows later: a farm starts without it. Errors: bad_config
-// naming the option whose file cannot be used. `signatures`: as in shared_tier_options.
+// naming the option whose file cannot be used. `signatures`, `only_reads`: as in shared_tier_options.
 result<std::shared_ptr<shared_tier>> open_shared_tier(const redis_config& config, monitoring::metrics& metrics,
-                                                      std::shared_ptr<const signature_check> signatures);
+                                                      std::shared_ptr<const signature_check> signatures,
+                                                      bool only_reads);
 
 // Whether the configured Redis answers. Errors: bad_config as above; unreachable, timeout, refused.
 result<void> ping_redis(const redis_config& config);

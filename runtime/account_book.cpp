@@ -15,14 +15,11 @@ void account_book::join(const std::string& account, time_point now) {
 
 void account_book::leave(const std::string& account) {
   --accounts_.at(account).connections;
-  forget_unused(account);
 }
 
 bool account_book::take_lookup(const std::string& account, time_point now) {
   auto& mine = accounts_.at(account);
-  const double most = bounds_.lookups_per_second;
-  const double since = std::chrono::duration<double>(now - mine.counted_at).count();
-  mine.lookups_left = std::min(most, mine.lookups_left + since * most);
+  mine.lookups_left = lookups_left(mine, now);
   mine.counted_at = now;
   if (mine.lookups_left < 1) return false;
   --mine.lookups_left;
@@ -33,12 +30,14 @@ bool account_book::hold(const std::string& account, std::uint64_t bytes) {
   auto& mine = accounts_.at(account);
   if (mine.bytes + bytes > bounds_.graph_bytes) return false;
   mine.bytes += bytes;
+  ++mine.graphs;
   return true;
 }
 
 void account_book::let_go(const std::string& account, std::uint64_t bytes) {
-  accounts_.at(account).bytes -= bytes;
-  forget_unused(account);
+  auto& mine = accounts_.at(account);
+  mine.bytes -= bytes;
+  --mine.graphs;
 }
 
 std::uint64_t account_book::held() const {
@@ -47,9 +46,17 @@ std::uint64_t account_book::held() const {
   return total;
 }
 
-void account_book::forget_unused(const std::string& account) {
-  const auto it = accounts_.find(account);
-  if (it->second.connections == 0 && it->second.bytes == 0) accounts_.erase(it);
+void account_book::forget_idle(time_point now) {
+  std::erase_if(accounts_, [&](const auto& account) {
+    const auto& mine = account.second;
+    return mine.connections == 0 && mine.graphs == 0 && lookups_left(mine, now) >= bounds_.lookups_per_second;
+  });
+}
+
+double account_book::lookups_left(const entry& mine, time_point now) const {
+  const double most = bounds_.lookups_per_second;
+  const double since = std::chrono::duration<double>(now - mine.counted_at).count();
+  return std::min(most, mine.lookups_left + since * most);
 }
 
 }  // namespace fxfarm

@@ -20,7 +20,7 @@ class account_book {
 public:
   explicit account_book(account_limits bounds = {}) : bounds_(bounds) {}
 
-  // A connection of the account comes and goes; what is counted for it outlives the last one.
+  // A connection of the account comes and goes; what is counted for it outlives the last one, see forget_idle.
   void join(const std::string& account, time_point now);
   void leave(const std::string& account);
 
@@ -30,17 +30,21 @@ public:
   bool hold(const std::string& account, std::uint64_t bytes);
   void let_go(const std::string& account, std::uint64_t bytes);
 
+  // Forgets the accounts that have no connection, no graph, and all of a second's lookups again.
+  void forget_idle(time_point now);
+
   std::uint64_t held() const;
   std::size_t size() const { return accounts_.size(); }
 
 private:
   struct entry {
     std::size_t connections = 0;
-    std::uint64_t bytes = 0;
+    std::size_t graphs = 0;
+    std::uint64_t bytes = 0;  // of these
     double lookups_left = 0;
     time_point counted_at;
   };
-  void forget_unused(const std::string& account);
+  double lookups_left(const entry& mine, time_point now) const;
 
   account_limits bounds_;
   std::unordered_map<std::string, entry> accounts_;

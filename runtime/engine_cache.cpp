@@ -49,6 +49,11 @@ result<std::unique_ptr<engine_cache>> engine_cache::claim(const std::string& bas
     auto lock = process_lock::try_take(directory + ".lock");
     if (!lock) return lock.failure();
     if (!*lock) continue;
+    // A job can open what is its engine's to others; the next engine closes it again. Never follows a link.
+    struct stat found {};
+    if (::lstat(directory.c_str(), &found) == 0 && S_ISDIR(found.st_mode) && found.st_uid == ::geteuid()) {
+      ::chmod(directory.c_str(), S_IRWXU);
+    }
     if (auto made = make_own(directory); !made) return made.failure();
     return std::unique_ptr<engine_cache>(new engine_cache(std::move(directory), std::move(*lock)));
   }

@@ -1,5 +1,6 @@
 #include "runtime/engine_watch.hpp"
 
+#include "runtime/limits.hpp"
 #include "runtime/process_usage.hpp"
 
 #include <algorithm>
@@ -29,6 +30,10 @@ std::optional<error> engine_watch::look(pid_t engine, const std::vector<std::str
   // First: many processes have much memory, too.
   if (passes(used.processes, bounds_.processes)) {
     return past(errc::too_large, "processes of the engine", used.processes, bounds_.processes);
+  }
+  const auto threads_allowed = std::uint64_t{bounds_.processes} * limits::engine_threads_per_process;
+  if (passes(used.threads, threads_allowed)) {
+    return past(errc::too_large, "threads of the engine", used.threads, threads_allowed);
   }
   if (passes(used.resident_bytes, bounds_.memory_bytes)) {
     return past(errc::memory, "bytes of memory of the engine and its compilers", used.resident_bytes,

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -43,11 +44,19 @@ result<bool> key_book::refresh() {
   // An absent file has a stamp of its own, so that it is told once.
   const auto now = stamp ? *stamp : stamp.failure().message;
   if (now == stamp_) return false;
-  stamp_ = now;
-  if (!stamp) return stamp.failure();
-
+  if (!stamp) {
+    stamp_ = now;
+    return stamp.failure();
+  }
   auto text = read_secret_text({.option = option_, .path = path_, .bytes_max = limits::authorized_keys_bytes_max});
-  if (!text) return text.failure();
+  if (!text) {
+    // Perhaps it can be read the next time: the stamp stays as it was, and the reason is told once.
+    const auto& why = text.failure().message;
+    if (std::exchange(unread_, why) == why) return false;
+    return text.failure();
+  }
+  unread_.clear();
+  stamp_ = now;
   if (keys_ && *text == text_) return false;
   auto parsed = authorized_keys::parse(*text);
   if (!parsed) return parsed.failure().with_context(option_ + ": " + path_);

@@ -19,7 +19,7 @@ public:
   // Never null. The same object until other keys are in force.
   std::shared_ptr<const authorized_keys> keys() const;
   // Reads the file when it has changed since the last time; true: other keys are in force. On an error the keys stay as
-  // they were, and the next call reads again only when the file has changed once more.
+  // they were; the next call reads again when the file has changed once more, or could not be read.
   result<bool> refresh();
 
 private:
@@ -30,6 +30,7 @@ private:
   const std::string path_;
   std::string stamp_;         // of the file that was read last; used by one thread
   std::string text_;          // likewise: what is in force
+  std::string unread_;        // likewise: why the file could not be read at the last look; empty: it could
   mutable std::mutex mutex_;  // guards what follows
   std::shared_ptr<const authorized_keys> keys_;
 };

@@ -140,6 +140,7 @@ inline constexpr std::uint64_t engine_cache_bytes = 1024 * MiB;  // kernels of o
 inline constexpr unsigned engine_caches_max = 1024;              // engines that use one directory of these
 inline constexpr auto engine_cpu_time = 8h;                     // of all processes of one job; far beyond any compile's
 inline constexpr unsigned engine_processes = 512;               // of one job at a time
+inline constexpr unsigned engine_threads_per_process = 16;      // in the mean, where processes are bounded
 inline constexpr unsigned engine_open_files = 4096;             // of each process of an engine
 inline constexpr std::uint64_t engine_file_bytes = 4096 * MiB;  // one file that it writes
 inline constexpr std::uint64_t engine_disk_bytes = 8192 * MiB;  // its kernels and temporary files

@@ -19,16 +19,17 @@ namespace fxfarm {
 namespace {
 
 // Files of /proc are read at once or they do not fit together.
-std::string read_proc(const std::string& path, std::size_t bytes_max) {
+std::string read_proc(const std::string& path) {
+  constexpr std::size_t piece = 4 * limits::KiB;  // mostly a few bytes are there
   file_handle file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::string text(bytes_max, '\0');
-  std::size_t size = 0;
-  while (file && size < text.size()) {
-    const auto n = ::read(file.get(), text.data() + size, text.size() - size);
+  std::string text;
+  while (file && text.size() < limits::MiB) {
+    const auto size = text.size();
+    text.resize(size + piece);
+    const auto n = ::read(file.get(), text.data() + size, piece);
+    text.resize(size + static_cast<std::size_t>(std::max<::ssize_t>(n, 0)));
     if (n <= 0) break;
-    size += static_cast<std::size_t>(n);
   }
-  text.resize(size);
   return text;
 }
 
@@ -49,7 +50,7 @@ template <class F>
 void for_each_child(pid_t parent, F&& f) {
   const auto tasks = "/proc/" + std::to_string(parent) + "/task/";
   for_each_number_in(tasks, [&](pid_t task) {
-    const auto text = read_proc(tasks + std::to_string(task) + "/children", limits::MiB);
+    const auto text = read_proc(tasks + std::to_string(task) + "/children");
     for (std::string_view rest = text; !rest.empty();) {
       pid_t child = 0;
       const auto word = rest.substr(0, rest.find(' '));
@@ -63,11 +64,12 @@ void for_each_child(pid_t parent, F&& f) {
 struct process_facts {
   std::int64_t group = 0;
   std::uint64_t ticks = 0;
+  std::uint64_t threads = 0;
   std::uint64_t resident_pages = 0;
 };
 process_facts facts_of(pid_t pid) {
-  constexpr int group = 5, times = 14, resident = 24;
-  const auto whole = read_proc("/proc/" + std::to_string(pid) + "/stat", limits::text_bytes_max);
+  constexpr int group = 5, times = 14, threads = 20, resident = 24;
+  const auto whole = read_proc("/proc/" + std::to_string(pid) + "/stat");
   std::string_view text = whole;
   text.remove_prefix(std::min(text.size(), text.rfind(')') + 1));
   process_facts out;
@@ -77,6 +79,7 @@ process_facts facts_of(pid_t pid) {
     std::from_chars(word.begin(), word.end(), value);
     if (field == group) out.group = static_cast<std::int64_t>(value);
     if (field >= times && field < times + 4) out.ticks += value;  // utime, stime, cutime, cstime
+    if (field == threads) out.threads = value;
     if (field == resident) out.resident_pages = value;
     text.remove_prefix(std::min(text.size(), word.size() + 1));
   }
@@ -110,6 +113,7 @@ process_usage usage_of(pid_t root) {
   std::uint64_t ticks = 0;
   const auto add = [&](const process_facts& facts) {
     ++out.processes;
+    out.threads += facts.threads;
     ticks += facts.ticks;
     out.resident_bytes += facts.resident_pages * page;
   };

@@ -16,6 +16,7 @@ struct process_usage {
   std::uint64_t resident_bytes = 0;  // what is shared counts for each
   std::chrono::milliseconds cpu{0};  // with that of children that have ended and were waited for
   std::size_t processes = 0;
+  std::uint64_t threads = 0;  // of all of them
 };
 
 // Of a process and its descendants, and of all others in its process group where the kernel does not tell a process's

@@ -170,7 +170,7 @@ bool shared_tier::is_trusted(const std::string& key, const stored& what) {
   if (!refused) return true;
   const auto why = refused->why.with_context(key);
   reporter_->untrusted(name, refused->reason, &why);
-  remove(key);
+  if (!options_.only_reads) remove(key);
   return false;
 }
 

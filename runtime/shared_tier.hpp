@@ -28,6 +28,7 @@ struct shared_tier_options {
   std::chrono::milliseconds slow{0};      // an operation that takes longer, its bytes aside, counts as a failure
   breaker_options breaker;
   std::shared_ptr<const signature_check> signatures = {};  // null: whatever Redis has is taken
+  bool only_reads = false;                                 // what is not trusted stays where it is: others may trust it
 };
 
 // What a shared tier tells beside what every tier does. Called on any thread; must not throw or use the tier.

@@ -108,6 +108,8 @@ def _cache() -> Iterator[Cache]:
         for used in (cache.kernels, cache.headers):
             disk.make_private(used)
         disk.discard_unfinished(cache.kernels)
+        # A job that was killed has not done so, and what it left counts against the next one's bound.
+        disk.prune(cache.kernels, bytes_max)
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache.kernels)
         # Inductor then keeps Triton's files below its own.
         os.environ.pop("TRITON_CACHE_DIR", None)

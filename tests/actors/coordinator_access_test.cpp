@@ -447,6 +447,20 @@ TEST_F(coordinator_access_test, the_clients_of_a_key_ask_so_often_a_second_toget
   EXPECT_EQ(counted("quota_refusals_lookups"), 1);
 }
 
+TEST_F(coordinator_access_test, a_graph_of_no_bytes_is_refused_and_leaves_nothing_behind) {
+  peer("a1", "client", "team", false, "alice");
+  EXPECT_EQ(ask_for("a1", '1'), "");
+  tell(said("a1", net::submit{hex64('1')}, some_bytes("")));
+  const auto told = out.take<net::stage_failed>("a1");
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].code, "bad_input");
+  EXPECT_EQ(told[0].reason, "the graph has no bytes");
+  tell(went("a1"));
+  now += 2s;
+  core->tick(now);
+  EXPECT_EQ(core->inconsistency(), "");
+}
+
 TEST_F(coordinator_access_test, the_graphs_of_a_key_take_so_many_bytes_until_their_jobs_end) {
   accounts.graph_bytes = 10;
   core = farm(secret);

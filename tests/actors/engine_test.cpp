@@ -200,6 +200,18 @@ TEST_F(engine_test, jobs_that_kill_engines_do_not_slow_down_their_return) {
   }
 }
 
+// A job runs inside its engine, and may have it say what it likes.
+TEST_F(engine_test, one_that_gives_itself_out_for_another_in_the_middle_of_a_job_is_ended) {
+  for (const std::string again : {"hello()", "ready()"}) {
+    start(engine_that("hello(); ready(); receive(); " + again + "; signal.pause()"));
+    expect_ready();
+    submit("good");
+    EXPECT_EQ(outcome().why.value().code, errc::protocol) << again;
+    TearDown();
+    states.clear();
+  }
+}
+
 TEST_F(engine_test, garbage_in_the_middle_of_a_job_ends_both) {
   start(engine_that("hello(); ready(); receive(); os.write(1, b'\\0\\0\\0\\1\\xc1'); signal.pause()"));
   expect_ready();

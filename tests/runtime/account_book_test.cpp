@@ -24,11 +24,14 @@ TEST(account_book, who_comes_back_has_no_more_than_who_stays) {
   account_book book({1000, 1});
   const time_point start{};
   book.join("a", start);
-  EXPECT_TRUE(book.hold("a", 1));
   EXPECT_TRUE(book.take_lookup("a", start));
   book.leave("a");
-  book.join("a", start);
-  EXPECT_FALSE(book.take_lookup("a", start));
+  book.forget_idle(start + 500ms);
+  book.join("a", start + 500ms);
+  EXPECT_FALSE(book.take_lookup("a", start + 500ms));
+  book.leave("a");
+  book.forget_idle(start + 2s);
+  EXPECT_EQ(book.size(), 0u) << "by then it would have all again";
 }
 
 TEST(account_book, bytes_are_held_until_they_are_let_go) {
@@ -46,5 +49,18 @@ TEST(account_book, bytes_are_held_until_they_are_let_go) {
   book.let_go("a", 4);
   book.let_go("b", 10);
   EXPECT_EQ(book.held(), 0u);
+  book.forget_idle(time_point(1s));
   EXPECT_EQ(book.size(), 1u) << "nobody is left of the one";
+}
+
+TEST(account_book, a_graph_of_no_bytes_is_held_like_any_other) {
+  account_book book({10, 1});
+  book.join("a", {});
+  EXPECT_TRUE(book.hold("a", 0));
+  book.leave("a");
+  book.forget_idle(time_point(1h));
+  EXPECT_EQ(book.size(), 1u);
+  book.let_go("a", 0);
+  book.forget_idle(time_point(1h));
+  EXPECT_EQ(book.size(), 0u);
 }

@@ -86,6 +86,16 @@ TEST(engine_cache, a_lock_that_was_taken_over_is_not_removed_by_who_had_it) {
   EXPECT_TRUE(second->holds());
 }
 
+TEST(engine_cache, what_a_job_has_opened_to_others_is_closed_again) {
+  scratch_directory place;
+  const auto base = place.path().string() + "/engines";
+  const auto directory = claim(base, "team-a")->directory();
+  fs::permissions(directory, fs::perms::all);
+  const auto next = claim(base, "team-a");
+  EXPECT_EQ(next->directory(), directory);
+  EXPECT_EQ(fs::status(directory).permissions(), fs::perms::owner_all);
+}
+
 TEST(engine_cache, what_others_could_write_to_is_refused) {
   scratch_directory place;
   fs::permissions(place.path(), fs::perms::all);

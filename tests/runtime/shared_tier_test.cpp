@@ -109,6 +109,7 @@ protected:
     o.slow = slow;
     o.breaker = {2, left_alone, 2 * left_alone};
     o.signatures = signatures;
+    o.only_reads = only_reads;
     tier = std::make_unique<shared_tier>(server.owned_store(500), server.owned_store(500), o, t.reporter(), t.events());
   }
   void answer(std::function<result<void>(const redis_command&)> how) { server.answer(std::move(how)); }
@@ -124,6 +125,7 @@ protected:
 
   redis_double server;
   std::shared_ptr<const signature_check> signatures;
+  bool only_reads = false;
   told t;
   std::unique_ptr<shared_tier> tier;
 };
@@ -324,6 +326,18 @@ TEST_F(shared_tier_test, what_others_have_written_unsigned_is_a_miss_and_is_remo
   ASSERT_TRUE(flush());
   EXPECT_EQ(server.size(), 0u);
   EXPECT_EQ(t.count("untrusted unknown_signer"), 2);
+}
+
+TEST_F(shared_tier_test, one_that_only_reads_leaves_there_what_it_does_not_trust) {
+  testing_signers::signer_list list;
+  signatures = list.check();
+  only_reads = true;
+  ASSERT_TRUE(server.store().put(key_of(1), *artifact("code")));
+  start();
+  EXPECT_FALSE(get(1));
+  ASSERT_TRUE(flush());
+  EXPECT_EQ(server.size(), 2u) << "its head and its data";
+  EXPECT_EQ(t.count("untrusted unsigned"), 1);
 }
 
 TEST_F(shared_tier_test, what_nobody_would_take_from_there_is_not_written) {

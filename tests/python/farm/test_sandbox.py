@@ -93,7 +93,7 @@ def attacker(keyed: KeyedFarm, endpoint: str, name: str = "alice") -> Iterator[A
 def worker_of(keyed: KeyedFarm, endpoint: str, *args: str) -> Role:
     worker = keyed.farm.start(
         *("worker", "--coordinators", endpoint, "--python", keyed.farm.python, "--name", "w"),
-        *("--slots", "1", "--metrics", "127.0.0.1:0", *keyed.link("worker"), *args),
+        *("--slots", "1", "--metrics", "127.0.0.1:0", *keyed.link("worker"), *keyed.signing("worker"), *args),
     )
     keyed.until_worker(endpoint)
     return worker
@@ -119,6 +119,7 @@ def test_a_job_sees_no_secrets_and_changes_nothing_outside(keyed: KeyedFarm) -> 
     with attacker(keyed, endpoint) as alice:
         assert alice.tries("found = 1 + 1") == "2", "what it may, it can"
         assert alice.tries(f"found = open({keyed.secret('worker')!r}).read()") == "refused EACCES"
+        assert alice.tries(f"found = open({str(keyed.directory / 'worker.sign_secret')!r}).read()") == "refused EACCES"
         assert alice.tries("found = os.environ.get('AWS_SECRET_ACCESS_KEY')") == "None"
         assert alice.tries("found = open('/etc/shadow').read()") == "refused ENOENT"
         assert alice.tries(f"found = os.kill({worker.pid}, 9)") == "refused ESRCH"
@@ -140,8 +141,8 @@ def test_a_job_sees_no_secrets_and_changes_nothing_outside(keyed: KeyedFarm) -> 
             "libc.mount(b'none', b'/usr', b'tmpfs', 0, None)\nfound = errno.errorcode[ctypes.get_errno()]"
         )
         assert alice.tries(mount) == "EPERM"
-    assert keyed.counts(endpoint, "jobs_finished", "jobs_failed") == (15, 0)
-    assert keyed.metric(worker, "worker ready", "fxfarm_worker_jobs_done_total") == 15
+    assert keyed.counts(endpoint, "jobs_finished", "jobs_failed") == (16, 0)
+    assert keyed.metric(worker, "worker ready", "fxfarm_worker_jobs_done_total") == 16
 
 
 def test_namespaces_have_neither_engine_nor_cache_in_common(keyed: KeyedFarm) -> None:
@@ -302,7 +303,7 @@ def test_where_there_is_no_sandbox_the_worker_says_why(keyed: KeyedFarm) -> None
     with attacker(keyed, endpoint) as alice:
         assert alice.tries("found = 'well'") == "well"
 
-    refused = keyed.farm.command("worker", "--coordinators", endpoint, *keyed.link("worker"),
+    refused = keyed.farm.command("worker", "--coordinators", endpoint, *keyed.link("worker"), *keyed.signing("worker"),
                                  "--engine-sandbox", "bubblewrap", "--metrics", "off")  # fmt: skip
     assert refused.returncode == 1
     assert refused.stderr.count(f"engine_sandbox: bubblewrap is wanted, but: {why}") == 1
