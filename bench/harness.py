@@ -203,12 +203,13 @@ def fxfarm_program() -> str:
 
 
 @contextlib.contextmanager
-def farm_process(place: Place, *words: str, **variables: str) -> Iterator[int]:
-    """A process `fxfarm WORDS...` from its ready line to its end; its pid."""
+def farm_process(place: Place, *words: str, before: Sequence[str] = (), **variables: str) -> Iterator[int]:
+    """A process `fxfarm WORDS...`, below the command `before`, from its ready line to its end; its pid."""
     environment = place.environment(**variables)
     log = Path(place.fresh("farm")) / "log"
     with log.open("wb") as sink:
-        process = subprocess.Popen([fxfarm_program(), *words], env=environment, stdout=sink, stderr=sink)
+        command = [*before, fxfarm_program(), *words]
+        process = subprocess.Popen(command, env=environment, stdout=sink, stderr=sink)
     try:
         started = wait_until(
             lambda: process.poll() is not None or b" ready" in log.read_bytes(), FARM_START_S_MAX

@@ -97,14 +97,17 @@ def timed(
 def by_farm(workers: int, clients: int, graphs: int) -> float:
     """Seconds with so many workers."""
     warm = max(workers, clients)
+    cores = sorted(os.sched_getaffinity(0), reverse=True)
     with harness.Place() as place, contextlib.ExitStack() as farm:
         socket = f"ipc://{place.root}/farm.sock"
         farm.enter_context(harness.farm_process(place, "coordinator", "--listen", socket, "--metrics", "off"))
         for number in range(workers):
-            alone = ["--slots", "1", "--engine-cores", "1", "--compile-threads", "1", "--nice", "0"]
+            alone = ["--slots", "1", "--compile-threads", "1", "--nice", "0"]
             own = ["--name", f"w{number}", "--engine-cache-dir", place.fresh("engine")]
             words = ["--coordinators", socket, "--metrics", "off", "--python", sys.executable]
-            farm.enter_context(harness.farm_process(place, "worker", *words, *alone, *own))
+            # Not --engine-cores, by which each would have the same one: the host's last.
+            core = ["taskset", "--cpu-list", str(cores[number % len(cores)])]
+            farm.enter_context(harness.farm_process(place, "worker", *words, *alone, *own, before=core))
         if not harness.wait_until(lambda: idle(socket) == workers, READY_S_MAX):
             raise RuntimeError("not all workers are ready in time")
         return timed(

@@ -119,8 +119,9 @@ TEST_F(sandbox_test, sees_no_other_files) {
   std::ofstream(place.path().string() + "/secret") << "secret";
   EXPECT_EQ(value_of("open('" + place.path().string() + "/secret')"), "refused: ENOENT");
   EXPECT_EQ(value_of("open('/etc/shadow')"), "refused: ENOENT");
-  EXPECT_EQ(value_of("os.path.exists('/root/.ssh') or os.listdir('/home') if os.path.exists('/home') else False"),
-            "False");
+  for (const std::string hidden : {"/home", "/root/.ssh"}) {
+    EXPECT_EQ(value_of("os.path.exists('" + hidden + "')"), "False") << hidden;
+  }
 }
 
 TEST_F(sandbox_test, sees_no_other_processes_and_cannot_signal_them) {

@@ -105,5 +105,6 @@ def test_who_floods_a_coordinator_is_refused_and_a_client_is_served(farm: Farm) 
     refused = rejected(farm, coordinator)
     counted = {reason: n - refused_before.get(reason, 0) for reason, n in refused.items()}
     assert sum(counted.values()) == PEERS * len(messages), counted
-    assert farm.counts(endpoint, "jobs_finished", "jobs_failed") == (2 * GRAPHS, 0)
+    names = ("jobs_finished", "jobs_failed")
+    until("every job is counted", lambda: farm.counts(endpoint, *names) == (2 * GRAPHS, 0))
     assert resident_bytes(coordinator.pid) - before < GROWTH_BYTES

@@ -118,8 +118,8 @@ def test_a_job_sees_no_secrets_and_changes_nothing_outside(keyed: KeyedFarm) -> 
     assert keyed.metric(worker, "worker ready", 'fxfarm_worker_sandbox{kind="bubblewrap"}') == 1
     with attacker(keyed, endpoint) as alice:
         assert alice.tries("found = 1 + 1") == "2", "what it may, it can"
-        assert alice.tries(f"found = open({keyed.secret('worker')!r}).read()") == "refused EACCES"
-        assert alice.tries(f"found = open({str(keyed.directory / 'worker.sign_secret')!r}).read()") == "refused EACCES"
+        for secret in (keyed.secret("worker"), str(keyed.directory / "worker.sign_secret")):
+            assert alice.tries(f"found = open({secret!r}).read()") == "refused EACCES", secret
         assert alice.tries("found = os.environ.get('AWS_SECRET_ACCESS_KEY')") == "None"
         assert alice.tries("found = open('/etc/shadow').read()") == "refused ENOENT"
         assert alice.tries(f"found = os.kill({worker.pid}, 9)") == "refused ESRCH"
@@ -281,7 +281,7 @@ def test_a_daemon_of_a_job_ends_with_the_engine(keyed: KeyedFarm) -> None:
 
     with attacker(keyed, endpoint) as alice, attacker(keyed, endpoint, "bob") as bob:
         alice.tries(daemon)
-        assert len(left()) == 1, "it is seen, so that it can be missed"
+        until("it is seen, so that it can be missed", lambda: len(left()) == 1)
         assert bob.tries("found = 'well'") == "well"
         assert left() == []
 
@@ -303,7 +303,9 @@ def test_where_there_is_no_sandbox_the_worker_says_why(keyed: KeyedFarm) -> None
     with attacker(keyed, endpoint) as alice:
         assert alice.tries("found = 'well'") == "well"
 
-    refused = keyed.farm.command("worker", "--coordinators", endpoint, *keyed.link("worker"), *keyed.signing("worker"),
-                                 "--engine-sandbox", "bubblewrap", "--metrics", "off")  # fmt: skip
+    keys = (*keyed.link("worker"), *keyed.signing("worker"))
+    refused = keyed.farm.command(
+        *("worker", "--coordinators", endpoint, "--engine-sandbox", "bubblewrap", "--metrics", "off", *keys)
+    )
     assert refused.returncode == 1
     assert refused.stderr.count(f"engine_sandbox: bubblewrap is wanted, but: {why}") == 1

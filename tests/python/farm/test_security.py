@@ -46,7 +46,7 @@ def test_a_key_that_is_not_authorized_gets_nothing_and_is_told_so(keyed: KeyedFa
     done = keyed.farm.command("status", "--endpoint", endpoint, *keyed.link("stranger"))
     assert (done.returncode, done.stderr) == (1, f"fxfarm status: unreachable: {endpoint}: {why}\n")
     assert keyed.refused(coordinator, "unknown_key") == 1
-    assert f"key={stranger}" in coordinator.wait_line("a key that is not authorized was refused")
+    assert stranger in coordinator.wait_line("a key that is not authorized was refused")
 
     keyed.client(client, endpoint, key="stranger")
     model = client.model()
