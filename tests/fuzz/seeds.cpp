@@ -2,7 +2,7 @@
 
 #include "actors/engine_frames.hpp"
 #include "net/codec.hpp"
-#include "runtime/curve_key.hpp"
+#include "runtime/digest.hpp"
 #include "runtime/frame_codec.hpp"
 #include "runtime/store_file.hpp"
 #include "tests/net/golden.hpp"
@@ -44,9 +44,12 @@ void messages(corpus& out) {
     conversation += number(g.wire.size()) + std::string(g.wire);
   }
   out.add("session", conversation);
-  // A message with an attachment, and its bytes.
+  // A message with an attachment within it, and one whose bytes follow.
   const auto content = to_bytes("the bytes of a graph");
-  const auto head = net::announce(net::encode(net::heartbeat{}), {1, content.size(), digest_of(content)});
+  const auto enclosed = net::enclose(net::encode(net::heartbeat{}), content, digest_hex(content));
+  out.add("codec", text_of(enclosed));
+  out.add("session", number(enclosed.size()) + std::string(text_of(enclosed)));
+  const auto head = net::announce(net::encode(net::heartbeat{}), {1, content.size(), digest_hex(content)});
   const auto piece = net::encode(net::chunk{1, 0, content});
   out.add("session",
           number(head.size()) + std::string(text_of(head)) + number(piece.size()) + std::string(text_of(piece)));

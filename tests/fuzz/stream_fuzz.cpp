@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
         if (receiving) {
           const std::uint64_t length = in.number();
           const auto content = in.take(length);
-          receiving = receiver.open(net::heartbeat{}, {stream, length, digest_of(content)}, now).ok();
+          receiving = receiver.open(net::heartbeat{}, {stream, length, digest_hex(content)}, now).ok();
         }
         break;
       case 1:
@@ -46,7 +46,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
         break;
       case 4: {
         const auto content = in.take(in.number() % 600);
-        (void)sender.push(bytes(4), make_blob({content.begin(), content.end()}), digest_of(content));
+        (void)sender.push(bytes(4), make_blob({content.begin(), content.end()}), digest_hex(content));
         break;
       }
       case 5:
