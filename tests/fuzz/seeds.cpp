@@ -87,14 +87,17 @@ void engine_reports(corpus& out) {
 }
 
 void files(corpus& out) {
-  for (const char role : {'\0', '\1', '\2', '\3'}) {
-    const std::string table[] = {"coordinator", "worker", "local", "client"};
-    out.add("config", role + std::string("log_level = \"info\"\n[") + table[static_cast<std::size_t>(role)] +
-                          "]\nmetrics = \"127.0.0.1:0\"\n");
+  for (const auto* table : {"coordinator", "worker", "local", "client"}) {
+    out.add("config", "log_level = \"info\"\n[" + std::string(table) + "]\nmetrics = \"127.0.0.1:0\"\n");
   }
-  out.add("config", std::string("\0", 1) +
-                        "[coordinator]\nlisten = [\"tcp://127.0.0.1:1\", \"ipc:///x\"]\ncache_bytes = "
-                        "\"1GiB\"\njob_deadline = \"10m\"\n");
+  out.add("config",
+          "[coordinator]\nlisten = [\"tcp://127.0.0.1:1\", \"ipc:///x\"]\ncache_bytes = \"1GiB\"\njob_deadline = "
+          "\"10m\"\n");
+  out.add("config",
+          "[coordinator]\nboolean = true\ntext = 'a'\npath = \"/x\"\nsocket_file = \"ipc:///x\"\none_of = \"json\"\n"
+          "endpoint = \"tcp://[::1]:1\"\nendpoints = [\"tcp://a:1\"]\nfarm = [\"dns+tcp://farm:7070\"]\nhost_names = "
+          "[\"a\", \"b\"]\naddress = \"off\"\ncount = 7\nbyte_count = \"1GiB\"\nduration = \"10m\"\nmaybe = "
+          "\"\"\nredis_url = \"redis://a:b@c\"\npublic_keys = [\"/k\"]\nkey_prefix = \"p:\"\n[worker]\nslots = 2\n");
   out.add("authorized_keys",
           "# comment\nclient team-a rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7 alice\nworker * "
           "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7\nisolate team-a\n");
