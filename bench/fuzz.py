@@ -39,7 +39,7 @@ def row_of(target: str, log: str) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Fuzzes and prints; 1 when a target broke, had too few inputs or found nothing that its seeds had not."""
+    """Fuzzes and prints; 1 when a target broke, had too few inputs or went nowhere beyond its seeds."""
     script = str(ROOT / "scripts/fuzz")
     parser = harness.parser(__doc__)
     parser.add_argument("--runs", type=int, default=RUNS, help="inputs for each target")

@@ -269,7 +269,7 @@ def _usual_file(environ: Mapping[str, str]) -> Path:
 def _from_file(path: Path) -> dict[str, object]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    # A ValueError: no UTF-8, no TOML, or a number of some thousand digits. Arrays nested as deep: a RecursionError.
+    # Numbers of some thousand digits are a ValueError as what is no TOML is; arrays nested as deep are not.
     except (OSError, ValueError, RecursionError) as e:
         raise ConfigError(f"{path} cannot be read as TOML: {e}") from e
     table = document.get("client", {})

@@ -1,6 +1,8 @@
 """An artifact that somebody made up, under a digest that is right: it is refused as one that is corrupt, or
-every file in it is what it is named by, and its constants become tensors or an error. With `--seeds DIRECTORY`
-writes what fuzzing starts from."""
+every file in it is what it is named by, and its constants become tensors or an error.
+
+With `--seeds DIRECTORY` writes what fuzzing starts from.
+"""
 
 from __future__ import annotations
 
