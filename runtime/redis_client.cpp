@@ -64,22 +64,25 @@ redis_client::redis_client(redis_client_options options) : options_(std::move(op
 result<replies> redis_client::run(const std::string& key, const std::vector<redis_command>& commands,
                                   time_point until) {
   until = std::min(until, std::chrono::steady_clock::now() + options_.timeout);
+  const bool of_cluster = options_.target.kind == redis_kind::cluster;
   auto node = route(key, until);
-  bool asking = false;
   for (unsigned i = 0; node && i <= limits::redis_redirections_max; ++i) {
-    auto got = run_at(*node, commands, asking, until);
+    auto got = run_at(*node, commands, until);
     if (!got) {
       forget(*node);
       return got.failure().with_context(to_string(*node));
+    }
+    if (of_cluster) {
+      if (auto asked = ask_elsewhere(commands, *got, *node, until); !asked) return asked.failure();
     }
     const auto failure =
         std::find_if(got->begin(), got->end(), [](const auto& r) { return r.is == redis_reply::kind::failure; });
     if (failure == got->end()) return got;
     const auto word = first_word(failure->text);
-    const auto to = word == "MOVED" || word == "ASK" ? redirected(failure->text, *node) : std::nullopt;
-    if (to && options_.target.kind == redis_kind::cluster) {
-      asking = word == "ASK";
-      if (!asking) slots_.clear();  // more than this slot may have moved
+    if (of_cluster && word == "ASK") continue;  // moved on meanwhile
+    const auto to = word == "MOVED" ? redirected(failure->text, *node) : std::nullopt;
+    if (of_cluster && to) {
+      slots_.clear();  // more than this slot may have moved
       node = *to;
       continue;
     }
@@ -90,29 +93,38 @@ result<replies> redis_client::run(const std::string& key, const std::vector<redi
   return {errc::unreachable, "the nodes of the cluster send us from one to another"};
 }
 
-result<replies> redis_client::run_at(const redis_address& node, const std::vector<redis_command>& commands, bool asking,
-                                     time_point until) {
-  std::vector<redis_command> asked;
-  if (asking) {
-    for (const auto& c : commands) {
-      asked.push_back({"ASKING"});
-      asked.push_back(c);
-    }
+// While a slot moves, each of its keys is at either node, and an answer "ASK" tells of one that is at the other. Of a
+// key that has not moved yet the other one would say that there is none.
+result<void> redis_client::ask_elsewhere(const std::vector<redis_command>& commands, replies& got,
+                                         const redis_address& node, time_point until) {
+  std::map<redis_address, std::vector<std::size_t>> moved;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    if (got[i].is != redis_reply::kind::failure || first_word(got[i].text) != "ASK") continue;
+    if (const auto to = redirected(got[i].text, node)) moved[*to].push_back(i);
   }
+  for (const auto& [to, which] : moved) {
+    std::vector<redis_command> asked;
+    for (const auto i : which) {
+      asked.push_back({"ASKING"});
+      asked.push_back(commands[i]);
+    }
+    auto answers = run_at(to, asked, until);
+    if (!answers) return answers.failure().with_context(to_string(to));
+    for (std::size_t i = 0; i < which.size(); ++i) got[which[i]] = std::move((*answers)[2 * i + 1]);
+  }
+  return {};
+}
+
+result<replies> redis_client::run_at(const redis_address& node, const std::vector<redis_command>& commands,
+                                     time_point until) {
   while (true) {
     auto to = link_to(node, until);
-    if (!to) return to.failure();
-    auto got = to->connection->run(asking ? asked : commands, until);
-    if (!got) {
-      connections_.erase(node);
-      // A connection that has been idle may have been cut off long ago.
-      if (got.failure().code == errc::unreachable && !to->fresh) continue;
-      return got;
-    }
-    if (!asking) return got;
-    replies answers;
-    for (std::size_t i = 1; i < got->size(); i += 2) answers.push_back(std::move((*got)[i]));
-    return answers;
+    auto got = to ? to->connection->run(commands, until) : result<replies>(to.failure());
+    if (got) return got;
+    // A connection that has been idle may have been cut off long ago.
+    const bool again = to && got.failure().code == errc::unreachable && !to->fresh;
+    connections_.erase(node);
+    if (!again) return got;
   }
 }
 
@@ -203,7 +215,7 @@ result<void> redis_client::learn_slots(time_point until) {
   error last{errc::unreachable, "no node is known"};
   auto left = options_.target.addresses.size();
   for (const auto& node : options_.target.addresses) {
-    auto got = run_at(node, {{"CLUSTER", "SLOTS"}}, false, share_of(until, left--));
+    auto got = run_at(node, {{"CLUSTER", "SLOTS"}}, share_of(until, left--));
     if (!got) {
       last = got.failure().with_context(to_string(node));
       continue;

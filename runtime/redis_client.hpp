@@ -47,8 +47,11 @@ private:
     bool fresh = false;  // opened for this call
   };
 
+  result<void> ask_elsewhere(const std::vector<redis_command>& commands, std::vector<redis_reply>& got,
+                             const redis_address& node, time_point until);
+  // As many answers as commands; some may be failures.
   result<std::vector<redis_reply>> run_at(const redis_address& node, const std::vector<redis_command>& commands,
-                                          bool asking, time_point until);
+                                          time_point until);
   result<link> link_to(const redis_address& node, time_point until);
   result<void> greet(redis_connection& connection, time_point until) const;
   result<redis_address> route(const std::string& key, time_point until);

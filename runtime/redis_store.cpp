@@ -109,13 +109,15 @@ result<void> redis_store::put(const std::string& key, const stored& what) {
 result<void> redis_store::remove(const std::string& key) {
   auto got = run(key, {{"GET", head_key(key)}});
   if (!got) return got.failure();
-  redis_command removal{"DEL", head_key(key)};
+  // One by one: while a slot moves between nodes of a cluster, its keys may be at two of them.
+  std::vector<redis_command> removals{{"DEL", head_key(key)}};
   // Of a head that cannot be read the chunks cannot be found: they expire.
   auto facts = look_at_store_file_head(view_of(got->front().text));
   if (facts && facts->data_bytes <= options_.value_bytes_max) {
-    for (std::uint64_t i = 0; i < chunks_of(facts->data_bytes); ++i) removal.push_back(chunk_key(key, *facts, i));
+    for (std::uint64_t i = 0; i < chunks_of(facts->data_bytes); ++i)
+      removals.push_back({"DEL", chunk_key(key, *facts, i)});
   }
-  auto removed = run(key, {std::move(removal)});
+  auto removed = run(key, removals);
   if (!removed) return removed.failure();
   return {};
 }

@@ -123,6 +123,32 @@ def cluster_in(directory: Path) -> Iterator[list[Redis]]:
         yield nodes
 
 
+class Resharding:
+    """A slot on its way from the node that has the key to another one of the cluster."""
+
+    def __init__(self, nodes: list[Redis], key: str) -> None:
+        self._nodes = nodes
+        self._slot = nodes[0].cli("cluster", "keyslot", key)
+        self.source = next(n for n in nodes if key in n.keys())
+        self.target = next(n for n in nodes if n is not self.source)
+        self.target.cli("cluster", "setslot", self._slot, "importing", self._id(self.source))
+        self.source.cli("cluster", "setslot", self._slot, "migrating", self._id(self.target))
+
+    def move(self, *keys: str) -> None:
+        """From now on the source answers questions for these with ASK, those for others itself."""
+        moved = self.source.cli("migrate", "127.0.0.1", str(self.target.port), "", "0", "5000", "keys", *keys)
+        assert moved == "OK"
+
+    def end(self) -> None:
+        """From now on the source answers with MOVED."""
+        for node in self._nodes:
+            node.cli("cluster", "setslot", self._slot, "node", self._id(self.target))
+
+    @staticmethod
+    def _id(node: Redis) -> str:
+        return node.cli("cluster", "myid")
+
+
 @contextmanager
 def sentinel_in(directory: Path) -> Iterator[tuple[Redis, Redis, Redis]]:
     """A master called `main`, its replica, and a Sentinel that watches them."""

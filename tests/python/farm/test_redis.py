@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cluster import Farm, Role, until
 from farm_client import Client
-from redis_servers import PASSWORD, Redis, cluster_in, redis_in, sentinel_in, tls_in
+from redis_servers import PASSWORD, Redis, Resharding, cluster_in, redis_in, sentinel_in, tls_in
 from test_metrics import families, sample
 
 SHARED = ("cache_queries_redis", "cache_hits_redis", "cache_errors_redis")
@@ -124,6 +124,55 @@ def test_a_second_coordinator_with_an_empty_disk_starts_warm(
         # Both are told where Redis is, and neither tells the password.
         said = "".join(role.log for role in farm.roles) + str(farm.ask("status", second))
         assert "horse" not in said
+        coordinators.end()
+
+
+@pytest.mark.parametrize("part", [":head", ":0", ":1"], ids=["head", "first chunk", "second chunk"])
+def test_an_artifact_is_found_while_its_slot_moves_to_another_node(
+    farm: Farm, client: Client, place: Path, part: str
+) -> None:
+    with cluster_in(place) as nodes:
+        farm.variables["FXFARM_REDIS"] = f"redis+cluster://{nodes[0].address}"
+        coordinators = Coordinators(farm, client)
+        coordinators.next()
+        client.model(2.0).until_compiled()
+        coordinators.until_counts((1,), "redis_writes")
+        keys = [key for node in nodes for key in node.keys()]
+        (head,) = [key for key in keys if key.endswith(":head")]
+        resharding = Resharding(nodes, head)
+        resharding.move(*(key for key in keys if key.endswith(part)))
+
+        coordinators.next(worker=False)
+        model = client.model(2.0)
+        model.until_compiled()
+        assert model.stage.source == "redis"
+        assert coordinators.counts("jobs_started", *SHARED) == (0, 1, 1, 0)
+        assert sorted(key for node in nodes for key in node.keys()) == sorted(keys)
+
+        # It knows the slot's old place, and is told that it has moved.
+        resharding.move(*resharding.source.keys())
+        resharding.end()
+        removed = farm.command("cache", "rm", model.status.key, "--endpoint", coordinators.endpoint)
+        assert removed.returncode == 0, removed.stderr
+        assert [key for node in nodes for key in node.keys()] == []
+        assert coordinators.counts(*SHARED) == (1, 1, 0)
+        coordinators.end()
+
+
+def test_an_artifact_is_removed_while_its_slot_moves(farm: Farm, client: Client, place: Path) -> None:
+    with cluster_in(place) as nodes:
+        farm.variables["FXFARM_REDIS"] = f"redis+cluster://{nodes[0].address}"
+        coordinators = Coordinators(farm, client)
+        coordinators.next()
+        model = client.model(2.0)
+        model.until_compiled()
+        coordinators.until_counts((1,), "redis_writes")
+        keys = [key for node in nodes for key in node.keys()]
+        (head,) = [key for key in keys if key.endswith(":head")]
+        Resharding(nodes, head).move(*(key for key in keys if key.endswith(":1")))
+        removed = farm.command("cache", "rm", model.status.key, "--endpoint", coordinators.endpoint)
+        assert removed.returncode == 0, removed.stderr
+        assert [key for node in nodes for key in node.keys()] == []
         coordinators.end()
 
 
