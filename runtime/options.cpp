@@ -358,6 +358,8 @@ std::string did_you_mean(std::string_view name, const std::vector<std::string>& 
   auto nearest = std::max<std::size_t>(2, name.size() / 4);
   std::vector<std::string> near;
   for (const auto& c : candidates) {
+    // No two texts are nearer than their lengths are; what is unknown may be long.
+    if (std::max(name.size(), c.size()) - std::min(name.size(), c.size()) > nearest && !c.starts_with(name)) continue;
     // A beginning of the name is near too: --memory for --memory-bytes.
     auto distance = c.starts_with(name) ? 1 : edit_distance(name, c);
     if (distance > nearest || std::find(near.begin(), near.end(), c) != near.end()) continue;

@@ -20,6 +20,8 @@ _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _BUILT_IN = (stages.EAGER, *stages.NAMED)
 LOOPBACK = "127.0.0.1"
 _PORT_MAX = 65535
+_DIGITS_MAX = 19
+"""Of a number in a text; Python itself refuses to read one of some thousands."""
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 
@@ -86,7 +88,7 @@ def _stage_options(value: object) -> Mapping[str, Mapping[str, Any]]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
     if not isinstance(value, Mapping) or not all(
         isinstance(name, str) and name not in _BUILT_IN and isinstance(options, Mapping)
@@ -111,7 +113,10 @@ def _dotted(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 def _path(value: object) -> Path:
     if isinstance(value, Path):
         return value
-    return Path(_filled_text(value)).expanduser()
+    try:
+        return Path(_filled_text(value)).expanduser()
+    except RuntimeError:
+        raise _NotAllowedError("a path, and after ~ a user of this host with a home directory") from None
 
 
 def _maybe_path(value: object) -> Path | None:
@@ -122,7 +127,7 @@ def _byte_count(value: object) -> int:
     text = str(value).strip() if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
     digits = text.rstrip("KMGTiB")
     unit = _UNITS.get(text[len(digits) :])
-    if unit is None or not digits.isdecimal():
+    if unit is None or not digits.isdecimal() or len(digits) > _DIGITS_MAX:
         raise _NotAllowedError("a number of bytes such as 1073741824 or 1GiB")
     return int(digits) * unit
 
@@ -133,7 +138,7 @@ def _address(value: object) -> str:
     if text in ("", "off"):
         return ""
     host, _, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > _PORT_MAX:
+    if not port.isdecimal() or len(port) > _DIGITS_MAX or int(port) > _PORT_MAX:
         raise _NotAllowedError("a port, HOST:PORT with an IPv4 address, or off")
     return f"{host or LOOPBACK}:{int(port)}"
 
@@ -264,7 +269,8 @@ def _usual_file(environ: Mapping[str, str]) -> Path:
 def _from_file(path: Path) -> dict[str, object]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+    # Numbers of some thousand digits are a ValueError as what is no TOML is; arrays nested as deep are not.
+    except (OSError, ValueError, RecursionError) as e:
         raise ConfigError(f"{path} cannot be read as TOML: {e}") from e
     table = document.get("client", {})
     if not isinstance(table, dict):

@@ -75,9 +75,9 @@ def _stage(
         return {"name": stage, "options": _texts(stage, {**shared, **named[stage]})}
     if not isinstance(stage, Mapping):
         raise ValueError(f"a stage is a name or a mapping, not {type(stage).__name__}")
-    unknown = sorted(set(stage) - {"name", "options"})
+    unknown = sorted(str(key) for key in set(stage) - {"name", "options"})
     if unknown:
-        raise ValueError(f"unknown key in a stage: {', '.join(map(str, unknown))}; allowed: name, options")
+        raise ValueError(f"unknown key in a stage: {', '.join(unknown)}; allowed: name, options")
     name, options = stage.get("name"), stage.get("options", {})
     if not isinstance(name, str) or not name or name == EAGER:
         raise ValueError("a stage needs a name that is a text other than 'eager'")
@@ -88,9 +88,11 @@ def _stage(
 
 def _texts(name: str, options: Mapping[str, Any]) -> dict[str, str]:
     texts = {}
+    if not all(isinstance(key, str) for key in options):
+        raise ValueError(f"options of stage {name!r} are named by texts")
     for key, value in sorted(options.items()):
         try:
             texts[key] = json.dumps(value, sort_keys=True, allow_nan=False)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"option {key!r} of stage {name!r} is no JSON value: {error}") from None
     return texts

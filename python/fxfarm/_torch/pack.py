@@ -64,7 +64,8 @@ def unpack(data: bytes | memoryview) -> Artifact:
         _check_files(found.files)
         if not all(code.keys() >= _CODE_FIELDS for code in found.codes):
             raise CorruptArtifact("a wrapper lacks its source, its code or the mark of its Python")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    # A RecursionError: what is nested deeply enough cannot be shown.
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptArtifact(f"not an artifact: {type(error).__name__}: {error}") from error
     return found
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 SHAPES_MAX = 1000
+SIZE_DIGITS_MAX = 18
 TIMEOUT_S = 3600.0
 LOG_LEVELS = ("error", "warning", "info", "debug")
 
@@ -62,7 +63,7 @@ def parse_shapes(text: str) -> tuple[Shape, ...]:
     shapes = []
     for part in _texts(text):
         numbers = part.split("x")
-        if not all(n.isascii() and n.isdecimal() for n in numbers):
+        if not all(n.isascii() and n.isdecimal() and len(n) <= SIZE_DIGITS_MAX for n in numbers):
             raise UsageError(f"{part!r} is no shape; want whole numbers with x between them, such as 4x128")
         shapes.append(tuple(map(int, numbers)))
     if len(shapes) > SHAPES_MAX:
