@@ -90,12 +90,12 @@ def attacker(keyed: KeyedFarm, endpoint: str, name: str = "alice") -> Iterator[A
     made.stop()
 
 
-def worker_of(keyed: KeyedFarm, endpoint: str, *args: str) -> Role:
+def worker_of(keyed: KeyedFarm, endpoint: str, *args: str, name: str = "w") -> Role:
     worker = keyed.farm.start(
-        *("worker", "--coordinators", endpoint, "--python", keyed.farm.python, "--name", "w"),
+        *("worker", "--coordinators", endpoint, "--python", keyed.farm.python, "--name", name),
         *("--slots", "1", "--metrics", "127.0.0.1:0", *keyed.link("worker"), *keyed.signing("worker"), *args),
     )
-    keyed.until_worker(endpoint)
+    keyed.until_worker(endpoint, f"{name}-")
     return worker
 
 
@@ -253,6 +253,28 @@ def test_what_takes_too_much_is_ended_and_says_of_what(keyed: KeyedFarm, bomb: s
     until(
         "its files are gone", lambda: len(list((keyed.farm.directory / "tmp").glob("fxfarm-work-*/*"))) == 1
     )
+
+
+def test_a_job_that_needs_more_memory_than_a_worker_allows_goes_to_one_that_allows_it(
+    keyed: KeyedFarm,
+) -> None:
+    _, endpoint = keyed.coordinator("--job-attempts", "3")
+    files = "64"
+    little = ("--engine-memory-bytes", "256MiB", "--engine-open-files", files)
+    first = worker_of(keyed, endpoint, *little, name="little")
+    # On the first worker it does not end by itself.
+    there = f"resource.getrlimit(resource.RLIMIT_NOFILE)[0] == {files}"
+    hungry = f"x = b'x' * (1 << 29)\nif {there}: time.sleep(1000)\nfound = len(x)"
+    with attacker(keyed, endpoint, "carol") as carol:
+        why = carol.tries(hungry)
+        assert why.startswith("no_worker") and f"engine memory of more than {256 << 20} bytes wanted" in why
+        assert keyed.counts(endpoint, "jobs_started", "jobs_retried", "jobs_failed") == (1, 1, 1)
+        assert restarts(keyed, first, "memory") == 1
+        worker_of(keyed, endpoint, "--engine-memory-bytes", "2GiB", name="much")
+        assert carol.tries(hungry) == str(1 << 29)
+        assert carol.tries("found = 'well'") == "well"
+    assert keyed.counts(endpoint, "jobs_started", "jobs_retried", "jobs_finished") == (3, 1, 2)
+    assert restarts(keyed, first, "memory") == 1, "it has not been tried there again"
 
 
 def test_what_one_process_may_not_is_refused_to_it(keyed: KeyedFarm) -> None:

@@ -129,11 +129,12 @@ class KeyedFarm:
         done = self.farm.command("cache", "rm", key, "--endpoint", endpoint, *self.link("operator"))
         assert done.returncode == 0, done.stderr
 
-    def until_worker(self, endpoint: str) -> None:
-        until(
-            "a worker is idle",
-            lambda: [w for w in self.ask("status", endpoint)["workers"] if w["state"] == "idle"],
-        )
+    def until_worker(self, endpoint: str, name: str = "") -> None:
+        def idle() -> list[str]:
+            workers = self.ask("status", endpoint)["workers"]
+            return [w["name"] for w in workers if w["state"] == "idle" and w["name"].startswith(name)]
+
+        until(f"worker {name} is idle", idle)
 
     def metric(self, role: Role, line: str, name: str) -> float:
         """A metric with its labels, as the page has it that the role names in the line with `line`."""
