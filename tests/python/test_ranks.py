@@ -2,45 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from model_farm import stats_of
+from rank_job import train
 
 from fxfarm import ranks
-
-HERE = Path(__file__).parent
-
-
-def train(folder: Path, endpoint: str, faults: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What each rank saw; `faults` are theirs, one for each."""
-    env = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(HERE / "collective_rank.py")]
-    started = [
-        subprocess.Popen(
-            [*command, str(rank), str(len(faults)), str(folder), endpoint, json.dumps(fault)],
-            env=env,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank, fault in enumerate(faults)
-    ]
-    try:
-        answers = [rank.communicate(timeout=600)[0] for rank in started]
-    finally:
-        for rank in started:
-            rank.kill()
-    assert [rank.returncode for rank in started] == [0] * len(faults)
-    told = [json.loads(answer.splitlines()[-1]) for answer in answers]
-    assert all(rank["equal"] for rank in told)
-    assert len({rank["calls"] for rank in told}) == 1
-    return told
-
 
 @pytest.mark.parametrize(
     "faults",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import queue
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import Control, Farm, until
+from cluster import Control, Farm, farm_in, until
 from echo_farm import Asking, echo_farm_in, next_line
 from hosts import Hosts, hosts_of, needs_hosts
+from rank_job import train
 
 pytestmark = needs_hosts
 
@@ -38,10 +40,10 @@ class Site:
         )
         role.wait_line(ready)
 
-    def worker(self, host: int) -> None:
+    def worker(self, host: int, *args: str) -> None:
         self._start(
             *(host, "worker", "--coordinators", self.endpoint, "--python", self.farm.python),
-            *("--name", f"on-{host}", "worker ready"),
+            *("--name", f"on-{host}", *args, "worker ready"),
         )
 
     def client(self, count: int) -> Asking:
@@ -50,6 +52,12 @@ class Site:
 
     def counts(self, *names: str) -> tuple[int, ...]:
         return self.farm.counts(self.endpoint, *names)
+
+
+def engine_cache() -> list[str]:
+    """A folder that outlives the tests saves the next run the headers."""
+    kept = os.environ.get("TEST_ENGINE_CACHE")
+    return ["--engine-cache-dir", kept] if kept else []
 
 
 @pytest.fixture
@@ -98,3 +106,26 @@ def test_a_client_whose_cable_was_pulled_out_gets_what_was_made_meanwhile(site: 
         next_line(site.heard)
     assert site.counts("jobs_retried", "jobs_failed", "workers_lost") == (0, 0, 0)
     assert client.leave() == 0
+
+
+def test_ranks_on_hosts_of_their_own_switch_at_the_same_call(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hosts_of(3) as hosts, farm_in(place) as farm:
+        farm.operator = hosts.command(COORDINATOR)
+        farm.variables["FXFARM_INSECURE"] = "true"
+        monkeypatch.setenv("FXFARM_INSECURE", "true")
+        site = Site(farm, hosts)
+        site.worker(COORDINATOR, "--nice", "0", *engine_cache())
+        farm.until_workers(site.endpoint)
+        told = train(
+            *(place, site.endpoint, [{"late": 200}, {}]),
+            prefixes=[hosts.command(host) for host in (2, 3)],
+            interface="eth0",
+        )
+        (first,) = {rank["first"] for rank in told}
+        assert first > 200
+        for rank in told:
+            assert (rank["states"], rank["errors"]) == (["loaded"], [""])
+            assert rank["stats"]["switches_agreed"] == 1
+        assert site.counts("jobs_started", "switches_agreed") == (1, 1)
