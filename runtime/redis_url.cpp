@@ -83,7 +83,10 @@ result<redis_address> parse_address(std::string_view text, std::uint16_t standar
   if (bracketed && host_end == std::string_view::npos) return bad("a [ has no ]");
   auto host = bracketed ? text.substr(1, host_end - 1) : text.substr(0, host_end);
   auto rest = host_end == std::string_view::npos ? std::string_view() : text.substr(host_end + (bracketed ? 1 : 0));
-  if (host.empty() || host.find_first_of(" /\\?#@[]") != std::string_view::npos) return bad("a host has no name");
+  const bool hidden = std::any_of(host.begin(), host.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; });
+  if (host.empty() || hidden || host.find_first_of(" /\\?#@[]") != std::string_view::npos) {
+    return bad("a host has no name");
+  }
   if (rest.empty()) return redis_address{std::string(host), standard_port};
   const auto port = rest.starts_with(':') ? number<std::uint16_t>(rest.substr(1)) : std::nullopt;
   if (!port || *port == 0) return bad("want a port from 1 to 65535 behind " + std::string(host));

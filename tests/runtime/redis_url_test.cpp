@@ -71,12 +71,14 @@ TEST(redis_url, is_refused_without_repeating_what_may_be_a_password) {
                                 "redis+cluster://:hunter2@a,,b",
                                 "unix://:hunter2@relative",
                                 "unix://:hunter2@/",
-                                "redis://:hunter2@a b"}) {
+                                "redis://:hunter2@a b",
+                                "redis://:hunter2@a\nb"}) {
     auto got = parse_redis_url(url);
     ASSERT_FALSE(got) << url;
     EXPECT_EQ(got.failure().code, errc::bad_config) << url;
     EXPECT_EQ(got.failure().message.find("hunter2"), std::string::npos) << got.failure().message;
   }
+  EXPECT_FALSE(parse_redis_url(std::string_view("redis://a\0b", 11)));
   EXPECT_FALSE(parse_redis_url("redis://" + std::string(100'000, 'a')));
   EXPECT_FALSE(parse_redis_url("unix:///" + std::string(200, 'a')));
 }
