@@ -11,6 +11,7 @@ from rank_job import train
 
 from fxfarm import ranks
 
+
 @pytest.mark.parametrize(
     "faults",
     [
