@@ -2,7 +2,7 @@
 # the built files. Sanitizers replace the checks of the C library, and a debug build is nobody's to attack.
 
 # Bounds of containers, views and optionals: a condition for each access. The slot's call has none that is left after
-# constant folding.
+# constant folding. What uses CAF goes without: see cmake/dependencies.cmake.
 add_compile_definitions(_GLIBCXX_ASSERTIONS)
 
 # Without this CMake compiles for a position-independent program, and leaves to the compiler whether it is linked as one.

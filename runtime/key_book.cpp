@@ -55,6 +55,7 @@ result<bool> key_book::refresh(file_time now) {
   if (stamp == stamp_) return false;
   if (!seen) {
     stamp_ = stamp;
+    place_.clear();  // what comes next is another file, whatever number it gets
     return seen.failure();
   }
   const bool written_in_place = keys_ && seen->place == place_;

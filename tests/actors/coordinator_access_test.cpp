@@ -410,11 +410,9 @@ TEST_F(coordinator_access_test, a_worker_whose_signer_is_not_accepted_gets_no_mo
   submit("a", "graph");
   const auto [who, job] = job_sent();
   bring(who, job, signed_by(late, key_of(), view_of("code")));
-  for (int second = 0; second < 5; ++second) {
-    now += 1s;
-    core->tick(now);
-    offer_slot("w");  // as it says again and again
-  }
+  now += 1s;
+  core->tick(now);
+  offer_slot("w");  // as it says again and again
   EXPECT_EQ(out.count<net::job>("w"), 0u);
   EXPECT_EQ(counted("results_untrusted_unknown_signer"), 1);
   // Its line is added; the job has lost no attempt.

@@ -265,8 +265,9 @@ def test_a_client_loads_by_its_own_list_whatever_its_farm_accepts(keyed: KeyedFa
     assert model.status.stage == "eager"
     assert fxfarm.stats()["artifacts_untrusted"] == 1
     assert fxfarm.stats()["compiled_runs"] == 0
-    name = 'fxfarm_load_failures_total{code="untrusted"}'
-    until("the farm knows", lambda: keyed.metric(coordinator, "coordinator ready", name) == 1)
+    name = 'fxfarm_load_failures_total{code="untrusted",stage="default"}'
+    until("the farm knows", lambda: keyed.counts(endpoint, "load_failures.untrusted") == (1,))
+    assert keyed.metric(coordinator, "coordinator ready", name) == 1
     # The list is looked at again when the next artifact comes.
     keyed.trust("stranger", "worker")
     client.model(2.0).until_compiled()
