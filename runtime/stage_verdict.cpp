@@ -79,8 +79,7 @@ std::string advice_for(errc code, const std::string& stage_key) {
   switch (code) {
     case errc::no_worker:
       return "start a worker with that torch, Python, GPU and memory, on a CPU at least as new: `fxfarm status` shows "
-             "those "
-             "there are";
+             "those there are";
     case errc::quarantined:
       return "the log of the worker tells how its engines died; `fxfarm cache rm " + stage_key.substr(0, key_chars) +
              "` has it tried again";
