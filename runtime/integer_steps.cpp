@@ -33,7 +33,7 @@ std::size_t taken_by(kind what) {
   return what == kind::negate || what == kind::is_not ? 1 : 2;
 }
 
-// Quotient and remainder as Python has them; the divisor is not zero.
+// Quotient and remainder as Python has them: towards minus infinity. The divisor is not zero.
 std::pair<std::int64_t, std::int64_t> divided(std::int64_t left, std::int64_t right) {
   auto quotient = left / right;
   auto rest = left % right;
@@ -66,53 +66,12 @@ result<integer_steps> integer_steps::make(std::vector<step> steps) {
   return integer_steps(std::move(steps));
 }
 
-bool integer_steps::apply(kind what, std::int64_t& left, std::int64_t right) {
-  switch (what) {
-    case kind::add:
-      return !__builtin_add_overflow(left, right, &left);
-    case kind::subtract:
-      return !__builtin_sub_overflow(left, right, &left);
-    case kind::multiply:
-      return !__builtin_mul_overflow(left, right, &left);
-    case kind::floor_divide:
-    case kind::modulo: {
-      // The smallest number has no positive counterpart.
-      if (right == 0 || (right == -1 && left == std::numeric_limits<std::int64_t>::min())) return false;
-      const auto [quotient, rest] = divided(left, right);
-      left = what == kind::floor_divide ? quotient : rest;
-      return true;
-    }
-    case kind::smaller:
-      left = std::min(left, right);
-      return true;
-    case kind::larger:
-      left = std::max(left, right);
-      return true;
-    case kind::equal:
-      left = left == right;
-      return true;
-    case kind::unequal:
-      left = left != right;
-      return true;
-    case kind::less:
-      left = left < right;
-      return true;
-    case kind::less_or_equal:
-      left = left <= right;
-      return true;
-    case kind::both:
-      left = left != 0 && right != 0;
-      return true;
-    case kind::either:
-      left = left != 0 || right != 0;
-      return true;
-    case kind::number:
-    case kind::argument:
-    case kind::negate:
-    case kind::is_not:
-      break;
-  }
-  return false;
+bool integer_steps::divide(kind what, std::int64_t& left, std::int64_t right) {
+  // The smallest number has no positive counterpart.
+  if (right == 0 || (right == -1 && left == std::numeric_limits<std::int64_t>::min())) return false;
+  const auto [quotient, rest] = divided(left, right);
+  left = what == kind::floor_divide ? quotient : rest;
+  return true;
 }
 
 }  // namespace fxfarm

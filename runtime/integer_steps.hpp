@@ -5,6 +5,7 @@
 #include "runtime/error.hpp"
 #include "runtime/limits.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -53,23 +54,21 @@ public:
   template <class Argument>
   std::optional<bool> run(const Argument& argument) const {
     std::array<std::int64_t, limits::guard_depth_max> stack;
-    std::size_t top = 0;  // how many there are
+    std::int64_t* top = stack.data();  // the place of the next one
     for (const step& s : steps_) {
-      if (s.what == kind::number) {
-        stack[top++] = s.operand;
-      } else if (s.what == kind::argument) {
+      if (s.what == kind::argument) {
         const auto value = argument(static_cast<std::size_t>(s.operand));
         if (!value) return std::nullopt;
-        stack[top++] = *value;
-      } else if (s.what == kind::negate || s.what == kind::is_not) {
-        if (s.what == kind::is_not) {
-          stack[top - 1] = stack[top - 1] == 0;
-        } else if (__builtin_sub_overflow(std::int64_t{0}, stack[top - 1], &stack[top - 1])) {
-          return std::nullopt;
-        }
+        *top++ = *value;
+      } else if (s.what == kind::number) {
+        *top++ = s.operand;
+      } else if (s.what == kind::negate) {
+        if (__builtin_sub_overflow(std::int64_t{0}, top[-1], &top[-1])) return std::nullopt;
+      } else if (s.what == kind::is_not) {
+        top[-1] = top[-1] == 0;
       } else {
-        const auto right = stack[--top];
-        if (!apply(s.what, stack[top - 1], right)) return std::nullopt;
+        --top;
+        if (!apply(s.what, top[-1], *top)) return std::nullopt;
       }
     }
     return stack[0] != 0;
@@ -77,10 +76,55 @@ public:
 
 private:
   explicit integer_steps(std::vector<step> steps) : steps_(std::move(steps)) {}
-  // False when there is no answer.
+  // False when there is no answer. In this file, so that it becomes a part of the loop.
   static bool apply(kind what, std::int64_t& left, std::int64_t right);
+  static bool divide(kind what, std::int64_t& left, std::int64_t right);
 
   std::vector<step> steps_;
 };
+
+inline bool integer_steps::apply(kind what, std::int64_t& left, std::int64_t right) {
+  switch (what) {
+    case kind::add:
+      return !__builtin_add_overflow(left, right, &left);
+    case kind::subtract:
+      return !__builtin_sub_overflow(left, right, &left);
+    case kind::multiply:
+      return !__builtin_mul_overflow(left, right, &left);
+    case kind::floor_divide:
+    case kind::modulo:
+      return divide(what, left, right);
+    case kind::smaller:
+      left = std::min(left, right);
+      return true;
+    case kind::larger:
+      left = std::max(left, right);
+      return true;
+    case kind::equal:
+      left = left == right;
+      return true;
+    case kind::unequal:
+      left = left != right;
+      return true;
+    case kind::less:
+      left = left < right;
+      return true;
+    case kind::less_or_equal:
+      left = left <= right;
+      return true;
+    case kind::both:
+      left = left != 0 && right != 0;
+      return true;
+    case kind::either:
+      left = left != 0 || right != 0;
+      return true;
+    case kind::number:
+    case kind::argument:
+    case kind::negate:
+    case kind::is_not:
+      break;
+  }
+  return false;
+}
 
 }  // namespace fxfarm
