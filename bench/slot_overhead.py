@@ -52,14 +52,14 @@ def slot_ways() -> dict[str, Callable[..., Any]]:
     boxed.publish(1, boxed_target, boxed=True)
     guarded = _core.Slot(target)
     guarded.publish(1, target, guard=assumptions.guard_of(ASSUMED))
-    python = _core.Slot(target)
-    python.publish(1, target, guard=lambda a, b, c: True)
+    in_python = _core.Slot(target)
+    in_python.publish(1, target, guard=lambda a, b, c: bool(2 * a + b <= 2147483647 and b % 2 == 0))
     return {
         "slot, pending": pending,
         "slot, switched": switched,
         "slot, switched, boxed": boxed,
         "slot, switched, sizes checked": guarded,
-        "slot, switched, checked by a lambda": python,
+        "slot, switched, sizes checked in Python": in_python,
         "builtin, direct": pow,
         "builtin, slot": _core.Slot(pow),
     }
