@@ -105,13 +105,17 @@ def test_steps_that_are_not_well_formed_are_refused(steps: list[tuple[str, int]]
         _core.IntegerGuard(steps, bool)
 
 
+def manifest_of(guards: str, *positions: int) -> dict[str, Any]:
+    return {"guards": guards, "guard_positions": positions, "pinned": [], "aliasing": None}
+
+
 def test_an_artifacts_guard_over_sizes_needs_no_python() -> None:
-    manifest = {
-        "guards": "2 <= L['t0'] and L['t1'] % 8 == 0",
-        "guard_positions": [1, 3],
-        "pinned": [],
-        "aliasing": None,
-    }
-    guard = assumptions.guard_of(manifest)
+    guard = assumptions.guard_of(manifest_of("2 <= L['t0'] and L['t1'] % 8 == 0", 1, 3))
     assert isinstance(guard, _core.IntegerGuard)
     assert [guard(None, n, None, m) for n, m in ((2, 8), (1, 8), (2, 9))] == [True, False, False]
+
+
+def test_a_guard_of_more_steps_than_are_taken_is_left_to_python() -> None:
+    guard = assumptions.guard_of(manifest_of(" and ".join(f"L['t0'] != {n}" for n in range(2000)), 0))
+    assert guard is not None
+    assert [guard(n) for n in (2000, 1999)] == [True, False]

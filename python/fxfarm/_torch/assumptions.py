@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from .. import _core
 from . import integer_guard
 
 Guard = Callable[..., bool]
@@ -55,8 +54,7 @@ def _numbers(
         return None
     made: Guard = eval(f"lambda *a: bool({' and '.join(terms)})", dict(SYMPY_INTERP))
     # Python has to be asked of tensors only, and of numbers that are symbolic or too large.
-    steps = integer_guard.steps_of(body) if not pinned else None
-    return made if steps is None else _core.IntegerGuard(steps, made)
+    return made if pinned else integer_guard.guard_of(body, made)
 
 
 def _apart(assumed: dict[str, Any] | None) -> Guard | None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
+
+from .. import _core
 
 Steps = list[tuple[str, int]]
 
@@ -32,6 +35,19 @@ _EXPONENT_MAX = 8
 
 class _Unknown(Exception):
     """Something that no step does."""
+
+
+def guard_of(expression: str, otherwise: Callable[..., bool]) -> Callable[..., bool]:
+    """The test of a call's arguments by steps; `otherwise`, which is the same in Python, when the expression
+    has something in it that they cannot do, or is too long.
+    """
+    steps = steps_of(expression)
+    if steps is None:
+        return otherwise
+    try:
+        return _core.IntegerGuard(steps, otherwise)
+    except ValueError:
+        return otherwise
 
 
 def steps_of(expression: str) -> Steps | None:
