@@ -276,9 +276,9 @@ TEST_F(keyed_link, lets_nobody_take_a_name_that_another_key_has) {
 }
 
 TEST_F(keyed_link, dials_the_local_farm_without_keys) {
-  recorder seen, told;
+  recorder told;
   temp_dir dir;
-  auto plain = router::start({{dir.endpoint()}, "local", "0.1.0", 10, {}, std::nullopt}, seen.sink());
+  auto plain = router::start({{dir.endpoint()}, "local", "0.1.0", 10, {}, std::nullopt}, at_coordinator.sink());
   ASSERT_TRUE(plain);
   coordinator = *std::move(plain);
   auto keys = shows(alice, {server.public_key});
