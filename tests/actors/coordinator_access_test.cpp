@@ -53,6 +53,15 @@ protected:
     m.space = "what it says";
     return m;
   }
+  // A coordinator with those signers, whose worker "w" has been given the job of client "a".
+  void begin_job_under(testing_signers::signer_list& list) {
+    signatures = list.check();
+    core = farm(secret);
+    worker("w");
+    peer("a", "client", "team");
+    ask("a");
+    submit("a", "graph");
+  }
   void ask(const net::peer_id& id) {
     tell(said(id, question()));
     for (const auto& key : std::exchange(reads, {})) core->store_read(key, std::optional<stored>(), now);
@@ -378,12 +387,7 @@ TEST_F(coordinator_access_test, a_result_that_is_never_signed_well_fails_for_goo
   signer_list list;
   const auto signer = new_signer();
   list.accept({signer.public_key()});
-  signatures = list.check();
-  core = farm(secret);
-  worker("w");
-  peer("a", "client", "team");
-  ask("a");
-  submit("a", "graph");
+  begin_job_under(list);
   for (unsigned i = 0; i < limits::job_attempts_max; ++i) {
     const auto [who, job] = job_sent();
     bring(who, job, signed_by(signer, key_of(), view_of("other")));
@@ -402,12 +406,7 @@ TEST_F(coordinator_access_test, a_worker_whose_signer_is_not_accepted_gets_no_mo
   signer_list list;
   const auto signer = new_signer(), late = new_signer();
   list.accept({signer.public_key()});
-  signatures = list.check();
-  core = farm(secret);
-  worker("w");
-  peer("a", "client", "team");
-  ask("a");
-  submit("a", "graph");
+  begin_job_under(list);
   const auto [who, job] = job_sent();
   bring(who, job, signed_by(late, key_of(), view_of("code")));
   now += 1s;
@@ -430,12 +429,7 @@ TEST_F(coordinator_access_test, where_no_workers_signer_is_accepted_a_job_fails_
   using namespace testing_signers;
   signer_list list;
   const auto stranger = new_signer();
-  signatures = list.check();
-  core = farm(secret);
-  worker("w");
-  peer("a", "client", "team");
-  ask("a");
-  submit("a", "graph");
+  begin_job_under(list);
   const auto [who, job] = job_sent();
   bring(who, job, signed_by(stranger, key_of(), view_of("code")));
   for (auto waited = 0ms; waited <= limits::no_worker_grace; waited += 1s) {
@@ -454,12 +448,7 @@ TEST_F(coordinator_access_test, where_a_stage_is_said_that_is_not_the_jobs_the_j
   signer_list list;
   const auto signer = new_signer();
   list.accept({signer.public_key()});
-  signatures = list.check();
-  core = farm(secret);
-  worker("w");
-  peer("a", "client", "team");
-  ask("a");
-  submit("a", "graph");
+  begin_job_under(list);
   auto [who, job] = job_sent();
   job.stage_key = hex64('e');
   bring(who, job, signed_by(signer, hex64('e'), view_of("code")));
