@@ -8,6 +8,11 @@ error missing(std::string_view what, const std::string& wanted, const std::strin
                              (offered.empty() ? "none" : offered)};
 }
 
+// "H200 sm_90" serves "sm_90" and itself.
+bool serves_gpu(const std::string& worker, const std::string& wanted) {
+  return worker == wanted || (wanted.starts_with("sm_") && worker.ends_with(" " + wanted));
+}
+
 }  // namespace
 
 int isa_rank(std::string_view isa) {
@@ -27,7 +32,7 @@ result<void> can_compile_for(const platform& worker, const platform& wanted) {
   if (wanted.device == "cpu") return {};
   if (worker.triton != wanted.triton) return missing("Triton", wanted.triton, worker.triton);
   if (worker.device != wanted.device) return missing("device", wanted.device, worker.device);
-  if (worker.gpu != wanted.gpu) return missing("GPU", wanted.gpu, worker.gpu);
+  if (!serves_gpu(worker.gpu, wanted.gpu)) return missing("GPU", wanted.gpu, worker.gpu);
   if (worker.gpu_driver != wanted.gpu_driver) return missing("GPU driver", wanted.gpu_driver, worker.gpu_driver);
   return {};
 }

@@ -16,7 +16,7 @@ struct platform {
   std::string isa = "x86-64-v3";  // micro-architecture level that kernels are compiled for, see isa_rank
   unsigned threads = 1;           // torch.get_num_threads() of the client; code is right for any count
   std::string device = "cpu";     // "cpu" or "cuda"
-  std::string gpu;                // GPU model and compute capability, empty on CPU
+  std::string gpu;                // model and compute capability, the latter alone where any model does, empty on CPU
   std::string gpu_driver;         // driver and CUDA versions, empty on CPU
 
   template <class Self, class F>

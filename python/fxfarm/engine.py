@@ -161,6 +161,8 @@ class Engine:
             return self._serve(cache, found, start)
 
     def _serve(self, cache: Cache, found: dict[str, Any], start: float) -> int:
+        from fxfarm._torch import warm
+
         self._channel.send(type="ready", platform=found, warm_seconds=time.perf_counter() - start)
         while (frame := self._channel.receive()) is not None:
             if frame["type"] == "shutdown":
@@ -168,6 +170,10 @@ class Engine:
             if frame["type"] != "compile":
                 raise ProtocolError(f"unknown frame {frame['type'][:64]!r}")
             self._compile(cache, frame)
+            if reason := warm.gpu_error():
+                # The worker starts another.
+                print(f"fxfarm engine: this process has lost its GPU: {reason}", file=sys.stderr)
+                return 1
         return 0
 
     def _compile(self, cache: Cache, frame: dict[str, Any]) -> None:

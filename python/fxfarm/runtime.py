@@ -178,7 +178,7 @@ class Runtime:
         alone = graph.forwards is None and graph.place is None
         graph.judged = self.options.roll_back and serialized.device == "cpu" and alone
         pace.step()
-        target = target_platform(serialized.device, self.options.isa)
+        target = target_platform(serialized.device, self.options.isa, graph.stages)
         client = self._connected()
         with self._submitting:
             graph.times.sent_at = time.monotonic()

@@ -27,6 +27,10 @@ NAMED: Mapping[str, Mapping[str, Any]] = {
     "max-autotune-no-cudagraphs": {"max_autotune": True, "coordinate_descent_tuning": True},
     "max-autotune": {"max_autotune": True, "coordinate_descent_tuning": True, "triton.cudagraphs": True},
 }
+MEASURING = frozenset(
+    ("max_autotune", "max_autotune_gemm", "max_autotune_pointwise", "coordinate_descent_tuning")
+)
+"""Inductor's settings under which kernels are chosen by measuring them, which holds for one model of GPU."""
 STAGES_MAX = 16
 EAGER = "eager"
 

@@ -175,7 +175,9 @@ def doubled_farm(monkeypatch: pytest.MonkeyPatch, artifacts: Path) -> Iterator[N
     snapshot = types.SimpleNamespace(problem=None, groups=(), name="model")
     monkeypatch.setattr(_torch, "snapshot", lambda gm, inputs: snapshot, raising=False)
     monkeypatch.setattr(_torch, "serialize", serialize, raising=False)
-    monkeypatch.setattr(_torch, "target_platform", lambda device, isa: {"torch": "2.13"}, raising=False)
+    monkeypatch.setattr(
+        _torch, "target_platform", lambda device, isa, stages: {"torch": "2.13"}, raising=False
+    )
     monkeypatch.setattr(_torch, "load_artifact", load_artifact, raising=False)
     monkeypatch.setattr(_core, "Client", Client)
     monkeypatch.setenv("FXFARM_ARTIFACT_DIR", str(artifacts))

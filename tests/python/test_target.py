@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -77,3 +78,48 @@ def test_a_level_above_the_cpus_is_not_wanted(monkeypatch: pytest.MonkeyPatch) -
     assert _torch.target_platform("cpu", "x86-64-v4")["isa"] == "x86-64-v2"
     monkeypatch.setattr(platform, "cpu_isa", lambda: "")
     assert _torch.target_platform("cpu", "x86-64-v3")["isa"] == ""
+
+
+def stage(**options: object) -> dict[str, object]:
+    return {"name": "s", "options": {name: json.dumps(value) for name, value in options.items()}}
+
+
+@pytest.mark.parametrize(
+    ("stages", "configured", "wanted"),
+    [
+        ([stage()], {}, "sm_90"),
+        ([stage(max_autotune=False)], {}, "sm_90"),
+        ([stage(**{"triton.cudagraphs": True})], {}, "sm_90"),
+        ([stage(), stage(max_autotune=True)], {}, "H200 sm_90"),
+        ([stage(max_autotune_gemm=True)], {}, "H200 sm_90"),
+        ([stage(coordinate_descent_tuning=True)], {}, "H200 sm_90"),
+        ([stage()], {"max_autotune_pointwise": True}, "H200 sm_90"),
+    ],
+)
+def test_a_gpu_model_is_wanted_only_where_kernels_are_measured(
+    stages: list[dict[str, object]],
+    configured: dict[str, bool],
+    wanted: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch._inductor.config as config
+
+    monkeypatch.setattr(platform, "client_platform", lambda device: {"gpu": "H200 sm_90", "isa": ""})
+    with config.patch(configured):
+        assert _torch.target_platform("cuda", "", stages)["gpu"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("made_for", "served"),
+    [
+        ("H200 sm_90", True),
+        ("sm_90", True),
+        ("H100 sm_90", False),
+        ("sm_9", False),
+        ("sm_80", False),
+        ("", False),
+    ],
+)
+def test_code_for_a_gpu_runs_on_its_model_or_its_capability(made_for: str, served: bool) -> None:
+    assert platform.gpu_serves("H200 sm_90", made_for) == served
+    assert platform.gpu_serves("", "")

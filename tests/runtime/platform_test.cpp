@@ -64,6 +64,11 @@ TEST(platform, what_a_worker_can_compile_for) {
        true},
       {"a GPU, from a CPU worker", cpu(), [](platform& p) { p.device = "cuda"; }, false},
       {"another GPU", cuda(), [](platform& p) { p.gpu = "A100 sm_80"; }, false},
+      {"any GPU of its capability", cuda(), [](platform& p) { p.gpu = "sm_90"; }, true},
+      {"any GPU of another capability", cuda(), [](platform& p) { p.gpu = "sm_80"; }, false},
+      {"any GPU of a capability with the same digits", cuda(), [](platform& p) { p.gpu = "sm_9"; }, false},
+      {"the end of its GPU's name", cuda(), [](platform& p) { p.gpu = "0 sm_90"; }, false},
+      {"no GPU in particular", cuda(), [](platform& p) { p.gpu = ""; }, false},
       {"another driver", cuda(), [](platform& p) { p.gpu_driver = "550"; }, false},
   };
   for (const auto& c : cases) {

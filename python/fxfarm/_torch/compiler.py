@@ -17,11 +17,12 @@ import torch
 
 from fxfarm import disk
 
-from . import ambient, collectives, packer, platform, wrapper
+from . import ambient, collectives, cuda_graphs, packer, platform, wrapper
 from .compat import check_version, compiled_for
 from .errors import CompileError, describe
 from .inner_compiler import compile_inner
 from .rebuild import RebuiltGraph, rebuild
+from .triton_tuning import TritonRecorder
 
 # torch 2.11-2.13: `strict` makes a failure to serialize raise instead of being logged; 2.11 would put the
 # backward off until it is called.
@@ -54,14 +55,14 @@ def compile_graph(
     options = stage_options(stage)
     with phases("deserialize"):
         graph = rebuild(payload)
-    kernels = _KernelRecorder()
+    kernels, triton = _KernelRecorder(), TritonRecorder()
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, int(target["threads"])))
     try:
         with phases("compile"):
-            graph, made = _compile_with_constants(payload, graph, options, target, kernels)
+            graph, made = _compile_with_constants(payload, graph, options, target, (kernels, triton))
         with phases("pack"):
-            data = packer.packed(graph, made, stage, target, kernels.paths)
+            data = packer.packed(graph, made, stage, target, kernels.paths, triton.packed())
     except CompileError:
         raise
     except Exception as error:  # whatever the compiler raises ends this job and not the engine
@@ -70,7 +71,9 @@ def compile_graph(
         torch.set_num_threads(threads)
     # Disjoint, so that they add up to the whole.
     phases.seconds["kernels"] = kernels.seconds
-    phases.seconds["compile"] = max(0.0, phases.seconds["compile"] - kernels.seconds)
+    if triton.seconds:
+        phases.seconds["tune"] = triton.seconds
+    phases.seconds["compile"] = max(0.0, phases.seconds["compile"] - kernels.seconds - triton.seconds)
     return CompiledArtifact(data, phases.seconds)
 
 
@@ -127,8 +130,10 @@ def stage_options(stage: dict[str, Any]) -> dict[str, Any]:
 
 def _inductor_settings(target: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     settings = {
-        "compile_threads": 1,  # no pool of child processes; kernels are compiled by _KernelRecorder's threads
-        "benchmark_harness": False,
+        # C++ kernels are compiled by _KernelRecorder's threads, Triton's by a pool of child processes.
+        "compile_threads": _compile_threads() if target["device"] == "cuda" else 1,
+        # Brings the inputs on which TritonRecorder runs what was compiled.
+        "benchmark_harness": target["device"] == "cuda",
         "fx_graph_cache": True,
         "fx_graph_remote_cache": False,
         # A kernel sized for the worker's threads overruns its arrays on a client that has more.
@@ -140,12 +145,24 @@ def _inductor_settings(target: dict[str, Any], options: dict[str, Any]) -> dict[
     return settings
 
 
+def start_triton_compilers() -> None:
+    """Starts Inductor's pool of processes that compile Triton kernels, and waits until it takes work; it ends
+    with this process.
+    """
+    import torch._inductor.config as inductor_config
+    from torch._inductor.async_compile import AsyncCompile  # torch 2.11-2.13
+
+    with inductor_config.patch({"compile_threads": _compile_threads()}):
+        AsyncCompile.warm_pool()
+        AsyncCompile.wait_pool_ready()
+
+
 def _compile_with_constants(
     payload: bytes,
     graph: RebuiltGraph,
     options: dict[str, Any],
     target: dict[str, Any],
-    kernels: _KernelRecorder,
+    recorders: tuple[_KernelRecorder, TritonRecorder],
 ) -> tuple[RebuiltGraph, packer.Whole | packer.Half]:
     """Compiles `graph`, with those floats as constants that compiled code cannot take as tensors.
 
@@ -158,9 +175,11 @@ def _compile_with_constants(
     try:
         while True:
             try:
-                with _compiling(graph, options, target, kernels):
+                with _compiling(graph, options, target, recorders):
                     inner = graph.inner
-                    return graph, _compile_whole(graph) if inner is None else compile_inner(graph, inner)
+                    made = _compile_whole(graph) if inner is None else compile_inner(graph, inner)
+                    recorders[1].tune()
+                    return graph, made
             except TensorifyScalarRestartAnalysis:
                 fixed = graph.fixed | TensorifyState.force_specializations
                 if fixed == graph.fixed:
@@ -172,7 +191,10 @@ def _compile_with_constants(
 
 @contextlib.contextmanager
 def _compiling(
-    graph: RebuiltGraph, options: dict[str, Any], target: dict[str, Any], kernels: _KernelRecorder
+    graph: RebuiltGraph,
+    options: dict[str, Any],
+    target: dict[str, Any],
+    recorders: tuple[_KernelRecorder, TritonRecorder],
 ) -> Iterator[None]:
     """Has the body compile under the graph's state and the stage's options, for the target."""
     import torch._functorch.config as functorch_config
@@ -184,7 +206,9 @@ def _compiling(
         inductor_config.patch(_inductor_settings(target, options)),
         functorch_config.patch(_AUTOGRAD_SETTINGS),
         compiled_for(platform.MARCH[target["isa"]]) if target["isa"] else contextlib.nullcontext(),
-        kernels.recording(),
+        recorders[0].recording(),
+        recorders[1].recording(),
+        cuda_graphs.unrecorded(),
         _vector_isa(target["isa"]),
         torch._guards.tracing(torch._guards.TracingContext(graph.fake_mode)),
     ):

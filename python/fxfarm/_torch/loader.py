@@ -16,7 +16,7 @@ import torch
 
 from fxfarm import disk, pace
 
-from . import assumptions, collectives, double_backward, kernels, platform, slim
+from . import assumptions, collectives, cuda_graphs, cuda_kernels, double_backward, kernels, platform, slim
 from .errors import CorruptArtifact, LoadError, describe
 from .graph_codec import tensor_from
 from .pack import Artifact, unpack
@@ -52,10 +52,13 @@ def load_artifact(data: bytes | memoryview, directory: Path, groups: Sequence[st
         _check_platform(manifest["platform"])
         _import_needs(manifest["needs"])
         disk.make_private(directory)
-        functions = {}
+        functions: dict[str, Any] = {}
         for file in artifact.files:
             pace.step()
             functions[file["name"]] = kernels.load(directory, file["data"], file["digest"])
+        for kernel in artifact.gpu_kernels:
+            pace.step()
+            functions[kernel["name"]] = cuda_kernels.load(kernel)
         with slim.bound(functions):
             call, notice = _restore(artifact, groups)
         guard, inner = assumptions.guard_of(manifest), manifest["inner"]
@@ -80,9 +83,11 @@ def _import_needs(names: Sequence[str]) -> None:
 
 def _check_platform(made_for: dict[str, Any]) -> None:
     mine = platform.client_platform(made_for["device"])
-    for field in ("torch", "python", "triton", "arch", "gpu"):
+    for field in ("torch", "python", "triton", "arch"):
         if made_for[field] != mine[field]:
             raise LoadError(f"made for {field} {made_for[field]!r}, this process has {mine[field]!r}")
+    if not platform.gpu_serves(mine["gpu"], made_for["gpu"]):
+        raise LoadError(f"made for gpu {made_for['gpu']!r}, this process has {mine['gpu']!r}")
     if platform.isa_rank(made_for["isa"]) > platform.isa_rank(mine["isa"]):
         raise LoadError(f"made for ISA {made_for['isa']}, this CPU has {mine['isa']}")
 
@@ -95,14 +100,15 @@ def _restore(
     codes = (collectives.with_names(_code(carried), groups) for carried in artifact.codes)
     pace.step()
     inner, notice = artifact.manifest["inner"], double_backward.Notice()
+    settings = _settings(artifact.manifest["cuda_graphs"])
     if inner is not None:
-        settings = {**_settings(), "is_backward": inner["is_backward"]}
+        settings["is_backward"] = inner["is_backward"]
         call = _Wrapper(entry, next(codes)).post_compile(entry, settings)
     else:
         entry.compiled_fw = _Wrapper(entry.compiled_fw.result, next(codes))
         if entry.compiled_bw is not None:
             entry.compiled_bw = _BackwardWrapper(entry.compiled_bw, next(codes))
-        call = _post_compile(entry)
+        call = _post_compile(entry, settings)
         notice = double_backward.refuse(entry.runtime_metadata)
     if not artifact.constants:
         return call, notice
@@ -118,24 +124,24 @@ def _restore(
     return with_constants, notice
 
 
-def _post_compile(entry: Any) -> Callable[[list[Any]], Any]:
+def _post_compile(entry: Any, settings: Any) -> Callable[[list[Any]], Any]:
     """AOTAutograd's runtime wrappers around the two halves (BundledAOTAutogradResult, torch 2.11-2.13)."""
     from torch._subclasses import FakeTensorMode
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
     context = torch._guards.TracingContext(FakeTensorMode(shape_env=ShapeEnv()))
     with torch._guards.tracing(context):
-        call = entry.wrap_post_compile([], entry.sanitized_aot_config, _settings())
+        call = entry.wrap_post_compile([], entry.sanitized_aot_config, settings)
     made: Callable[[list[Any]], Any] = call
     return made
 
 
-def _settings() -> Any:
+def _settings(recorded: bool) -> Any:
     """_CompileFxKwargs (torch 2.11-2.13), as much of it as is read when code is loaded."""
     from torch._inductor.cudagraph_utils import BoxedDeviceIndex
     from torch._inductor.utils import BoxedBool
 
-    return {"cudagraphs": BoxedBool(False), "boxed_forward_device_index": BoxedDeviceIndex(None)}
+    return {"cudagraphs": BoxedBool(recorded), "boxed_forward_device_index": BoxedDeviceIndex(None)}
 
 
 class _Wrapper:
@@ -170,6 +176,8 @@ class _Wrapper:
         result.compiled_fn_runner = None
         result.post_compile([], constants, settings)
         run = result.current_callable
+        if settings["cudagraphs"]:
+            run = cuda_graphs.on_any_thread(run)
 
         def call(args: list[Any]) -> Any:
             return run(args)

@@ -11,7 +11,7 @@ import msgpack
 
 from .errors import CorruptArtifact
 
-FORMAT = 4
+FORMAT = 5
 """Part of every graph key: what was packed in another way is missed and not misread."""
 _CODE_FIELDS = {"source", "code", "magic"}
 
@@ -19,13 +19,14 @@ _CODE_FIELDS = {"source", "code", "magic"}
 @dataclasses.dataclass(frozen=True)
 class Artifact:
     """`entry`: the pickled result of AOTAutograd, or of Inductor alone for an inner graph; `codes`: its
-    wrappers; `files`: its shared objects.
+    wrappers; `files`: its shared objects; `gpu_kernels`: its Triton kernels.
     """
 
     manifest: dict[str, Any]
     entry: bytes
     codes: list[dict[str, Any]]
     files: list[dict[str, Any]]
+    gpu_kernels: list[dict[str, Any]]
     constants: list[dict[str, Any]]
 
 
@@ -43,6 +44,7 @@ def pack(artifact: Artifact) -> bytes:
             "entry": artifact.entry,
             "code": artifact.codes,
             "files": artifact.files,
+            "gpu_kernels": artifact.gpu_kernels,
             "constants": artifact.constants,
         }
     )
@@ -60,7 +62,8 @@ def unpack(data: bytes | memoryview) -> Artifact:
         body = msgpack.unpackb(view[head:], strict_map_key=False)
         if body["format"] != FORMAT:
             raise CorruptArtifact(f"artifact format {body['format']}, this client reads {FORMAT}")
-        found = Artifact(body["manifest"], body["entry"], body["code"], body["files"], body["constants"])
+        parts = ("manifest", "entry", "code", "files", "gpu_kernels", "constants")
+        found = Artifact(*(body[part] for part in parts))
         _check_files(found.files)
         if not all(code.keys() >= _CODE_FIELDS for code in found.codes):
             raise CorruptArtifact("a wrapper lacks its source, its code or the mark of its Python")

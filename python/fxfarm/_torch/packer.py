@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from . import assumptions, wrapper
+from . import assumptions, cuda_graphs, wrapper
 from .errors import CompileError
 from .pack import Artifact, digest, pack
 from .rebuild import RebuiltGraph
@@ -43,14 +43,20 @@ def packed(
     stage: dict[str, Any],
     target: dict[str, Any],
     kernels: Mapping[str, Path],
+    triton: Mapping[str, dict[str, Any]],
 ) -> bytes:
-    """The artifact's bytes; `kernels` are the shared objects by the key of their source."""
-    parts = _Parts()
+    """The artifact's bytes; `kernels` are the shared objects and `triton` the Triton kernels by the key of
+    their source."""
+    parts = _Parts(triton)
     particular = parts.whole(graph, made.entry) if isinstance(made, Whole) else parts.half(graph, made)
     files = parts.files(kernels)
+    recorded = isinstance(made, Whole) and cuda_graphs.asked(stage["options"], target["device"])
+    if recorded:
+        parts.needs.update(cuda_graphs.NEEDS)
     manifest = {
         "platform": dict(target),
         "stage": {"name": stage["name"], "options": dict(stage["options"])},
+        "cuda_graphs": recorded,
         "inputs": len(graph.inputs) - len(graph.constants),
         "needs": sorted(parts.needs),
         "guard_positions": graph.symbolic_positions,
@@ -59,17 +65,19 @@ def packed(
         "bytes": {"entry": len(parts.entry), "code": sum(len(c["code"]) for c in parts.codes)},
         **particular,
     }
-    return pack(Artifact(manifest, parts.entry, parts.codes, files, graph.constants))
+    return pack(Artifact(manifest, parts.entry, parts.codes, files, parts.gpu_kernels(), graph.constants))
 
 
 class _Parts:
     """What an artifact carries beside its manifest."""
 
-    def __init__(self) -> None:
+    def __init__(self, triton: Mapping[str, dict[str, Any]]) -> None:
         self.entry = b""
         self.codes: list[dict[str, Any]] = []
         self.needs: set[str] = set()
         self._kernels: list[str] = []
+        self._triton = triton
+        self._triton_kernels: list[str] = []
 
     def whole(self, graph: RebuiltGraph, entry: Any) -> dict[str, Any]:
         """Takes both halves of `entry`; returns what the manifest says of them."""
@@ -121,11 +129,15 @@ class _Parts:
         }
 
     def _take_code(self, result: Any) -> None:
-        rewritten = wrapper.Rewritten(result.source_code)
+        rewritten = wrapper.Rewritten(result.source_code, self._triton)
         magic = importlib.util.MAGIC_NUMBER
         self.codes.append({"source": rewritten.source, "code": rewritten.code, "magic": magic})
         self.needs |= rewritten.needs
         self._kernels += rewritten.kernels
+        self._triton_kernels += rewritten.triton_kernels
+        if rewritten.triton_kernels:
+            # CompiledFxGraph._triton_bundle (torch 2.11-2.13): the same kernels as Triton's cache has them.
+            result._triton_bundle = None
         # CompiledFxGraph (torch 2.11-2.13): texts for logs only; the wrapper travels beside the entry.
         result.source_code = ""
         for text in ("runnable_graph_str", "inductor_post_grad_graph_str"):
@@ -143,6 +155,10 @@ class _Parts:
             data = kernels[name].read_bytes()
             found.append({"name": name, "digest": digest(data), "data": data})
         return found
+
+    def gpu_kernels(self) -> list[dict[str, Any]]:
+        """The Triton kernels that the wrappers use."""
+        return [{"name": name, **self._triton[name]} for name in dict.fromkeys(self._triton_kernels)]
 
 
 def _mutated(graph: RebuiltGraph, changes: list[bool]) -> list[int]:

@@ -10,8 +10,11 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from fxfarm.stages import MEASURING, Stage
 
 # The levels of the x86-64 System V ABI as Linux names their features.
 _LEVELS: tuple[tuple[str, frozenset[str]], ...] = (
@@ -104,15 +107,34 @@ def _gpu(name: str, major: int, minor: int) -> str:
 # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR.
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
 
+
+def gpu_serves(mine: str, wanted: str) -> bool:
+    """Whether code for the GPU `wanted` runs on `mine`, both as in a platform (`serves_gpu` of
+    runtime/platform.cpp)."""
+    return mine == wanted or (wanted.startswith("sm_") and mine.endswith(f" {wanted}"))
+
+
+def _measures(stages: Sequence[Stage]) -> bool:
+    import torch._inductor.config as config
+
+    asked = {
+        name for stage in stages for name, text in stage["options"].items() if text not in ("false", "null")
+    }
+    return bool(asked & MEASURING) or any(getattr(config, name) for name in MEASURING)
+
+
 # What ATEN_CPU_CAPABILITY limits ATen's own kernels to, as a level.
 _ATEN_LIMITS = {"default": "x86-64-v2", "avx2": "x86-64-v3"}
 
 
-def target_platform(device: str, isa_max: str) -> dict[str, Any]:
+def target_platform(device: str, isa_max: str, stages: Sequence[Stage] = ()) -> dict[str, Any]:
     """What artifacts for this process are to be made for: its platform, with kernels of at most the level
-    `isa_max` (empty: any) and of what ATEN_CPU_CAPABILITY keeps ATen's to.
+    `isa_max` (empty: any) and of what ATEN_CPU_CAPABILITY keeps ATen's to. Where none of `stages` has kernels
+    measured beside each other, any GPU of this one's compute capability will do.
     """
     found = client_platform(device)
+    if found["gpu"] and not _measures(stages):
+        found["gpu"] = found["gpu"].rpartition(" ")[2]
     limits = [isa_max, _ATEN_LIMITS.get(os.environ.get("ATEN_CPU_CAPABILITY", "").lower(), "")]
     # On machines that are not x86-64 there is no level to lower.
     if found["isa"]:

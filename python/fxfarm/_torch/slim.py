@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 
 from .errors import LoadError
 
-_kernels: contextvars.ContextVar[Mapping[str, Callable[..., Any]] | None] = contextvars.ContextVar(
+_kernels: contextvars.ContextVar[Mapping[str, Any] | None] = contextvars.ContextVar(
     "fxfarm_kernels", default=None
 )
 
 
 @contextlib.contextmanager
-def bound(kernels: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+def bound(kernels: Mapping[str, Any]) -> Iterator[None]:
     """Makes `kernels` those that a wrapper run in this context finds."""
     token = _kernels.set(kernels)
     try:
@@ -30,8 +30,10 @@ def bound(kernels: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
         _kernels.reset(token)
 
 
-def kernel(key: str) -> Callable[..., Any]:
-    """The C++ kernel of the artifact being loaded; a miss is an error, never a compile."""
+def kernel(key: str) -> Any:
+    """The kernel of the artifact being loaded: of C++ a function, of Triton one with `run`; a miss is an
+    error, never a compile.
+    """
     kernels = _kernels.get()
     if kernels is None or key not in kernels:
         raise LoadError(f"the artifact has no kernel {key[:16]}")
@@ -76,7 +78,7 @@ def run_intermediate_hooks(name: str, value: Any) -> None:
 
 
 class AsyncCompile:
-    """Stands for torch._inductor.async_compile.AsyncCompile in wrappers whose kernels are all C++."""
+    """Stands for torch._inductor.async_compile.AsyncCompile in wrappers whose kernels the artifact brings."""
 
     def wait(self, scope: dict[str, Any]) -> None:
         """Kernels are bound already."""

@@ -19,8 +19,8 @@ from fxfarm import disk
 from . import platform
 from .capture import snapshot
 from .compat import check_version
-from .compiler import compile_graph
-from .errors import HeadersMissingError
+from .compiler import compile_graph, start_triton_compilers
+from .errors import HeadersMissingError, describe
 from .graph_codec import serialize
 
 
@@ -36,21 +36,41 @@ def warm(kernels: Path, headers: Path) -> None:
     """
     check_version()
     kept = _KeptHeaders(headers)
-    graph = torch.fx.Graph()
-    x = graph.placeholder("x")
-    with FakeTensorMode():
-        x.meta["example_value"] = torch.empty(64)
-    graph.output([graph.call_function(torch.sin, (x,))])
-    module = torch.fx.GraphModule(torch.nn.Module(), graph)
-    payload = serialize(snapshot(module, [x.meta["example_value"]])).payload
     try:
         with disk.unfinished(kernels):
-            compile_graph(payload, {"name": "default", "options": {}}, platform.client_platform("cpu"))
+            _compile_tiny("cpu")
     except Exception as error:
         if kept.missed:
             raise HeadersMissingError(f"{headers} lacks a precompiled header of this torch") from error
         raise
     kept.warming = False
+    if device() == "cuda":
+        # Starts the processes that compile Triton kernels, and CUDA's context with the run of the first one.
+        start_triton_compilers()
+        with disk.unfinished(kernels):
+            _compile_tiny("cuda")
+
+
+def _compile_tiny(device: str) -> None:
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    with FakeTensorMode():
+        x.meta["example_value"] = torch.empty(64, device=device)
+    graph.output([graph.call_function(torch.sin, (x,))])
+    module = torch.fx.GraphModule(torch.nn.Module(), graph)
+    payload = serialize(snapshot(module, [x.meta["example_value"]])).payload
+    compile_graph(payload, {"name": "default", "options": {}}, platform.client_platform(device))
+
+
+def gpu_error() -> str:
+    """Why CUDA will do nothing more in this process, as after a kernel that read where it must not."""
+    if not torch.cuda.is_initialized():
+        return ""
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError as error:
+        return describe(error)
+    return ""
 
 
 class _KeptHeaders:
@@ -119,6 +139,8 @@ def forget(cache: Path) -> None:
     lowering._warn_complex_not_supported.cache_clear()
     PyCodeCache.cache_clear(purge=True)
     CppPythonBindingsCodeCache.cache_clear()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
     # Entries of the stock graph caches; fxfarm never looks one up.
     for name in ("fxgraph", "aotautograd", "locks"):
         shutil.rmtree(cache / name, ignore_errors=True)

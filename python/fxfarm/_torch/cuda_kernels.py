@@ -1,0 +1,125 @@
+"""An artifact's Triton kernels on the client: loaded by CUDA's driver, launched by torch, without Triton.
+
+The driver's calls hold no interpreter lock. Modules stay loaded until the process ends: unloading one waits
+for the GPU, which the model's calls would feel.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import marshal
+import types
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from .errors import LoadError
+from .pack import digest
+
+# Read and written in single steps and without a lock, which a fork could leave held.
+_loaded: dict[tuple[str, int], int] = {}
+
+# https://docs.nvidia.com/cuda/cuda-driver-api: CU_FUNC_CACHE_PREFER_SHARED,
+# CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES and
+# CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN.
+_PREFER_SHARED = 1
+_STATIC_SHARED_BYTES, _MAX_DYNAMIC_SHARED_BYTES = 1, 8
+_MAX_SHARED_OPTIN = 97
+# What a kernel may have without asking.
+_SHARED_BYTES = 48 * 1024
+
+
+class Kernel:
+    """Stands for a CachingAutotuner whose one configuration is known: `run(*arguments, stream=...)`."""
+
+    __slots__ = ("run",)
+
+    def __init__(self, run: Callable[..., None]) -> None:
+        self.run = run
+
+
+def load(kernel: dict[str, Any]) -> Kernel:
+    """The kernel that an artifact carries, its code loaded once per process and GPU. Raises LoadError."""
+    if kernel["magic"] != importlib.util.MAGIC_NUMBER:
+        raise LoadError("its Triton kernels are launched by code for another Python")
+    function = _function(kernel)
+    # torch 2.11-2.13: what StaticallyLaunchedCudaKernel.run calls.
+    statics: Any = torch._C._StaticCudaLauncher
+    launch = statics._launch_kernel
+    warps, shared, kinds = kernel["warps"], kernel["shared_bytes"], kernel["types"]
+    scratch = (None,) * kernel["scratch"]
+
+    def runner(x: int, y: int, z: int, stream: int, *args: Any) -> None:
+        launch(function, x, y, z, warps, shared, kinds, args + scratch, stream)
+
+    # Works out the grid and leaves out what is constant; its one global is what it calls then.
+    return Kernel(types.FunctionType(marshal.loads(kernel["launcher"]), {"runner": runner}))
+
+
+def _function(kernel: dict[str, Any]) -> int:
+    """The address of the driver's function."""
+    cubin, device = kernel["cubin"], kernel["device"]
+    key = digest(cubin + kernel["function"].encode()), device
+    known = _loaded.get(key)
+    if known is not None:
+        return known
+    driver = _driver()
+    _enter_context(driver, device)
+    module, function = ctypes.c_void_p(), ctypes.c_void_p()
+    _check(driver, driver.cuModuleLoadData(ctypes.byref(module), cubin))
+    name = kernel["function"].encode()
+    _check(driver, driver.cuModuleGetFunction(ctypes.byref(function), module, name))
+    if kernel["shared_bytes"] > _SHARED_BYTES:
+        _allow_shared(driver, function, device, kernel["shared_bytes"])
+    return _loaded.setdefault(key, int(function.value or 0))
+
+
+def _enter_context(driver: Any, device: int) -> None:
+    """Makes the context that torch uses on that GPU this thread's."""
+    torch.cuda.init()
+    context, handle = ctypes.c_void_p(), ctypes.c_int()
+    _check(driver, driver.cuDeviceGet(ctypes.byref(handle), device))
+    # Torch holds the context until the process ends, and so does this.
+    _check(driver, driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), handle))
+    _check(driver, driver.cuCtxSetCurrent(context))
+
+
+def _allow_shared(driver: Any, function: ctypes.c_void_p, device: int, wanted: int) -> None:
+    """As torch's launcher asks for it: all that the kernel may have beside what it has anyway."""
+    handle, most, fixed = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    _check(driver, driver.cuDeviceGet(ctypes.byref(handle), device))
+    _check(driver, driver.cuDeviceGetAttribute(ctypes.byref(most), _MAX_SHARED_OPTIN, handle))
+    _check(driver, driver.cuFuncGetAttribute(ctypes.byref(fixed), _STATIC_SHARED_BYTES, function))
+    if wanted + fixed.value > most.value:
+        raise LoadError(
+            f"a kernel wants {wanted + fixed.value} bytes of shared memory, the GPU has {most.value}"
+        )
+    _check(driver, driver.cuFuncSetCacheConfig(function, _PREFER_SHARED))
+    dynamic = most.value - fixed.value
+    _check(driver, driver.cuFuncSetAttribute(function, _MAX_DYNAMIC_SHARED_BYTES, dynamic))
+
+
+@functools.cache
+def _driver() -> Any:
+    driver = ctypes.CDLL("libcuda.so.1")
+    # Handles are pointers; what is not declared would be cut to 32 bits.
+    handle, number = ctypes.c_void_p, ctypes.c_int
+    driver.cuModuleLoadData.argtypes = [ctypes.POINTER(handle), ctypes.c_char_p]
+    driver.cuModuleGetFunction.argtypes = [ctypes.POINTER(handle), handle, ctypes.c_char_p]
+    driver.cuDevicePrimaryCtxRetain.argtypes = [ctypes.POINTER(handle), number]
+    driver.cuCtxSetCurrent.argtypes = [handle]
+    driver.cuFuncGetAttribute.argtypes = [ctypes.POINTER(number), number, handle]
+    driver.cuFuncSetAttribute.argtypes = [handle, number, number]
+    driver.cuFuncSetCacheConfig.argtypes = [handle, number]
+    return driver
+
+
+def _check(driver: Any, status: int) -> None:
+    if status == 0:
+        return
+    text = ctypes.c_char_p()
+    driver.cuGetErrorString(status, ctypes.byref(text))
+    raise LoadError(f"CUDA's driver: {(text.value or b'error').decode()} ({status})")
