@@ -146,14 +146,21 @@ def _inductor_settings(target: dict[str, Any], options: dict[str, Any]) -> dict[
 
 
 def start_triton_compilers() -> None:
-    """Starts Inductor's pool of processes that compile Triton kernels, and waits until it takes work; it ends
-    with this process.
-    """
+    """Starts Inductor's pool of processes that compile Triton kernels; it ends with this process."""
     import torch._inductor.config as inductor_config
     from torch._inductor.async_compile import AsyncCompile  # torch 2.11-2.13
 
     with inductor_config.patch({"compile_threads": _compile_threads()}):
-        AsyncCompile.warm_pool()
+        # Of use_process_pool: gives the pool its first piece of work.
+        AsyncCompile.use_process_pool()
+
+
+def await_triton_compilers() -> None:
+    """Returns once they take work; until then kernels would be compiled in this process, one by one."""
+    import torch._inductor.config as inductor_config
+    from torch._inductor.async_compile import AsyncCompile
+
+    with inductor_config.patch({"compile_threads": _compile_threads()}):
         AsyncCompile.wait_pool_ready()
 
 

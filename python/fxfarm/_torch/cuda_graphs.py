@@ -7,16 +7,21 @@ of the stage records, on the thread that calls.
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import sys
 import threading
+import types
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
-NEEDS = ("torch._inductor.compile_fx", "torch._inductor.cudagraph_trees")
-"""Modules of torch that wrap compiled code; most of the compiler comes with the first."""
+from fxfarm import pace
+
+_COMPILER = "torch._inductor.compile_fx"
+_TREES = "torch._inductor.cudagraph_trees"
 
 
 def asked(options: Mapping[str, str], device: str) -> bool:
@@ -43,6 +48,26 @@ def unrecorded() -> Iterator[None]:
         module.cudagraph_post_compile, module.cudagraph_partition_post_compile = stock
 
 
+@contextlib.contextmanager
+def wrapping(wanted: bool) -> Iterator[None]:
+    """Has CompiledFxGraph.post_compile find what it puts CUDA graphs around code with, in the body.
+
+    torch 2.11-2.13 take that, and cudagraph_trees a few small functions, from the compiler's main module,
+    whose import would hold the interpreter lock for a tenth of a second at a time.
+    """
+    if not wanted or _COMPILER in sys.modules:
+        yield
+        return
+    stand_in = _StandIn(_COMPILER)
+    sys.modules[_COMPILER] = stand_in
+    try:
+        with pace.paced_imports():
+            importlib.import_module(_TREES)
+        yield
+    finally:
+        stand_in.leave()
+
+
 def on_any_thread(call: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
     """`call` for threads other than the one that has imported Inductor's CUDA graphs."""
 
@@ -57,9 +82,73 @@ def on_any_thread(call: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any
 
 
 def _make_place() -> None:
-    trees: Any = sys.modules["torch._inductor.cudagraph_trees"]
-    local, stash = trees.local, torch._C._stash_obj_in_tls
+    local, stash = sys.modules[_TREES].local, torch._C._stash_obj_in_tls
     local.tree_manager_containers = {}
     local.tree_manager_locks = defaultdict(threading.Lock)
     stash("tree_manager_containers", local.tree_manager_containers)
     stash("tree_manager_locks", local.tree_manager_locks)
+
+
+class _StandIn(types.ModuleType):
+    """The few functions of the compiler's main module that CUDA graphs need. Whoever asks for another one
+    meanwhile gets it from the real module.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        from torch._inductor import output_code, utils
+
+        for module in (output_code, utils):
+            self.__dict__.update({k: getattr(module, k) for k in _TAKEN if hasattr(module, k)})
+        self.static_input = _like
+        self.get_input_idxs_to_check = _to_align
+        self.cudagraphify = _record_later
+
+    def leave(self) -> None:
+        """Gives the name back."""
+        if sys.modules.get(_COMPILER) is self:
+            del sys.modules[_COMPILER]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        self.leave()
+        return getattr(importlib.import_module(_COMPILER), name)
+
+
+# Functions of output_code and utils that cudagraph_trees knows by the compiler's main module.
+_TAKEN = (
+    *("align_inputs_from_check_idxs", "copy_misaligned_inputs", "remove_unaligned_input_idxs"),
+    *("get_expanded_dims", "index_expanded_dims", "copy_strided_storage_"),
+)
+
+
+def _like(x: torch.Tensor) -> torch.Tensor:
+    return torch.empty_strided(x.size(), x.stride(), dtype=x.dtype, device=x.device)
+
+
+def _to_align(inputs: Sequence[Any], static: Sequence[int]) -> list[int]:
+    """Positions of tensors that a call may bring at an address that Triton's code cannot take."""
+    from torch._inductor.utils import should_assume_input_aligned, tensor_is_aligned
+
+    stay = {i for i in static if isinstance(inputs[i], torch.Tensor) and tensor_is_aligned(inputs[i])}
+    tensors = [i for i, x in enumerate(inputs) if isinstance(x, torch.Tensor) and x.is_cuda]
+    return [i for i in tensors if i not in stay and should_assume_input_aligned(inputs[i])]
+
+
+def _record_later(model: Callable[..., Any], static: Sequence[int] = (), **about: Any) -> Callable[..., Any]:
+    """Code that is recorded once it is called; `about` as in cudagraph_trees.cudagraphify_impl."""
+    static = about.pop("static_input_idxs", static)
+    made: list[Callable[..., Any]] = []
+
+    def run(inputs: list[Any]) -> Any:
+        if not made:
+            from torch._dynamo.utils import preserve_rng_state
+            from torch._inductor.cudagraph_trees import cudagraphify_impl
+
+            with preserve_rng_state():
+                wrap = functools.partial(cudagraphify_impl, model, inputs, static)
+                made.append(wrap(compile_id=None, **about))
+        return made[0](inputs)
+
+    return run

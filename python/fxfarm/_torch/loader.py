@@ -59,7 +59,7 @@ def load_artifact(data: bytes | memoryview, directory: Path, groups: Sequence[st
         for kernel in artifact.gpu_kernels:
             pace.step()
             functions[kernel["name"]] = cuda_kernels.load(kernel)
-        with slim.bound(functions):
+        with slim.bound(functions), cuda_graphs.wrapping(manifest["cuda_graphs"]):
             call, notice = _restore(artifact, groups)
         guard, inner = assumptions.guard_of(manifest), manifest["inner"]
         if inner is not None and guard is not None:

@@ -50,13 +50,10 @@ def packed(
     parts = _Parts(triton)
     particular = parts.whole(graph, made.entry) if isinstance(made, Whole) else parts.half(graph, made)
     files = parts.files(kernels)
-    recorded = isinstance(made, Whole) and cuda_graphs.asked(stage["options"], target["device"])
-    if recorded:
-        parts.needs.update(cuda_graphs.NEEDS)
     manifest = {
         "platform": dict(target),
         "stage": {"name": stage["name"], "options": dict(stage["options"])},
-        "cuda_graphs": recorded,
+        "cuda_graphs": isinstance(made, Whole) and cuda_graphs.asked(stage["options"], target["device"]),
         "inputs": len(graph.inputs) - len(graph.constants),
         "needs": sorted(parts.needs),
         "guard_positions": graph.symbolic_positions,

@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import itertools
 import marshal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +44,17 @@ class TritonRecorder:
         # its globals, where a future then gives way to the CachingAutotuner. CompileResult.make_launcher
         # makes what launches one configuration.
         from torch._inductor.async_compile import AsyncCompile
-        from torch._inductor.runtime.triton_heuristics import StaticTritonCompileResult
+        from torch._inductor.runtime.triton_heuristics import StaticTritonCompileResult, TritonCompileResult
 
         recorder = self
         pending: dict[str, Any] = {}
-        stock = AsyncCompile.triton, AsyncCompile.wait, StaticTritonCompileResult.make_launcher
+        stock = AsyncCompile.triton, AsyncCompile.wait
+        results: tuple[Any, ...] = (StaticTritonCompileResult, TritonCompileResult)
+        stock_launchers = [result.make_launcher for result in results]
 
-        def triton(self: Any, name: str, source: str, device_str: str = "cuda") -> Any:
-            made = pending[triton_key(name, source, device_str)] = stock[0](self, name, source, device_str)
+        def triton(self: Any, kernel_name: str, source_code: str, device_str: str = "cuda") -> Any:
+            made = stock[0](self, kernel_name, source_code, device_str)
+            pending[triton_key(kernel_name, source_code, device_str)] = made
             return made
 
         def wait(self: Any, scope: dict[str, Any]) -> None:
@@ -61,18 +65,16 @@ class TritonRecorder:
             recorder._wrappers.append(scope)
             pending.clear()
 
-        def make_launcher(self: Any) -> Any:
-            launcher = stock[2](self)
-            launcher._fxfarm_result = self
-            return launcher
-
         patched: Any = AsyncCompile
-        results: Any = StaticTritonCompileResult
-        patched.triton, patched.wait, results.make_launcher = triton, wait, make_launcher
+        patched.triton, patched.wait = triton, wait
+        for result in results:
+            result.make_launcher = _with_result(result.make_launcher)
         try:
             yield
         finally:
-            patched.triton, patched.wait, results.make_launcher = stock
+            patched.triton, patched.wait = stock
+            for result, make in zip(results, stock_launchers, strict=True):
+                result.make_launcher = make
 
     def tune(self) -> None:
         """Runs what was compiled, so that Inductor measures the configurations of its kernels. Where that is
@@ -86,6 +88,7 @@ class TritonRecorder:
             # Wrappers of torch 2.11-2.13 bring them along under `benchmark_harness`.
             if "get_args" not in wrapper:
                 continue
+            _restore_parts(wrapper)
             try:
                 wrapper["call"](wrapper["get_args"]())
                 torch.cuda.synchronize()
@@ -105,26 +108,75 @@ class TritonRecorder:
         return {key: kernel for key, kernel in found.items() if kernel is not None}
 
 
+def _restore_parts(wrapper: dict[str, Any]) -> None:
+    """The parts that CUDA graphs would be recorded of: CompiledFxGraph (torch 2.11-2.13) takes them out of
+    its wrapper when it goes.
+    """
+    runner = wrapper.get("runner")
+    if runner is not None and not hasattr(runner, "partitions"):
+        names = itertools.takewhile(wrapper.__contains__, map("partition_{}".format, itertools.count()))
+        runner.partitions = [wrapper[name] for name in names]
+
+
+def _with_result(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Notes in each launcher what it was made of."""
+
+    def make_launcher(result: Any) -> Any:
+        launcher = make(result)
+        launcher._fxfarm_result = result
+        return launcher
+
+    return make_launcher
+
+
 def _packed(kernel: Any) -> dict[str, Any] | None:
     """A CachingAutotuner's one launcher (torch 2.11-2.13)."""
     launchers = getattr(kernel, "launchers", [])
     result = getattr(launchers[0], "_fxfarm_result", None) if launchers else None
     if result is None:
         return None
-    static = result.kernel
+    found = _static(result, launchers[0])
+    if found is None:
+        return None
+    static, cubin, launcher = found
     # StaticallyLaunchedCudaKernel.run: each sort of scratch memory that a kernel knows of is one argument.
     scratch = int(static.has_global_scratch) + int(static.has_profile_scratch)
     return {
         "function": static.name,
-        "cubin": _cubin(result).read_bytes(),
+        "cubin": cubin,
         "device": int(result.compile_meta.get("device") or 0),
         "shared_bytes": int(static.shared),
         "warps": int(static.num_warps),
         "types": static.arg_tys + "O" * scratch,
         "scratch": scratch,
-        "launcher": marshal.dumps(launchers[0].__code__),
+        "launcher": marshal.dumps(launcher.__code__),
         "magic": importlib.util.MAGIC_NUMBER,
     }
+
+
+def _static(result: Any, launcher: Any) -> tuple[Any, bytes, Any] | None:
+    """The StaticallyLaunchedCudaKernel of a compile result, its machine code and what launches it."""
+    from torch._inductor.runtime.static_triton_launcher import StaticallyLaunchedCudaKernel
+    from torch._inductor.runtime.triton_heuristics import StaticTritonCompileResult
+
+    if isinstance(result, StaticTritonCompileResult):
+        return result.kernel, _cubin(result).read_bytes(), launcher
+    # As StaticTritonCompileResult.can_statically_launch (torch 2.11-2.13) finds out, save that it looks for
+    # the code in a file, whose name Triton cuts after 150 characters.
+    kernel = result.kernel
+    attributes = ("launch_pdl", "launch_cooperative_grid")
+    if any(getattr(kernel.metadata, name, False) for name in attributes):
+        return None
+    kernel._cubin_path = None
+    try:
+        static = StaticallyLaunchedCudaKernel(kernel)
+    except NotImplementedError:
+        return None
+    # Has the arguments of the stock launcher, which are those that the wrapper passes.
+    made = StaticTritonCompileResult(static, result.config, result.compile_meta, result.inductor_meta)
+    # Its code is loaded already, by Triton.
+    static.cubin_path, static.function, static.n_regs, static.n_spills = "-", 0, 0, 0
+    return static, kernel.asm["cubin"], made.make_launcher()
 
 
 def _cubin(result: Any) -> Path:

@@ -16,10 +16,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode  # torch 2.11-2.13
 
 from fxfarm import disk
 
-from . import platform
+from . import compiler, platform
 from .capture import snapshot
 from .compat import check_version
-from .compiler import compile_graph, start_triton_compilers
+from .compiler import compile_graph
 from .errors import HeadersMissingError, describe
 from .graph_codec import serialize
 
@@ -36,6 +36,9 @@ def warm(kernels: Path, headers: Path) -> None:
     """
     check_version()
     kept = _KeptHeaders(headers)
+    if device() == "cuda":
+        # Processes of their own, which take as long to start as this one takes for the rest.
+        compiler.start_triton_compilers()
     try:
         with disk.unfinished(kernels):
             _compile_tiny("cpu")
@@ -45,8 +48,8 @@ def warm(kernels: Path, headers: Path) -> None:
         raise
     kept.warming = False
     if device() == "cuda":
-        # Starts the processes that compile Triton kernels, and CUDA's context with the run of the first one.
-        start_triton_compilers()
+        compiler.await_triton_compilers()
+        # Starts CUDA's context, too.
         with disk.unfinished(kernels):
             _compile_tiny("cuda")
 
