@@ -16,8 +16,9 @@ from typing import Any
 import torch
 
 from fxfarm import disk
+from fxfarm.stages import MEASURING
 
-from . import ambient, collectives, cuda_graphs, packer, platform, wrapper
+from . import ambient, collectives, cuda_graphs, gpu_lease, packer, platform, wrapper
 from .compat import check_version, compiled_for
 from .errors import CompileError, describe
 from .inner_compiler import compile_inner
@@ -62,7 +63,7 @@ def compile_graph(
         with phases("compile"):
             graph, made = _compile_with_constants(payload, graph, options, target, (kernels, triton))
         with phases("pack"):
-            data = packer.packed(graph, made, stage, target, kernels.paths, triton.packed())
+            data = packer.packed(graph, made, stage, target, kernels.paths, triton)
     except CompileError:
         raise
     except Exception as error:  # whatever the compiler raises ends this job and not the engine
@@ -185,7 +186,7 @@ def _compile_with_constants(
                 with _compiling(graph, options, target, recorders):
                     inner = graph.inner
                     made = _compile_whole(graph) if inner is None else compile_inner(graph, inner)
-                    recorders[1].tune()
+                    recorders[1].tune(any(options.get(name) for name in MEASURING))
                     return graph, made
             except TensorifyScalarRestartAnalysis:
                 fixed = graph.fixed | TensorifyState.force_specializations
@@ -216,6 +217,7 @@ def _compiling(
         recorders[0].recording(),
         recorders[1].recording(),
         cuda_graphs.unrecorded(),
+        gpu_lease.measuring() if target["device"] == "cuda" else contextlib.nullcontext(),
         _vector_isa(target["isa"]),
         torch._guards.tracing(torch._guards.TracingContext(graph.fake_mode)),
     ):

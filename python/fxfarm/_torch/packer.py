@@ -15,6 +15,7 @@ from . import assumptions, cuda_graphs, wrapper
 from .errors import CompileError
 from .pack import Artifact, digest, pack
 from .rebuild import RebuiltGraph
+from .triton_tuning import TritonRecorder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +44,12 @@ def packed(
     stage: dict[str, Any],
     target: dict[str, Any],
     kernels: Mapping[str, Path],
-    triton: Mapping[str, dict[str, Any]],
+    triton: TritonRecorder,
 ) -> bytes:
-    """The artifact's bytes; `kernels` are the shared objects and `triton` the Triton kernels by the key of
-    their source."""
-    parts = _Parts(triton)
+    """The artifact's bytes; `kernels` are the shared objects by the key of their source, `triton` has the
+    Triton kernels.
+    """
+    parts = _Parts(triton.packed())
     particular = parts.whole(graph, made.entry) if isinstance(made, Whole) else parts.half(graph, made)
     files = parts.files(kernels)
     manifest = {
@@ -58,6 +60,7 @@ def packed(
         "needs": sorted(parts.needs),
         "guard_positions": graph.symbolic_positions,
         "pinned": graph.pinned(),
+        "unmeasured": triton.unmeasured,
         "kernels": [{"name": f["name"], "bytes": len(f["data"])} for f in files],
         "bytes": {"entry": len(parts.entry), "code": sum(len(c["code"]) for c in parts.codes)},
         **particular,

@@ -20,6 +20,7 @@ from typing import Any
 import msgpack
 import torch
 
+from . import gpu_lease
 from .errors import CompileError, describe
 
 
@@ -34,6 +35,8 @@ class TritonRecorder:
     def __init__(self) -> None:
         self.seconds = 0.0
         """How long compiled code ran to be measured."""
+        self.unmeasured = ""
+        """Why kernels were not measured; empty where they were."""
         self._kernels: dict[str, Any] = {}
         self._wrappers: list[dict[str, Any]] = []
 
@@ -76,28 +79,26 @@ class TritonRecorder:
             for result, make in zip(results, stock_launchers, strict=True):
                 result.make_launcher = make
 
-    def tune(self) -> None:
+    def tune(self, asked: bool) -> None:
         """Runs what was compiled, so that Inductor measures the configurations of its kernels. Where that is
-        not possible, kernels keep the configuration that Inductor puts first. Raises CompileError when the
-        GPU has too little memory for it.
+        not possible, kernels keep the configuration that Inductor puts first, and `unmeasured` says why; with
+        `asked`, where the stage is there for what is measured, CompileError is raised for want of memory.
         """
         if not self._kernels:
             return
         start = time.perf_counter()
-        for wrapper in self._wrappers:
-            # Wrappers of torch 2.11-2.13 bring them along under `benchmark_harness`.
-            if "get_args" not in wrapper:
-                continue
-            _restore_parts(wrapper)
-            try:
-                wrapper["call"](wrapper["get_args"]())
-                torch.cuda.synchronize()
-            except torch.OutOfMemoryError as error:
-                raise CompileError("compile_failed", f"to measure kernels: {describe(error)}") from error
-            # Made-up inputs may be none that the graph can take, such as sizes that disagree, and collectives
-            # have no other ranks here.
-            except Exception:
-                continue
+        try:
+            with gpu_lease.alone():
+                for wrapper in self._wrappers:
+                    _run(wrapper)
+        except torch.OutOfMemoryError as error:
+            self.unmeasured = describe(error)
+            if asked:
+                raise CompileError("compile_failed", f"to measure kernels: {self.unmeasured}") from error
+        # Made-up inputs may be none that the graph can take, such as sizes that disagree, and collectives
+        # have no other ranks here.
+        except Exception as error:
+            self.unmeasured = describe(error)
         for kernel in self._kernels.values():
             kernel.launchers = kernel.launchers[:1]
         self.seconds += time.perf_counter() - start
@@ -106,6 +107,14 @@ class TritonRecorder:
         """By key, what is needed to launch each kernel that can be launched without Triton."""
         found = {key: _packed(kernel) for key, kernel in self._kernels.items()}
         return {key: kernel for key, kernel in found.items() if kernel is not None}
+
+
+def _run(wrapper: dict[str, Any]) -> None:
+    # Wrappers of torch 2.11-2.13 bring inputs along under `benchmark_harness`.
+    if "get_args" in wrapper:
+        _restore_parts(wrapper)
+        wrapper["call"](wrapper["get_args"]())
+        torch.cuda.synchronize()
 
 
 def _restore_parts(wrapper: dict[str, Any]) -> None:

@@ -1,0 +1,70 @@
+"""A GPU for one engine alone while it measures kernels (worker side).
+
+Engines of one host that share their directory of headers take turns; what a model does on the same GPU is not
+their business, save that they leave it memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+MEMORY_PART = 0.5
+"""How much of the memory that nobody uses an engine takes to measure. The model may be on the same GPU, and
+must not meet an error for want of it."""
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Runs the body while no other engine measures; it raises torch.OutOfMemoryError rather than take more
+    than its part of the GPU's memory.
+    """
+    with _turn():
+        free, total = torch.cuda.mem_get_info()
+        # What torch has taken and not given back counts as its own.
+        own = torch.cuda.memory_reserved()
+        torch.cuda.set_per_process_memory_fraction(min(1.0, (own + free * MEMORY_PART) / total))
+        try:
+            yield
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+@contextlib.contextmanager
+def measuring() -> Iterator[None]:
+    """Has Inductor, in the body, choose between kernels for products of matrices alone on the GPU."""
+    # torch 2.11-2.13: makes the inputs, runs and times each choice.
+    from torch._inductor.select_algorithm import AlgorithmSelectorCache
+
+    selector: Any = AlgorithmSelectorCache
+    stock = selector.__dict__["benchmark_in_current_process"]
+
+    def benchmark(cls: Any, *args: Any, **options: Any) -> Any:
+        with alone():
+            return stock.__func__(cls, *args, **options)
+
+    selector.benchmark_in_current_process = classmethod(benchmark)
+    try:
+        yield
+    finally:
+        selector.benchmark_in_current_process = stock
+
+
+@contextlib.contextmanager
+def _turn() -> Iterator[None]:
+    # Set by the worker; in a sandbox it can be read only, and be locked as it is.
+    directory = os.environ.get("FXFARM_ENGINE_HEADERS_DIR")
+    if not directory:
+        yield
+        return
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

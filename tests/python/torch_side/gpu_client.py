@@ -1,0 +1,63 @@
+"""Loads artifacts in a process that has nothing of Triton's and runs them beside eager; prints a report.
+
+python gpu_client.py DIRECTORY    artifacts NAME.artifact, and NAME.case: what test_gpu.CASES calls it
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import gpu_cases
+import torch
+
+from fxfarm import _torch
+
+
+def loaded_beside(directory: Path, artifact: bytes) -> Any:
+    """The stage, loaded on a thread of its own as a client's loader does."""
+    found: list[Any] = []
+    thread = threading.Thread(
+        target=lambda: found.append(_torch.load_artifact(artifact, directory / "kernels"))
+    )
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def difference(case: gpu_cases.Case, stage: Any, calls: int) -> float:
+    """The largest difference from eager in any output and gradient, over so many calls."""
+    worst = 0.0
+    for number in range(calls):
+        mine, theirs = case.arguments(number), case.arguments(number)
+        wanted, got = case.eager(*theirs), stage.call(list(mine))
+        if case.trains:
+            sum(o.float().sum() for o in wanted).backward()
+            sum(o.float().sum() for o in got).backward()
+            wanted = [*wanted, *(t.grad for t in theirs if isinstance(t, torch.Tensor) and t.requires_grad)]
+            got = [*got, *(t.grad for t in mine if isinstance(t, torch.Tensor) and t.requires_grad)]
+        for a, b in zip(wanted, got, strict=True):
+            worst = max(worst, float((a.float() - b.float()).abs().max()))
+    return worst
+
+
+def main() -> None:
+    directory = Path(sys.argv[1])
+    report: dict[str, Any] = {}
+    for file in sorted(directory.glob("*.artifact")):
+        case = gpu_cases.CASES[file.stem.partition(".")[0]]
+        stage = loaded_beside(directory, file.read_bytes())
+        # CUDA graphs: the first call warms up, the second records, the third replays.
+        report[file.stem] = difference(case, stage, 4)
+    torch.cuda.synchronize()
+    report["modules"] = sorted(
+        m for m in sys.modules if m == "triton" or m.startswith(("torch._inductor.compile_fx", "triton."))
+    )
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""Artifacts with Triton kernels: made by a real engine, run by a process that has nothing of Triton's. Where
+there is no GPU, none of it runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gpu_cases
+import pytest
+import torch
+from farm import HERE, PYTHON, stage_of
+from test_engine import Talk
+
+from fxfarm import _torch, stages
+from fxfarm._torch.pack import unpack
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+NAMED = ("default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune")
+
+
+class Traced(Exception):
+    """In place of the run of a graph."""
+
+
+def payload(name: str) -> bytes:
+    """The graph of a case as it is sent to the farm; it is not run."""
+    case = gpu_cases.CASES[name]
+    found: list[_torch.SerializedGraph] = []
+
+    def backend(gm: torch.fx.GraphModule, inputs: list[Any]) -> Any:
+        found.append(_torch.serialize(_torch.snapshot(gm, inputs)))
+
+        def run(*_: Any) -> Any:
+            raise Traced
+
+        return run
+
+    torch._dynamo.reset()
+    with torch.set_grad_enabled(case.trains), pytest.raises(Traced):
+        torch.compile(case.eager, backend=backend)(*case.arguments(0))
+    return found[0].payload
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Talk]:
+    talk = Talk()
+    hello, ready = talk.channel.receive(), talk.channel.receive()
+    assert hello is not None
+    assert ready is not None, "the engine does not start"
+    assert ready["platform"]["device"] == "cuda"
+    assert ready["platform"]["gpu"] == _torch.client_platform("cuda")["gpu"]
+    yield talk
+    assert talk.process.stdin is not None
+    talk.process.stdin.close()
+    assert talk.process.wait(60) == 0
+
+
+def compiled(talk: Talk, name: str, stage: dict[str, Any]) -> dict[str, Any]:
+    talk.channel.send(
+        type="compile", id="j", stage=stage, target=_torch.client_platform("cuda"), graph=payload(name)
+    )
+    while (frame := talk.channel.receive()) is not None:
+        if frame["type"] != "progress":
+            return frame
+    raise AssertionError("the engine left")
+
+
+def test_a_client_runs_every_stage_with_nothing_of_triton(engine: Talk, tmp_path: Path) -> None:
+    plan = {stage["name"]: stage for stage in stages.resolve(stages=NAMED)}
+    cases = [("block", name) for name in NAMED] + [("training", "default"), ("training", "reduce-overhead")]
+    cases.append(("names", "default"))
+    for case, stage in cases:
+        done = compiled(engine, case, plan[stage])
+        assert done["type"] == "done", done
+        found = unpack(done["artifact"])
+        assert found.gpu_kernels
+        assert found.manifest["unmeasured"] == ""
+        assert found.manifest["needs"] == []
+        assert found.manifest["cuda_graphs"] == ("triton.cudagraphs" in plan[stage]["options"])
+        (tmp_path / f"{case}.{stage}.artifact").write_bytes(done["artifact"])
+    report = loaded_elsewhere(tmp_path)
+    assert report.pop("modules") == []
+    assert set(report) == {f"{case}.{stage}" for case, stage in cases}
+    # Inductor's own tolerance for a product of float32 matrices whose order of additions differs.
+    assert max(report.values()) < 2e-2, report
+
+
+def loaded_elsewhere(directory: Path) -> dict[str, Any]:
+    """The report of gpu_client.py, in a process where any use of Triton or a compiler fails."""
+    cache = directory / "cache"
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(directory),
+        "PYTHONPATH": f"{PYTHON}:{HERE}:{os.environ.get('PYTHONPATH', '')}",
+        "TRITON_CACHE_DIR": str(cache),
+        "TORCHINDUCTOR_CACHE_DIR": str(cache),
+        "TRITON_PTXAS_PATH": "/nowhere",
+        "CC": "/nowhere",
+        "CXX": "/nowhere",
+    }
+    done = subprocess.run(
+        [sys.executable, str(HERE / "gpu_client.py"), str(directory)],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert not cache.exists() or not any(cache.rglob("*.cubin"))
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report
+
+
+@pytest.mark.parametrize(
+    ("measured", "answer"), [(False, "done"), (True, "failed")], ids=["a plain stage", "an autotuned stage"]
+)
+def test_too_little_memory_to_measure_costs_an_autotuned_stage_and_no_more(
+    measured: bool, answer: str, engine: Talk
+) -> None:
+    told = compiled(engine, "vast", stage_of({"max_autotune_pointwise": measured}))
+    assert told["type"] == answer
+    if measured:
+        assert (told["code"], "to measure kernels" in told["reason"]) == ("compile_failed", True)
+    else:
+        assert "OutOfMemoryError" in unpack(told["artifact"]).manifest["unmeasured"]
+    # What it had taken is given back, and the next job has it.
+    assert compiled(engine, "block", stage_of())["type"] == "done"
+
+
+def test_an_engine_whose_gpu_context_is_lost_answers_and_leaves() -> None:
+    talk = Talk()
+    assert talk.channel.receive() is not None
+    assert talk.channel.receive() is not None
+    told = compiled(talk, "asserts", stage_of())
+    # The code is sound: it was the made-up input that it refused.
+    assert told["type"] == "done"
+    assert unpack(told["artifact"]).manifest["unmeasured"]
+    assert talk.channel.receive() is None
+    assert talk.process.wait(60) == 1
+
+
+def test_engines_measure_one_at_a_time(tmp_path: Path) -> None:
+    """While another process holds the GPU, a job waits before it measures, and goes on after."""
+    talk = Talk(FXFARM_ENGINE_HEADERS_DIR=str(tmp_path))
+    assert talk.channel.receive() is not None
+    assert talk.channel.receive() is not None
+    handle = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    graph = payload("block")
+    talk.channel.send(
+        type="compile", id="j", stage=stage_of(), target=_torch.client_platform("cuda"), graph=graph
+    )
+    phases = [talk.channel.receive(), talk.channel.receive()]
+    assert [p["phase"] for p in phases if p is not None] == ["deserialize", "compile"]
+    while not waits_for_a_lock(talk.process.pid):
+        os.sched_yield()
+    fcntl.flock(handle, fcntl.LOCK_UN)
+    rest = [talk.channel.receive(), talk.channel.receive()]
+    assert [frame["type"] for frame in rest if frame is not None] == ["progress", "done"]
+    os.close(handle)
+    assert talk.process.stdin is not None
+    talk.process.stdin.close()
+    assert talk.process.wait(60) == 0
+
+
+def waits_for_a_lock(pid: int) -> bool:
+    """Whether that process waits for a lock on a file."""
+    lines = Path("/proc/locks").read_text().splitlines()
+    return any("->" in line and f" {pid} " in line for line in lines)
