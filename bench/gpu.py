@@ -166,7 +166,7 @@ def add(report: harness.Report, row: Found, found: Found) -> None:
         columns |= {
             **{"compiled_s": stage["since_s"], "calls": stage["calls"], "ms": stage["ms"]},
             **{"before_over_ms": switch.get("before_over_ms"), "over_ms": switch.get("over_ms")},
-            "mib": told_mib(stage["memory_mib"]),
+            **{"mib": told_mib(stage["memory_mib"]), "source": found["sources"].get(stage["stage"])},
         }
         if stage is last:
             apart = [f"{value:.2g}" for value in found.get("difference", {}).values()]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from gpu_ways import Device, Farmed, Inductor, way_of
+from gpu_ways import PARTLY, Device, Farmed, Inductor, way_of
 
 Found = dict[str, Any]
 Together = Callable[[bool], bool]
@@ -101,6 +101,7 @@ def phase(
     result: Found = {
         **{"first_s": first_s, "call_s": calls.took_ms[0] / 1e3, "calls": len(calls.took_ms)},
         **{"stages": rows, "switches": switches, "settled": calls.settled, "notes": way.notes()},
+        "sources": way.sources(),
         **{"begin_worst_ms": max(calls.took_ms[1 : FIRST_CALLS + 1], default=None), **counted},
     }
     try:
@@ -174,6 +175,9 @@ class Calls:
                     "memory_mib": self._memory.get(name),
                 }
             )
+        # Between the switches of a model's graphs are too few calls to tell what they take.
+        median = [before["ms"] if s["stage"] == PARTLY else s["ms"] for before, s in pairwise(stages)]
+        median = [stages[0]["ms"], *median]
         switches = []
         for number, (before, after) in enumerate(pairwise(stages)):
             at = borders[number + 1]
@@ -183,8 +187,8 @@ class Calls:
             switches.append(
                 {
                     **{"from": before["stage"], "to": after["stage"], "call": at},
-                    "before_over_ms": _over(earlier, before["ms"]),
-                    "over_ms": _over(later, after["ms"]),
+                    "before_over_ms": _over(earlier, median[number]),
+                    "over_ms": _over(later, median[number + 1]),
                 }
             )
         return stages, switches

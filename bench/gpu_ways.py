@@ -10,6 +10,8 @@ import harness
 
 NAMES = {"async": ("eager", "compiled"), "progressive": ("fast", "optimized")}
 """What calls run with PyTorch's own modes: at first, and in the end."""
+PARTLY = "partly"
+"""A stage when not all of a model's graphs have been switched to the next one."""
 
 
 class Device:
@@ -73,6 +75,10 @@ class Inductor:
         """Index of the first call and name of each stage, of those that calls have run."""
         return [(0, self.stage)]
 
+    def sources(self) -> dict[str, str]:
+        """Where each stage came from, if from elsewhere."""
+        return {}
+
     def notes(self) -> list[str]:
         """What went wrong."""
         return []
@@ -113,7 +119,7 @@ class Upstream(Inductor):
     def _name(self, finished: int, started: int) -> str:
         if finished == 0:
             return self._before
-        return self.stage if finished >= started else "partly"
+        return self.stage if finished >= started else PARTLY
 
 
 class Farmed(Inductor):
@@ -143,7 +149,7 @@ class Farmed(Inductor):
         graphs = self._graphs()
         names = {graph.stage for graph in graphs}
         settled = bool(graphs) and all(graph.settled for graph in graphs)
-        return (names.pop() if len(names) == 1 else "partly"), settled
+        return (names.pop() if len(names) == 1 else PARTLY), settled
 
     def segments(self, levels: Sequence[int]) -> list[tuple[int, str]]:
         """From how often each graph has run each stage: a better one always follows a worse one."""
@@ -163,8 +169,13 @@ class Farmed(Inductor):
         for at in sorted(borders):
             now.update(borders[at])
             names = set(now.values())
-            found.append((at, names.pop() if len(names) == 1 else "partly"))
+            found.append((at, names.pop() if len(names) == 1 else PARTLY))
         return found
+
+    def sources(self) -> dict[str, str]:
+        """A store or the worker that compiled it."""
+        told = {(s.name, s.source) for graph in self._graphs() for s in graph.stages if s.source}
+        return {name: " ".join(sorted(s for n, s in told if n == name)) for name, _ in told}
 
     def notes(self) -> list[str]:
         """Stages that failed and graphs that stay eager, with the reason."""
