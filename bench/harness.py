@@ -144,17 +144,24 @@ class Child:
             self.result()
         return self.answered
 
-    def result(self) -> Any:
+    def result(self, seconds_max: float = CHILD_S_MAX) -> Any:
         """What the measurement returned. Raises RuntimeError with the child's output when it failed."""
+        status = self.ended(seconds_max)
+        if not self.answered:
+            raise RuntimeError(f"{self.name} ended with {status} and no result:\n{self.output()}")
+        return self.answer()["result"]
+
+    def ended(self, seconds_max: float) -> int:
+        """Its exit status; it is killed when it takes longer."""
         try:
-            status = self.process.wait(CHILD_S_MAX)
+            return self.process.wait(seconds_max)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            status = self.process.wait()
-        if not self.answered:
-            output = self._output.read_text(errors="replace")
-            raise RuntimeError(f"{self.name} ended with {status} and no result:\n{output[-4000:]}")
-        return self.answer()["result"]
+            return self.process.wait()
+
+    def output(self) -> str:
+        """The end of what it has written."""
+        return self._output.read_text(errors="replace")[-4000:]
 
     def answer(self) -> dict[str, Any]:
         """The result so far, with the time at which it was written."""

@@ -92,3 +92,67 @@ def test_clients_that_ask_together_cause_one_job_for_each_stage() -> None:
     assert row["lookups"] == 4 * 2
     assert len(row["first_s"]) == len(row["last_s"]) == 4
     assert all(first <= last for first, last in zip(row["first_s"], row["last_s"], strict=True))
+
+
+def test_triton_compiles_measured_kernels_and_programs_of_a_process_are_counted(tmp_path: Path) -> None:
+    """Although others have taken the function out of its module."""
+    package = tmp_path / "triton" / "compiler"
+    package.mkdir(parents=True)
+    (tmp_path / "triton" / "__init__.py").write_text("from .compiler import compile\n")
+    (package / "__init__.py").write_text("from .compiler import compile\n")
+    (package / "compiler.py").write_text("def compile(source): return source\n")
+    (tmp_path / "ptxas").write_text("#!/bin/sh\n")
+    (tmp_path / "ptxas").chmod(0o755)
+    done = run(
+        "-c",
+        f"""
+import gpu_counts, json, subprocess, sys
+counts = gpu_counts.Counts()
+counts.begin()
+sys.path.insert(0, {str(tmp_path)!r})
+import triton
+assert [triton.compile(1), triton.compile(2)] == [1, 2]
+subprocess.run([{str(tmp_path / "ptxas")!r}], check=True)
+subprocess.run("true", shell=True, check=True)
+print(json.dumps([counts.taken(), counts.taken()]))
+""",
+    )
+    assert done.returncode == 0, done.stderr
+    first, then = json.loads(done.stdout)
+    assert first == {
+        **{"children": 2, "programs": {"ptxas": 1, "sh": 1}, "triton": 2, "ptxas": 1},
+        **{"tuned": 0, "measured": 0},
+    }
+    assert (then["children"], then["triton"]) == (0, 0)
+
+
+def test_calls_around_a_switch_are_held_against_the_stage_that_each_ran() -> None:
+    done = run(
+        "-c",
+        """
+import json
+from array import array
+import gpu_child, gpu_ways
+way = gpu_ways.Farmed(["default"])
+class Graph:
+    def __init__(self, **runs): self.runs = runs
+way._graphs = lambda: [Graph(eager=301, default=100), Graph(eager=302, default=99)]
+calls = gpu_child.Calls(0.0)
+# A slow first call; 15 ms too slow before the first switch, 30 at it, 40 at the other, 1 s long before.
+took = [500.0] + [20.0] * 301 + [5.0] * 99
+took[5], took[300], took[301], took[302] = 1020.0, 35.0, 50.0, 45.0
+now = 0.0
+for ms in took:
+    now += ms / 1e3
+    calls.ended.append(now); calls.took_ms.append(ms); calls._levels.append(0)
+print(json.dumps(calls.by_stage(way)))
+""",
+    )
+    assert done.returncode == 0, done.stderr
+    stages, switches = json.loads(done.stdout)
+    assert [(s["stage"], s["calls"], s["ms"]) for s in stages] == [
+        *(("eager", 301, 20.0), ("partly", 1, 50.0)),
+        ("default", 99, 5.0),
+    ]
+    assert [(s["to"], s["call"]) for s in switches] == [("partly", 301), ("default", 302)]
+    assert [(s["before_over_ms"], s["over_ms"]) for s in switches] == [(15.0, 30.0), (30.0, 40.0)]
