@@ -60,6 +60,13 @@ class Channel:
             raise ProtocolError("a frame without a type")
         return frame
 
+    def let_go(self) -> None:
+        """Puts nothing in place of both streams."""
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, self._source.fileno())
+        os.dup2(null, self._sink.fileno())
+        os.close(null)
+
     def send(self, **frame: Any) -> None:
         """Writes one frame at once."""
         body = msgpack.packb(frame)
@@ -128,6 +135,8 @@ class Engine:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        # Processes that compile beside this one must not keep the worker waiting for the end of its frames.
+        os.register_at_fork(after_in_child=channel.let_go)
 
     def run(self) -> int:
         """The exit status."""

@@ -147,11 +147,13 @@ def _inductor_settings(target: dict[str, Any], options: dict[str, Any]) -> dict[
 
 
 def start_triton_compilers() -> None:
-    """Starts Inductor's pool of processes that compile Triton kernels; it ends with this process."""
+    """Starts Inductor's pool of processes that compile Triton kernels; it ends with this process. Forked,
+    they have all that this process has imported; to be called before it uses the GPU.
+    """
     import torch._inductor.config as inductor_config
     from torch._inductor.async_compile import AsyncCompile  # torch 2.11-2.13
 
-    with inductor_config.patch({"compile_threads": _compile_threads()}):
+    with inductor_config.patch({"compile_threads": _compile_threads(), "worker_start_method": "fork"}):
         # Of use_process_pool: gives the pool its first piece of work.
         AsyncCompile.use_process_pool()
 

@@ -276,15 +276,21 @@ class _Builder:
     def from_dynamo(self, data: dict[str, Any], static: list[bool]) -> Any:
         """A graph as Dynamo gives it to a backend."""
         module: Any = self._module(data, top=True)
-        # torch 2.11-2.13, frontend_utils._try_get_metadata_from_dynamo: these fields tell AOTAutograd which
-        # inputs are static (parameters), as they do for a graph straight from Dynamo.
-        module.meta["dynamo_compile_id"] = None
-        module._param_name_to_source = {}
-        placeholders = module.graph.find_nodes(op="placeholder")
-        for i, (node, stays) in enumerate(zip(placeholders, static, strict=True)):
-            node._dynamo_source = LocalSource(f"fxfarm_input_{i}")
-            if stays:
-                node.meta["tensor_dict"] = {"_dynamo_static_input_type": "unguarded"}
+
+        def mark(module: Any) -> None:
+            # torch 2.11-2.13, frontend_utils._try_get_metadata_from_dynamo: these fields tell AOTAutograd
+            # which inputs are static (parameters), as they do for a graph straight from Dynamo.
+            module.meta["dynamo_compile_id"] = None
+            module._param_name_to_source = {}
+            placeholders = module.graph.find_nodes(op="placeholder")
+            for i, (node, stays) in enumerate(zip(placeholders, static, strict=True)):
+                node._dynamo_source = LocalSource(f"fxfarm_input_{i}")
+                if stays:
+                    node.meta["tensor_dict"] = {"_dynamo_static_input_type": "unguarded"}
+
+        mark(module)
+        # standalone_compile compiles a deep copy, which leaves such fields out.
+        module._register_deepcopy_hook(mark)
         return module
 
     def _module(self, data: dict[str, Any], top: bool = False) -> torch.fx.GraphModule:

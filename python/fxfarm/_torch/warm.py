@@ -30,15 +30,21 @@ def device() -> str:
 
 
 def warm(kernels: Path, headers: Path) -> None:
-    """Compiles a tiny graph into `kernels`: imports the compiler, has the precompiled header in `headers`,
-    proves that it all works. Raises HeadersMissingError for a header that is not in `headers` and could only
-    be made by somebody who may write there.
+    """Compiles a tiny graph into `kernels`: imports the compiler, has the precompiled header in `headers` or,
+    where there is a GPU, CUDA's context and Triton's compilers, proves that it all works. Raises
+    HeadersMissingError for a header that is not in `headers` and could only be made by somebody who may write
+    there.
     """
     check_version()
     kept = _KeptHeaders(headers)
     if device() == "cuda":
-        # Processes of their own, which take as long to start as this one takes for the rest.
+        # What it is there for; a graph for CPUs finds its header, or has it built, when it comes.
         compiler.start_triton_compilers()
+        compiler.await_triton_compilers()
+        with disk.unfinished(kernels):
+            _compile_tiny("cuda")
+        kept.warming = False
+        return
     try:
         with disk.unfinished(kernels):
             _compile_tiny("cpu")
@@ -47,11 +53,6 @@ def warm(kernels: Path, headers: Path) -> None:
             raise HeadersMissingError(f"{headers} lacks a precompiled header of this torch") from error
         raise
     kept.warming = False
-    if device() == "cuda":
-        compiler.await_triton_compilers()
-        # Starts CUDA's context, too.
-        with disk.unfinished(kernels):
-            _compile_tiny("cuda")
 
 
 def _compile_tiny(device: str) -> None:

@@ -37,9 +37,8 @@ def many_names(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 def asserts(n: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Fails on the GPU when `n` is all zeros, as made-up inputs of whole numbers are."""
-    torch._assert_async(n.sum() > 0)
-    return (torch.sin(x) * n,)
+    """Reads past the end of `x` when `n` is all zeros, as made-up inputs of whole numbers are."""
+    return (torch.sin(x)[torch.where(n == 0, 1_000_000, n)],)
 
 
 def vast(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -57,5 +56,5 @@ CASES = {
     "asserts": Case(
         asserts, lambda seed: [torch.ones(64, device="cuda", dtype=torch.int64), *_random(seed, (64,))]
     ),
-    "vast": Case(vast, lambda seed: _random(seed, (600_000,), (600_000,))),
+    "vast": Case(vast, lambda seed: _random(seed, (150_000,), (150_000,))),
 }
