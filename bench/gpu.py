@@ -61,6 +61,7 @@ OVER_MS_MAX = 20.0
 APART_MAX = 0.05
 """Of bfloat16 with 8 bits of precision, after some dozens of layers."""
 RANKS = 2
+NOTE_CHARS = 300
 CHILD_S_MIN = 30.0
 """A process for which less is left is not begun."""
 
@@ -94,7 +95,7 @@ class Bench:
         except OutOfTime:
             self.report.add(**row, note="not reached: the time is over")
         except Exception as e:
-            self.report.add(**row, note=f"{type(e).__name__}: {e}")
+            failed(self.report, row, f"{type(e).__name__}: {e}")
         if self.options.json:
             # Whoever ends the benchmark has what it measured until then.
             Path(self.options.json).write_text(json.dumps(self.report.document, indent=1) + "\n")
@@ -150,14 +151,31 @@ def compare(bench: Bench, model: str, kind: str, way: str) -> None:
             bench.tried({**row, "run": "cold"}, lambda: measure(place, "cold", [[way]], **VARIABLES[way]))
 
 
+def failed(report: harness.Report, row: Found, why: str) -> None:
+    """A line without figures; what fxfarm fails with is a target missed, too."""
+    report.add(**row, note=one_line(why))
+    if row["way"] == "fxfarm":
+        report.demand(f"{name_of(row)}: measured", False)
+
+
+def one_line(text: str) -> str:
+    """The end of a text, which says most in what a process has written."""
+    return " ".join(text.split())[-NOTE_CHARS:]
+
+
+def name_of(row: Found) -> str:
+    """Of a line, in a target's text."""
+    return " ".join(str(row[part]) for part in ("model", "kind", "run") if row.get(part))
+
+
 def add(report: harness.Report, row: Found, found: Found) -> None:
     """A line for each stage that calls have run, and what fxfarm has to keep to."""
     if "device" in found:
         report.document["machine"].update(found["device"])
     if "error" in found:
-        report.add(**row, stage=" ".join(found.get("plan", ())), note=found["error"])
+        failed(report, {**row, "stage": " ".join(found.get("plan", ()))}, found["error"])
         return
-    notes = [*found["notes"], *([] if found["settled"] else ["the last stage has not come"])]
+    notes = [*map(one_line, found["notes"]), *([] if found["settled"] else ["the last stage has not come"])]
     entered = {switch["to"]: switch for switch in found["switches"]}
     last = found["stages"][-1]
     for stage in found["stages"]:
@@ -187,9 +205,11 @@ def told_mib(memory: Sequence[float] | None) -> str | None:
 
 def hold(report: harness.Report, row: Found, found: Found) -> None:
     """The targets of one process with fxfarm."""
-    name = " ".join(str(row[part]) for part in ("model", "kind", "run") if row.get(part))
-    what = f"{name}, {' '.join(found['plan'])}"
-    report.demand(f"{what}: the last stage runs", found["settled"] and not found["notes"])
+    what = f"{name_of(row)}, {' '.join(found['plan'])}"
+    there = found["settled"] and not found["notes"]
+    report.demand(f"{what}: the last stage runs", there)
+    if not there:
+        return
     for switch in found["switches"]:
         over = [ms for ms in (switch["before_over_ms"], switch["over_ms"]) if ms is not None]
         if over:
