@@ -16,15 +16,16 @@ farm that it starts compiles on the same GPU; Inductor compiles the modes one af
 the same process. A "warm" one comes after it: with fxfarm its own caches are empty and the farm is full,
 with Inductor the local caches are full; either way one stage after the other. "async" and "progressive" are
 PyTorch's modes, without the caches, which they do not work with. "eager" is not compiled, "traced" is
-`backend="eager"`.
+`backend="eager"`. What they compile within the first call is "first" and "fast".
 
 "over_ms" is the worst call in the two seconds before a switch ("before_over_ms") or after it, over the
 median of the stage that it ran; of Inductor the worst of the first calls, in which CUDA graphs are
 recorded. "apart" is the greatest difference to eager in terms of eager's greatest value: of the output, and
 of gradients. "children" are programs that the process's Python started, "triton" compiles by Triton in it,
 "ptxas" its runs, "measured" kernel configurations that were timed; for fxfarm "warm" all have to be 0.
-"mib" is the GPU's memory, allocated and reserved. "tiny" is a model whose calls are overhead: microseconds
-of the host for a call of the compiled model, of fxfarm's slot, and of what is in the slot.
+"mib" is the GPU's memory, allocated and reserved, "source" the store or the worker that a stage came from.
+"tiny" is a model whose calls are overhead: microseconds of the host for a call of the compiled model, of
+fxfarm's slot, and of what is in the slot.
 
 --ddp measures two processes in place of all this: with two GPUs (or on the CPU) ranks with
 DistributedDataParallel, and with a collective in the graph; with one GPU two that know nothing of each
