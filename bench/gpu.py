@@ -101,13 +101,16 @@ class Bench:
             # Whoever ends the benchmark has what it measured until then.
             Path(self.options.json).write_text(json.dumps(self.report.document, indent=1) + "\n")
 
-    def phases(self, children: Sequence[harness.Child]) -> list[list[Found]]:
-        """What each child measured; what one left unfinished is a phase with the `error`."""
+    def phases(self, children: Sequence[harness.Child], count: int = 1) -> list[list[Found]]:
+        """What each child measured, `count` phases; one that it left unfinished has the `error`. What
+        becomes of a child that has told of all of them says nothing about these."""
         found = []
         for child in children:
             status = child.ended(max(0.0, self._end - time.monotonic()))
             phases: list[Found] = child.answer()["result"] if child.answered else []
-            if status == -signal.SIGKILL and time.monotonic() >= self._end:
+            if len(phases) == count:
+                pass
+            elif status == -signal.SIGKILL and time.monotonic() >= self._end:
                 phases.append({"error": "stopped: the time is over"})
             elif status != 0:
                 phases.append({"error": f"ended with {status}: {child.output()}"})
@@ -130,7 +133,7 @@ def compare(bench: Bench, model: str, kind: str, way: str) -> None:
         # Each process has an empty Triton cache, unless it is said to have another's.
         caches = {"TRITON_CACHE_DIR": place.fresh("triton"), **variables}
         child = place.start(gpu_child.measured, variables=caches, way=way, plans=plans, **fixed)
-        for order, found in enumerate(bench.phases([child])[0]):
+        for order, found in enumerate(bench.phases([child], len(plans))[0]):
             add(bench.report, {**row, "run": run, "order": order + 1}, found)
 
     if way == "eager":
@@ -287,7 +290,7 @@ def in_step(report: harness.Report, row: Found, found: Sequence[Found], jobs: in
 
 def all_ranks(bench: Bench, models: Sequence[str], gpus: int) -> None:
     """Of each model."""
-    kinds = bench.options.kinds.split(",") if gpus == 1 else ["ddp", "collective"]
+    kinds = bench.options.kinds.split(",") if gpus == 1 else ["collective", "ddp"]
     for model in models:
         for kind in kinds:
             if model != "tiny":
