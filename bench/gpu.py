@@ -16,15 +16,16 @@ farm that it starts compiles on the same GPU; Inductor compiles the modes one af
 the same process. A "warm" one comes after it: with fxfarm its own caches are empty and the farm is full,
 with Inductor the local caches are full; either way one stage after the other. "async" and "progressive" are
 PyTorch's modes, without the caches, which they do not work with. "eager" is not compiled, "traced" is
-`backend="eager"`.
+`backend="eager"`. What they compile within the first call is "first" and "fast".
 
 "over_ms" is the worst call in the two seconds before a switch ("before_over_ms") or after it, over the
 median of the stage that it ran; of Inductor the worst of the first calls, in which CUDA graphs are
 recorded. "apart" is the greatest difference to eager in terms of eager's greatest value: of the output, and
 of gradients. "children" are programs that the process's Python started, "triton" compiles by Triton in it,
 "ptxas" its runs, "measured" kernel configurations that were timed; for fxfarm "warm" all have to be 0.
-"mib" is the GPU's memory, allocated and reserved. "tiny" is a model whose calls are overhead: microseconds
-of the host for a call of the compiled model, of fxfarm's slot, and of what is in the slot.
+"mib" is the GPU's memory, allocated and reserved, "source" the store or the worker that a stage came from.
+"tiny" is a model whose calls are overhead: microseconds of the host for a call of the compiled model, of
+fxfarm's slot, and of what is in the slot.
 
 --ddp measures two processes in place of all this: with two GPUs (or on the CPU) ranks with
 DistributedDataParallel, and with a collective in the graph; with one GPU two that know nothing of each
@@ -61,6 +62,7 @@ OVER_MS_MAX = 20.0
 APART_MAX = 0.05
 """Of bfloat16 with 8 bits of precision, after some dozens of layers."""
 RANKS = 2
+NOTE_CHARS = 300
 CHILD_S_MIN = 30.0
 """A process for which less is left is not begun."""
 
@@ -94,18 +96,21 @@ class Bench:
         except OutOfTime:
             self.report.add(**row, note="not reached: the time is over")
         except Exception as e:
-            self.report.add(**row, note=f"{type(e).__name__}: {e}")
+            failed(self.report, row, f"{type(e).__name__}: {e}")
         if self.options.json:
             # Whoever ends the benchmark has what it measured until then.
             Path(self.options.json).write_text(json.dumps(self.report.document, indent=1) + "\n")
 
-    def phases(self, children: Sequence[harness.Child]) -> list[list[Found]]:
-        """What each child measured; what one left unfinished is a phase with the `error`."""
+    def phases(self, children: Sequence[harness.Child], count: int = 1) -> list[list[Found]]:
+        """What each child measured, `count` phases; one that it left unfinished has the `error`. What
+        becomes of a child that has told of all of them says nothing about these."""
         found = []
         for child in children:
             status = child.ended(max(0.0, self._end - time.monotonic()))
             phases: list[Found] = child.answer()["result"] if child.answered else []
-            if status == -signal.SIGKILL and time.monotonic() >= self._end:
+            if len(phases) == count:
+                pass
+            elif status == -signal.SIGKILL and time.monotonic() >= self._end:
                 phases.append({"error": "stopped: the time is over"})
             elif status != 0:
                 phases.append({"error": f"ended with {status}: {child.output()}"})
@@ -128,7 +133,7 @@ def compare(bench: Bench, model: str, kind: str, way: str) -> None:
         # Each process has an empty Triton cache, unless it is said to have another's.
         caches = {"TRITON_CACHE_DIR": place.fresh("triton"), **variables}
         child = place.start(gpu_child.measured, variables=caches, way=way, plans=plans, **fixed)
-        for order, found in enumerate(bench.phases([child])[0]):
+        for order, found in enumerate(bench.phases([child], len(plans))[0]):
             add(bench.report, {**row, "run": run, "order": order + 1}, found)
 
     if way == "eager":
@@ -150,14 +155,31 @@ def compare(bench: Bench, model: str, kind: str, way: str) -> None:
             bench.tried({**row, "run": "cold"}, lambda: measure(place, "cold", [[way]], **VARIABLES[way]))
 
 
+def failed(report: harness.Report, row: Found, why: str) -> None:
+    """A line without figures; what fxfarm fails with is a target missed, too."""
+    report.add(**row, note=one_line(why))
+    if row["way"] == "fxfarm":
+        report.demand(f"{name_of(row)}: measured", False)
+
+
+def one_line(text: str) -> str:
+    """The end of a text, which says most in what a process has written."""
+    return " ".join(text.split())[-NOTE_CHARS:]
+
+
+def name_of(row: Found) -> str:
+    """Of a line, in a target's text."""
+    return " ".join(str(row[part]) for part in ("model", "kind", "run") if row.get(part))
+
+
 def add(report: harness.Report, row: Found, found: Found) -> None:
     """A line for each stage that calls have run, and what fxfarm has to keep to."""
     if "device" in found:
         report.document["machine"].update(found["device"])
     if "error" in found:
-        report.add(**row, stage=" ".join(found.get("plan", ())), note=found["error"])
+        failed(report, {**row, "stage": " ".join(found.get("plan", ()))}, found["error"])
         return
-    notes = [*found["notes"], *([] if found["settled"] else ["the last stage has not come"])]
+    notes = [*map(one_line, found["notes"]), *([] if found["settled"] else ["the last stage has not come"])]
     entered = {switch["to"]: switch for switch in found["switches"]}
     last = found["stages"][-1]
     for stage in found["stages"]:
@@ -187,9 +209,11 @@ def told_mib(memory: Sequence[float] | None) -> str | None:
 
 def hold(report: harness.Report, row: Found, found: Found) -> None:
     """The targets of one process with fxfarm."""
-    name = " ".join(str(row[part]) for part in ("model", "kind", "run") if row.get(part))
-    what = f"{name}, {' '.join(found['plan'])}"
-    report.demand(f"{what}: the last stage runs", found["settled"] and not found["notes"])
+    what = f"{name_of(row)}, {' '.join(found['plan'])}"
+    there = found["settled"] and not found["notes"]
+    report.demand(f"{what}: the last stage runs", there)
+    if not there:
+        return
     for switch in found["switches"]:
         over = [ms for ms in (switch["before_over_ms"], switch["over_ms"]) if ms is not None]
         if over:
@@ -266,7 +290,7 @@ def in_step(report: harness.Report, row: Found, found: Sequence[Found], jobs: in
 
 def all_ranks(bench: Bench, models: Sequence[str], gpus: int) -> None:
     """Of each model."""
-    kinds = bench.options.kinds.split(",") if gpus == 1 else ["ddp", "collective"]
+    kinds = bench.options.kinds.split(",") if gpus == 1 else ["collective", "ddp"]
     for model in models:
         for kind in kinds:
             if model != "tiny":

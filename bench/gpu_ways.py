@@ -8,8 +8,8 @@ from typing import Any
 
 import harness
 
-NAMES = {"async": ("eager", "compiled"), "progressive": ("fast", "optimized")}
-"""What calls run with PyTorch's own modes: at first, and in the end."""
+NAMES = {"async": ("first", "compiled"), "progressive": ("fast", "optimized")}
+"""What calls run with PyTorch's own modes: what is compiled within the first call, and in the end."""
 PARTLY = "partly"
 """A stage when not all of a model's graphs have been switched to the next one."""
 
@@ -85,16 +85,29 @@ class Inductor:
 
 
 class Upstream(Inductor):
-    """PyTorch's own modes, which are variables; their code counts the compiles that have been taken over."""
+    """PyTorch's own modes, which are variables; their code counts the compiles that have been taken over.
+
+    Those that were sent are counted here (torch 2.11-2.13): a graph that cannot be sent keeps what the first
+    call has compiled, and nothing but the log says so.
+    """
 
     def __init__(self, way: str) -> None:
         super().__init__((NAMES[way][1],))
-        from torch._inductor import compile_fx_async
+        from torch._inductor import compile_fx_async, compile_fx_subproc
 
         name = "_AsyncFxCompile" if way == "async" else "_ProgressiveFxCompile"
         self._mode: Any = getattr(compile_fx_async, name)
         self._before = NAMES[way][0]
         self._mode._reset_stats()
+        self._sent = 0
+        sender: Any = compile_fx_subproc._SubprocessFxCompile
+        send = sender._send_to_child_async
+
+        def counted(*args: Any) -> Any:
+            self._sent += 1
+            return send(*args)
+
+        sender._send_to_child_async = counted
 
     def compiled(self, module: Any) -> Callable[..., Any]:
         """The mode comes from the environment."""
@@ -105,21 +118,23 @@ class Upstream(Inductor):
         return int(self._mode._stat_bg_finished)
 
     def look(self) -> tuple[str, bool]:
-        """A forward and a backward are two compiles."""
-        started, finished = self._mode._stat_bg_started, self._mode._stat_bg_finished
-        over = started > 0 and finished >= started
-        return self._name(finished, started), over
+        """A forward and a backward are two compiles, both sent within the first call."""
+        finished = self.level()
+        return self._name(finished), finished >= self._sent
 
     def segments(self, levels: Sequence[int]) -> list[tuple[int, str]]:
         """As the levels of the calls say."""
-        started = self._mode._stat_bg_started
-        names = [self._name(level, started) for level in levels]
+        names = [self._name(level) for level in levels]
         return [(i, n) for i, n in enumerate(names) if i == 0 or names[i - 1] != n]
 
-    def _name(self, finished: int, started: int) -> str:
+    def notes(self) -> list[str]:
+        """Whether there was anything to wait for."""
+        return [] if self._sent else ["no compile was sent to the other process; see torch's log"]
+
+    def _name(self, finished: int) -> str:
         if finished == 0:
             return self._before
-        return self.stage if finished >= started else PARTLY
+        return self.stage if finished >= self._sent else PARTLY
 
 
 class Farmed(Inductor):
