@@ -1,4 +1,4 @@
-"""Which inputs stay where they are in memory: a remote compile knows as Inductor does in the caller's process.
+"""Which inputs stay where they are in memory: a remote compile knows as Inductor in the caller does.
 Each other one is copied before every replay of a CUDA graph, and looked at for its alignment.
 """
 
