@@ -142,9 +142,8 @@ def test_an_engine_whose_gpu_context_is_lost_answers_and_leaves() -> None:
     assert talk.channel.receive() is not None
     assert talk.channel.receive() is not None
     told = compiled(talk, "asserts", stage_of())
-    # The code is sound: it was the made-up input that it refused.
-    assert told["type"] == "done", told
-    assert unpack(told["artifact"]).manifest["unmeasured"]
+    assert told["type"] == "failed", told
+    assert (told["code"], "device-side assert" in told["reason"]) == ("compile_failed", True)
     assert talk.channel.receive() is None
     assert talk.process.wait(60) == 1
 
