@@ -65,7 +65,10 @@ struct outgoing {
 class engine_process::io_thread : public std::enable_shared_from_this<io_thread> {
 public:
   io_thread(engine_options options, engine_events events)
-      : options_(std::move(options)), events_(std::move(events)), parser_(options_.frame_bytes_max) {}
+      : options_(std::move(options)),
+        events_(std::move(events)),
+        allowance_(options_.frames_unasked_max, options_.frame_bytes_max),
+        parser_(options_.frame_bytes_max) {}
 
   result<void> start();
   result<void> send(bytes frame);
@@ -93,6 +96,7 @@ private:
   void write_queued();
   bool has_output();
   bool read_output(std::vector<char>& buffer);
+  void take_frame(bytes frame);
   bool read_log(std::vector<char>& buffer);
   exit_report reap();
   void drain();
@@ -105,6 +109,7 @@ private:
   std::mutex mutex_;  // guards what follows
   std::deque<outgoing> queue_;
   std::size_t queue_bytes_ = 0;
+  frame_allowance allowance_;  // until the next frame to it
   bool ended_ = false;
   bool stop_wanted_ = false;
   bool kill_at_once_ = false;
@@ -161,6 +166,7 @@ result<void> engine_process::io_thread::send(bytes frame) {
       return {errc::busy, "the engine does not read: " + std::to_string(queue_.size()) + " frames wait for it"};
     }
     queue_bytes_ += frame.size();
+    allowance_.renew();
     const auto prefix = frame_prefix(frame.size());
     queue_.push_back({prefix, std::move(frame)});
   }
@@ -385,11 +391,25 @@ bool engine_process::io_thread::read_output(std::vector<char>& buffer) {
   remember_inside();
   if (deaf_) return true;
   const byte_view piece = view_of({buffer.data(), static_cast<std::size_t>(n)});
-  if (auto fed = parser_.feed(piece, events_.on_frame); !fed) {
+  if (auto fed = parser_.feed(piece, [this](bytes frame) { take_frame(std::move(frame)); }); !fed) {
     deaf_ = true;
     request_kill(fed.failure().with_context("the engine's output"));
   }
   return true;
+}
+
+void engine_process::io_thread::take_frame(bytes frame) {
+  if (deaf_) return;
+  result<void> allowed;
+  {
+    std::lock_guard lock(mutex_);
+    allowed = allowance_.take(frame.size());
+  }
+  if (!allowed) {
+    deaf_ = true;
+    return request_kill(allowed.failure().with_context("the engine's output"));
+  }
+  events_.on_frame(std::move(frame));
 }
 
 bool engine_process::io_thread::read_log(std::vector<char>& buffer) {

@@ -32,6 +32,7 @@ struct engine_options {
   std::shared_ptr<const sandbox> confinement;      // null: none. Then only variables that it names are ours
   sandbox_access access;                           // in it, besides its scratch
   std::size_t frame_bytes_max = limits::engine_frame_bytes_max;
+  unsigned frames_unasked_max = limits::engine_frames_unasked_max;
   std::chrono::milliseconds stop_grace = limits::engine_stop_grace;      // from a request to end to the next harder one
   std::chrono::milliseconds watch_period = limits::engine_watch_period;  // see watch
 };
@@ -65,7 +66,9 @@ struct exit_report {
 // "exited with 1", "killed by signal 9 (Killed), because memory: ...".
 std::string to_string(const exit_report& report);
 
-// Called on the engine's own thread, one at a time; must not block and must not throw.
+// Called on the engine's own thread, one at a time; must not block and must not throw. Between two frames to it an engine
+// may send frames_unasked_max ones, together no longer than one may be; one that sends more is killed with `protocol`, so
+// whoever keeps them to be read later keeps no more than that for each frame sent.
 struct engine_events {
   std::function<void(bytes)> on_frame;
   std::function<void(exit_report)> on_exit;  // exactly once, and nothing comes after it

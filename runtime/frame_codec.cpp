@@ -39,4 +39,17 @@ result<void> frame_parser::feed(byte_view piece, const std::function<void(bytes)
                               " are allowed"};
 }
 
+result<void> frame_allowance::take(std::size_t length) {
+  if (frames_ == frames_max_) {
+    return {errc::protocol, "more than " + std::to_string(frames_max_) + " frames in a row that nothing was sent for"};
+  }
+  if (length > bytes_max_ - bytes_) {
+    return {errc::protocol,
+            "more than " + std::to_string(bytes_max_) + " bytes of frames in a row that nothing was sent for"};
+  }
+  ++frames_;
+  bytes_ += length;
+  return {};
+}
+
 }  // namespace fxfarm

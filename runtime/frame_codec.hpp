@@ -36,4 +36,22 @@ private:
   bool broken_ = false;
 };
 
+// How much may come that nothing was sent for, so that whoever reads it later, and by then asks for no more, is not
+// flooded.
+class frame_allowance {
+public:
+  frame_allowance(unsigned frames_max, std::size_t bytes_max) : frames_max_(frames_max), bytes_max_(bytes_max) {}
+
+  // A frame has come. Errors: `protocol` when it is one too many, or makes them too long together.
+  result<void> take(std::size_t length);
+  // From now on as much may come as at first.
+  void renew() { frames_ = 0, bytes_ = 0; }
+
+private:
+  const unsigned frames_max_;
+  const std::size_t bytes_max_;
+  unsigned frames_ = 0;
+  std::size_t bytes_ = 0;
+};
+
 }  // namespace fxfarm

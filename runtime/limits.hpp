@@ -132,6 +132,7 @@ inline constexpr std::uint64_t switch_calls_max = 1ULL << 52;  // a count that a
 inline constexpr std::size_t engine_frame_bytes_max = 1024 * MiB;
 inline constexpr std::size_t engine_frames_queued_max = 64;  // frames that wait for an engine to read them
 inline constexpr std::size_t engine_queue_bytes_max = 2048 * MiB;
+inline constexpr unsigned engine_frames_unasked_max = 1'000;   // that it sends between two frames to it
 inline constexpr std::size_t engine_log_bytes_max = 64 * KiB;  // tail of an engine's stderr that is kept
 inline constexpr auto engine_start_max = 600s;  // from spawn to ready: seconds, or minutes where others have the cores
 inline constexpr unsigned engine_starts_max = 3;  // that may fail in a row before the slot counts as out of order

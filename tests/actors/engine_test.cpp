@@ -218,3 +218,22 @@ TEST_F(engine_test, garbage_in_the_middle_of_a_job_ends_both) {
   submit("good");
   EXPECT_EQ(outcome().why.value().code, errc::protocol);
 }
+
+TEST_F(engine_test, one_that_says_more_than_a_job_can_have_to_is_ended) {
+  const auto phases = [](unsigned count) {
+    return "for i in range(" + std::to_string(count) + "): send(type='progress', id='good', phase='lower')\n";
+  };
+  constexpr auto most = limits::engine_frames_unasked_max;
+  start(engine_that("hello(); ready()\nfor count in range(2):\n  receive()\n  " + phases(most - 1) +
+                    "  send(type='done', id='good', artifact=b'artifact', phases={})\nreceive()\n" + phases(most + 1) +
+                    "signal.pause()"));
+  expect_ready();
+  for (int i = 0; i < 2; ++i) {
+    submit("good");
+    EXPECT_FALSE(outcome().why);
+  }
+  submit("good");
+  EXPECT_EQ(outcome().why.value().code, errc::protocol);
+  EXPECT_EQ(state().problem.value().code, errc::protocol);
+  EXPECT_NE(metrics.text().find("fxfarm_worker_engine_restarts_total{reason=\"protocol\"} 1"), std::string::npos);
+}

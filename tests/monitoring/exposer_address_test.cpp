@@ -3,14 +3,45 @@
 #include "http_get.hpp"
 #include "monitoring/exposer.hpp"
 
+#include <atomic>
 #include <chrono>
+#include <ctime>
+#include <semaphore>
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
 
 using namespace fxfarm::monitoring;
 using fxfarm::http_get;
 using fxfarm::http_request_to;
+
+namespace {
+
+constexpr auto patience = std::chrono::seconds(60);
+std::counting_semaphore<> looks_begun{0};
+std::atomic<unsigned> looks_in_vain = 0;
+
+bool listens(int fd) {
+  int yes = 0;
+  socklen_t size = sizeof yes;
+  return ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &size) == 0 && yes != 0;
+}
+
+}  // namespace
+
+// The C library's poll, for all of this program: how often a server has begun to wait for a connection, and how often its
+// time was up before there was one. By another name, since the header's declaration has it that nobody reads `what`.
+extern "C" [[gnu::visibility("default")]] int counting_poll(pollfd* what, nfds_t count, int ms) __asm__("poll");
+int counting_poll(pollfd* what, nfds_t count, int ms) {
+  const bool look = count > 0 && listens(what[0].fd);
+  if (look) looks_begun.release();
+  const timespec most{ms / 1000, ms % 1000 * 1'000'000L};
+  const int ready = ::ppoll(what, count, ms < 0 ? nullptr : &most, nullptr);
+  if (look && ready == 0) ++looks_in_vain;
+  return ready;
+}
 
 TEST(exposer, serves_its_page_to_names_of_this_host_only_when_it_listens_there_only) {
   metrics m("0.1.0", "coordinator");
@@ -53,19 +84,20 @@ TEST(exposer, serves_its_page_to_the_names_that_it_is_given_wherever_it_listens)
 
 TEST(exposer, leaves_without_waiting_for_the_server_to_look_whether_it_is_to) {
   metrics m("0.1.0", "local");
-  using clock = std::chrono::steady_clock;
-  clock::duration spent{};
-  // The server looks every two seconds; these would take 20 s.
-  for (int i = 0; i < 10; ++i) {
-    std::string problem;
-    auto e = exposer::start(m, i % 2 == 0 ? "127.0.0.1:0" : "0.0.0.0:0", problem);
-    ASSERT_TRUE(e) << problem;
-    EXPECT_TRUE(http_get(e->address(), "/healthz").starts_with("HTTP/1.1 200"));
-    const auto begin = clock::now();
-    e.reset();
-    spent += clock::now() - begin;
+  constexpr unsigned rounds = 5;
+  for (const char* address : {"127.0.0.1:0", "0.0.0.0:0"}) {
+    looks_in_vain = 0;
+    for (unsigned i = 0; i < rounds; ++i) {
+      while (looks_begun.try_acquire()) continue;
+      std::string problem;
+      auto e = exposer::start(m, address, problem);
+      ASSERT_TRUE(e) << problem;
+      ASSERT_TRUE(looks_begun.try_acquire_for(patience));
+      e.reset();
+    }
+    // One that nobody wakes has looked in vain once in each round.
+    EXPECT_LT(looks_in_vain, rounds) << address;
   }
-  EXPECT_LT(spent, std::chrono::seconds(10));
 }
 
 TEST(exposer, says_that_a_port_is_taken) {

@@ -233,6 +233,26 @@ TEST(engine_process, is_killed_when_it_breaks_the_framing) {
   }
 }
 
+TEST(engine_process, is_killed_when_it_says_more_than_it_may_between_two_frames_to_it) {
+  listener l;
+  auto options = python(R"(
+for i in range(3): send(b"start")
+asked = receive()
+for i in range(3): send(asked)
+receive()
+while True: send(b"more")
+)");
+  options.frames_unasked_max = 3;
+  auto e = start(l, std::move(options));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(l.frame(), "start");
+  ASSERT_TRUE(e->send(to_bytes("asked")));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(l.frame(), "asked");
+  ASSERT_TRUE(e->send(to_bytes("once more")));
+  EXPECT_EQ(to_string(l.exited().cause),
+            "protocol: the engine's output: more than 3 frames in a row that nothing was sent for");
+  EXPECT_EQ(l.frames_left(), 3u);
+}
+
 TEST(engine_process, takes_no_frame_beyond_its_bounds) {
   listener l;
   auto options = python("signal.pause()");

@@ -72,3 +72,18 @@ TEST(frame_parser, takes_text_and_empty_frames_for_garbage_and_stays_broken) {
     EXPECT_EQ(got.frames, std::vector<std::string>{"good"});
   }
 }
+
+TEST(frame_allowance, ends_with_so_many_frames_or_bytes_and_is_renewed) {
+  frame_allowance allowance(3, 10);
+  for (int round = 0; round < 2; ++round) {
+    for (std::size_t length : {1u, 5u, 4u}) EXPECT_TRUE(allowance.take(length)) << length;
+    EXPECT_EQ(to_string(allowance.take(0).failure()),
+              "protocol: more than 3 frames in a row that nothing was sent for");
+    allowance.renew();
+    EXPECT_TRUE(allowance.take(9));
+    EXPECT_EQ(to_string(allowance.take(2).failure()),
+              "protocol: more than 10 bytes of frames in a row that nothing was sent for");
+    EXPECT_TRUE(allowance.take(1));
+    allowance.renew();
+  }
+}
