@@ -7,7 +7,6 @@ of the stage records, on the thread that calls.
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 import sys
 import threading
@@ -139,16 +138,17 @@ def _to_align(inputs: Sequence[Any], static: Sequence[int]) -> list[int]:
 def _record_later(model: Callable[..., Any], static: Sequence[int] = (), **about: Any) -> Callable[..., Any]:
     """Code that is recorded once it is called; `about` as in cudagraph_trees.cudagraphify_impl."""
     static = about.pop("static_input_idxs", static)
-    made: list[Callable[..., Any]] = []
+    # What is recorded belongs to the thread that has recorded it.
+    own = threading.local()
 
     def run(inputs: list[Any]) -> Any:
-        if not made:
+        recorded = getattr(own, "recorded", None)
+        if recorded is None:
             from torch._dynamo.utils import preserve_rng_state
             from torch._inductor.cudagraph_trees import cudagraphify_impl
 
             with preserve_rng_state():
-                wrap = functools.partial(cudagraphify_impl, model, inputs, static)
-                made.append(wrap(compile_id=None, **about))
-        return made[0](inputs)
+                recorded = own.recorded = cudagraphify_impl(model, inputs, static, compile_id=None, **about)
+        return recorded(inputs)
 
     return run
