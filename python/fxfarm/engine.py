@@ -178,15 +178,19 @@ class Engine:
                 break
             if frame["type"] != "compile":
                 raise ProtocolError(f"unknown frame {frame['type'][:64]!r}")
-            self._compile(cache, frame)
-            if reason := warm.gpu_error():
-                # The worker starts another.
+            answer = self._compile(cache, frame)
+            if reason := warm.lost():
+                # No answer: the worker starts another engine, and the job is tried again.
                 print(f"fxfarm engine: this process has lost its GPU: {reason}", file=sys.stderr)
                 return 1
+            self._channel.send(**answer)
+            del answer, frame
+            self._tidy(cache)
         return 0
 
-    def _compile(self, cache: Cache, frame: dict[str, Any]) -> None:
-        from fxfarm._torch import CompileError, compile_graph, warm
+    def _compile(self, cache: Cache, frame: dict[str, Any]) -> dict[str, Any]:
+        """The frame that answers a job."""
+        from fxfarm._torch import CompileError, compile_graph
         from fxfarm._torch.errors import describe
 
         job = str(frame.get("id", ""))
@@ -197,15 +201,17 @@ class Engine:
         try:
             with disk.unfinished(cache.kernels):
                 made = compile_graph(frame["graph"], frame["stage"], frame["target"], progress)
-            answer: dict[str, Any] = {"type": "done", "id": job, "artifact": made.data, "phases": made.phases}
+            return {"type": "done", "id": job, "artifact": made.data, "phases": made.phases}
         except CompileError as error:
-            answer = {"type": "failed", "id": job, "code": error.code, "reason": str(error)}
+            return {"type": "failed", "id": job, "code": error.code, "reason": str(error)}
         except KeyError as error:
-            answer = {"type": "failed", "id": job, "code": "bad_input", "reason": f"the job lacks {error}"}
+            return {"type": "failed", "id": job, "code": "bad_input", "reason": f"the job lacks {error}"}
         except Exception as error:  # a job never ends the engine
-            answer = {"type": "failed", "id": job, "code": "compile_failed", "reason": describe(error)}
-        self._channel.send(**answer)
-        del answer, frame
+            return {"type": "failed", "id": job, "code": "compile_failed", "reason": describe(error)}
+
+    def _tidy(self, cache: Cache) -> None:
+        from fxfarm._torch import warm
+
         warm.forget(cache.kernels)
         disk.prune(cache.kernels, cache.bytes_max)
         # A header that is gone costs its next user time and no more: compilers then read the text.

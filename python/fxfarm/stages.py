@@ -30,7 +30,8 @@ NAMED: Mapping[str, Mapping[str, Any]] = {
 MEASURING = frozenset(
     ("max_autotune", "max_autotune_gemm", "max_autotune_pointwise", "coordinate_descent_tuning")
 )
-"""Inductor's settings under which kernels are chosen by measuring them, which holds for one model of GPU."""
+"""Inductor's settings under which it searches for the fastest kernels, which holds for one model of GPU; the
+few configurations of a reduction that it always measures are let pass."""
 STAGES_MAX = 16
 EAGER = "eager"
 

@@ -43,7 +43,16 @@ def seeds() -> list[bytes]:
     file = {"name": "kernel", "digest": pack.digest(b"object"), "data": b"object"}
     tensor = {"dtype": "float32", "device": ["cpu", None], "size": [1], "stride": [1], "data": b"\0\0\0\0"}
     manifest: dict[str, Any] = {"platform": {"torch": "2.13.0"}, "needs": ["math"], "inner": None}
-    sound = pack.Artifact(manifest, b"pickle", [code], [file], [tensor])
+    kernel: dict[str, Any] = {
+        "name": "kernel",
+        "function": "f",
+        "types": "OO",
+        "device": 0,
+        "scratch": 0,
+        "warps": 4,
+    }
+    kernel |= {"cubin": b"object", "launcher": b"code", "magic": b"3.11", "shared_bytes": 0}
+    sound = pack.Artifact(manifest, b"pickle", [code], [file], [kernel], [tensor])
     bodies = [pack.pack(sound)[hashlib.sha256().digest_size :]]
     fields = msgpack.unpackb(bodies[0])
     for name in fields:

@@ -205,6 +205,12 @@ def test_frames_come_as_they_were_sent(frames: list[dict[str, Any]]) -> None:
 ARTIFACT: Mapping[str, Any] = {
     **{"format": pack.FORMAT, "manifest": {}, "entry": b"", "code": [], "constants": []},
     "files": [{"name": "n", "digest": pack.digest(b"x"), "data": b"x"}],
+    "gpu_kernels": [
+        {
+            **{"name": "n", "function": "f", "types": "OO", "cubin": b"x", "launcher": b"x", "magic": b"x"},
+            **{"device": 0, "shared_bytes": 0, "warps": 4, "scratch": 0},
+        }
+    ],
 }
 
 

@@ -28,7 +28,7 @@ def sealed(body: bytes) -> bytes:
 
 
 def artifact(**changed: Any) -> bytes:
-    fields = {"manifest": {}, "entry": b"", "code": [], "files": [], "constants": []}
+    fields = {"manifest": {}, "entry": b"", "code": [], "files": [], "gpu_kernels": [], "constants": []}
     return sealed(msgpack.packb({"format": pack.FORMAT, **fields, **changed}))
 
 

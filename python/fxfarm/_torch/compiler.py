@@ -148,7 +148,7 @@ def _inductor_settings(target: dict[str, Any], options: dict[str, Any]) -> dict[
 
 def start_triton_compilers() -> None:
     """Starts Inductor's pool of processes that compile Triton kernels; it ends with this process. Forked,
-    they have all that this process has imported; to be called before it uses the GPU.
+    they have all that this process has imported; to be called before it runs anything on the GPU.
     """
     import torch._inductor.config as inductor_config
     from torch._inductor.async_compile import AsyncCompile  # torch 2.11-2.13
@@ -165,6 +165,16 @@ def await_triton_compilers() -> None:
 
     with inductor_config.patch({"compile_threads": _compile_threads()}):
         AsyncCompile.wait_pool_ready()
+
+
+def triton_compilers_lost() -> bool:
+    """Whether one of them has died, after which the pool (concurrent.futures) takes no more work."""
+    from torch._inductor.async_compile import AsyncCompile
+
+    if _compile_threads() <= 1:
+        return False
+    # Made by start_triton_compilers, and kept by a functools.cache.
+    return bool(getattr(AsyncCompile.process_pool(), "_broken", False))
 
 
 def _compile_with_constants(

@@ -54,17 +54,55 @@ def wrapping(wanted: bool) -> Iterator[None]:
     torch 2.11-2.13 take that, and cudagraph_trees a few small functions, from the compiler's main module,
     whose import would hold the interpreter lock for a tenth of a second at a time.
     """
-    if not wanted or _COMPILER in sys.modules:
+    if not wanted:
         yield
         return
+    if _COMPILER in sys.modules:
+        importlib.import_module(_TREES)
+        with _backwards_told_later():
+            yield
+        return
     stand_in = _StandIn(_COMPILER)
-    sys.modules[_COMPILER] = stand_in
+    stand_in.enter()
     try:
         with pace.paced_imports():
             importlib.import_module(_TREES)
-        yield
+        with _backwards_told_later():
+            yield
     finally:
         stand_in.leave()
+
+
+@contextlib.contextmanager
+def _backwards_told_later() -> Iterator[None]:
+    """Has a backward that is not recorded, of a forward that is, say so when it runs.
+
+    torch 2.11-2.13, output_code.maybe_handle_backward_generation, looks up when it is loaded what the forward
+    has recorded, and wants to find something; here neither has run then, and it may run on another thread.
+    """
+    from torch._inductor import output_code
+
+    module: Any = output_code
+    stock = module.maybe_handle_backward_generation
+
+    def handle(code: Any, forward_device: Any) -> None:
+        if not code.fx_kwargs["is_backward"] or forward_device is None or forward_device.value is None:
+            return
+        run, device = code.current_callable, forward_device.value
+
+        def backward(args: list[Any]) -> Any:
+            manager = sys.modules[_TREES].get_manager(device, create_if_none_exists=False)
+            if manager is not None:
+                manager.set_to_running_backward()
+            return run(args)
+
+        code.current_callable = on_any_thread(backward)
+
+    module.maybe_handle_backward_generation = handle
+    try:
+        yield
+    finally:
+        module.maybe_handle_backward_generation = stock
 
 
 def on_any_thread(call: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
@@ -103,8 +141,17 @@ class _StandIn(types.ModuleType):
         self.get_input_idxs_to_check = _to_align
         self.cudagraphify = _record_later
 
+    def enter(self) -> None:
+        """Takes the name, as a module and in its package."""
+        sys.modules[_COMPILER] = self
+        package: Any = sys.modules["torch._inductor"]
+        package.compile_fx = self
+
     def leave(self) -> None:
         """Gives the name back."""
+        package: Any = sys.modules["torch._inductor"]
+        if package.__dict__.get("compile_fx") is self:
+            del package.compile_fx
         if sys.modules.get(_COMPILER) is self:
             del sys.modules[_COMPILER]
 

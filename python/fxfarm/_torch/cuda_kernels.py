@@ -6,12 +6,13 @@ for the GPU, which the model's calls would feel.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib.util
 import marshal
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -23,8 +24,9 @@ from .pack import digest
 _loaded: dict[tuple[str, int], int] = {}
 
 # https://docs.nvidia.com/cuda/cuda-driver-api: CU_FUNC_CACHE_PREFER_SHARED,
-# CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES and
-# CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN.
+# CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+# CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN and CU_STREAM_CAPTURE_MODE_RELAXED.
+_CAPTURE_RELAXED = 2
 _PREFER_SHARED = 1
 _STATIC_SHARED_BYTES, _MAX_DYNAMIC_SHARED_BYTES = 1, 8
 _MAX_SHARED_OPTIN = 97
@@ -67,24 +69,41 @@ def _function(kernel: dict[str, Any]) -> int:
     if known is not None:
         return known
     driver = _driver()
-    _enter_context(driver, device)
     module, function = ctypes.c_void_p(), ctypes.c_void_p()
-    _check(driver, driver.cuModuleLoadData(ctypes.byref(module), cubin))
-    name = kernel["function"].encode()
-    _check(driver, driver.cuModuleGetFunction(ctypes.byref(function), module, name))
-    if kernel["shared_bytes"] > _SHARED_BYTES:
-        _allow_shared(driver, function, device, kernel["shared_bytes"])
+    with _context(driver, device):
+        _check(driver, driver.cuModuleLoadData(ctypes.byref(module), cubin))
+        name = kernel["function"].encode()
+        _check(driver, driver.cuModuleGetFunction(ctypes.byref(function), module, name))
+        if kernel["shared_bytes"] > _SHARED_BYTES:
+            _allow_shared(driver, function, device, kernel["shared_bytes"])
     return _loaded.setdefault(key, int(function.value or 0))
 
 
-def _enter_context(driver: Any, device: int) -> None:
-    """Makes the context that torch uses on that GPU this thread's."""
+@contextlib.contextmanager
+def _context(driver: Any, device: int) -> Iterator[None]:
+    """Makes the context that torch uses on that GPU this thread's in the body, which a thread that captures
+    for a CUDA graph meanwhile does not mind.
+    """
     torch.cuda.init()
+    before, mode = ctypes.c_void_p(), ctypes.c_int(_CAPTURE_RELAXED)
+    _check(driver, driver.cuCtxGetCurrent(ctypes.byref(before)))
+    _check(driver, driver.cuCtxSetCurrent(_primary(device)))
+    try:
+        _check(driver, driver.cuThreadExchangeStreamCaptureMode(ctypes.byref(mode)))
+        yield
+        _check(driver, driver.cuThreadExchangeStreamCaptureMode(ctypes.byref(mode)))
+    finally:
+        _check(driver, driver.cuCtxSetCurrent(before))
+
+
+@functools.cache
+def _primary(device: int) -> ctypes.c_void_p:
+    """Held until the process ends, as torch holds it."""
+    driver = _driver()
     context, handle = ctypes.c_void_p(), ctypes.c_int()
     _check(driver, driver.cuDeviceGet(ctypes.byref(handle), device))
-    # Torch holds the context until the process ends, and so does this.
     _check(driver, driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), handle))
-    _check(driver, driver.cuCtxSetCurrent(context))
+    return context
 
 
 def _allow_shared(driver: Any, function: ctypes.c_void_p, device: int, wanted: int) -> None:
@@ -110,7 +129,9 @@ def _driver() -> Any:
     driver.cuModuleLoadData.argtypes = [ctypes.POINTER(handle), ctypes.c_char_p]
     driver.cuModuleGetFunction.argtypes = [ctypes.POINTER(handle), handle, ctypes.c_char_p]
     driver.cuDevicePrimaryCtxRetain.argtypes = [ctypes.POINTER(handle), number]
+    driver.cuCtxGetCurrent.argtypes = [ctypes.POINTER(handle)]
     driver.cuCtxSetCurrent.argtypes = [handle]
+    driver.cuThreadExchangeStreamCaptureMode.argtypes = [ctypes.POINTER(number)]
     driver.cuFuncGetAttribute.argtypes = [ctypes.POINTER(number), number, handle]
     driver.cuFuncSetAttribute.argtypes = [handle, number, number]
     driver.cuFuncSetCacheConfig.argtypes = [handle, number]

@@ -19,25 +19,39 @@ MEMORY_PART = 0.5
 must not meet an error for want of it."""
 
 
+# An engine compiles one graph at a time, on one thread; what it measures may have it measure something else.
+_within = False
+
+
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """Runs the body while no other engine measures; it raises torch.OutOfMemoryError rather than take more
     than its part of the GPU's memory.
     """
+    global _within
+    if _within:
+        yield
+        return
     with _turn():
         free, total = torch.cuda.mem_get_info()
         # What torch has taken and not given back counts as its own.
         own = torch.cuda.memory_reserved()
         torch.cuda.set_per_process_memory_fraction(min(1.0, (own + free * MEMORY_PART) / total))
+        _within = True
         try:
             yield
         finally:
-            torch.cuda.set_per_process_memory_fraction(1.0)
+            _within = False
+            # A context that is lost refuses that, too, and the body's error says more.
+            with contextlib.suppress(RuntimeError):
+                torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 @contextlib.contextmanager
 def measuring() -> Iterator[None]:
-    """Has Inductor, in the body, choose between kernels for products of matrices alone on the GPU."""
+    """Has Inductor, in the body, take turns with other engines to choose between kernels for products of
+    matrices, save where it measures them in processes of its own.
+    """
     # torch 2.11-2.13: makes the inputs, runs and times each choice.
     from torch._inductor.select_algorithm import AlgorithmSelectorCache
 

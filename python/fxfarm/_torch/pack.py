@@ -14,6 +14,10 @@ from .errors import CorruptArtifact
 FORMAT = 5
 """Part of every graph key: what was packed in another way is missed and not misread."""
 _CODE_FIELDS = {"source", "code", "magic"}
+_GPU_KERNEL_FIELDS: dict[str, type] = {
+    **{"name": str, "function": str, "types": str, "cubin": bytes, "launcher": bytes, "magic": bytes},
+    **{"device": int, "shared_bytes": int, "warps": int, "scratch": int},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +69,7 @@ def unpack(data: bytes | memoryview) -> Artifact:
         parts = ("manifest", "entry", "code", "files", "gpu_kernels", "constants")
         found = Artifact(*(body[part] for part in parts))
         _check_files(found.files)
+        _check_gpu_kernels(found.gpu_kernels)
         if not all(code.keys() >= _CODE_FIELDS for code in found.codes):
             raise CorruptArtifact("a wrapper lacks its source, its code or the mark of its Python")
     # A RecursionError: what is nested deeply enough cannot be shown.
@@ -77,3 +82,11 @@ def _check_files(files: Iterable[dict[str, Any]]) -> None:
     for file in files:
         if digest(file["data"]) != file["digest"]:
             raise CorruptArtifact(f"file {file['name']} does not match its digest")
+
+
+def _check_gpu_kernels(kernels: Iterable[dict[str, Any]]) -> None:
+    for kernel in kernels:
+        for field, kind in _GPU_KERNEL_FIELDS.items():
+            value = kernel[field]
+            if type(value) is not kind or (isinstance(value, int) and value < 0):
+                raise CorruptArtifact(f"a GPU's kernel has {field} {value!r:.80}")

@@ -50,6 +50,9 @@ class TritonRecorder:
         from torch._inductor.runtime.triton_heuristics import StaticTritonCompileResult, TritonCompileResult
 
         recorder = self
+        # Of an attempt before this one, which was given up.
+        self._kernels.clear()
+        self._wrappers.clear()
         pending: dict[str, Any] = {}
         stock = AsyncCompile.triton, AsyncCompile.wait
         results: tuple[Any, ...] = (StaticTritonCompileResult, TritonCompileResult)
@@ -87,18 +90,20 @@ class TritonRecorder:
         if not self._kernels:
             return
         start = time.perf_counter()
-        try:
-            with gpu_lease.alone():
-                for wrapper in self._wrappers:
+        with gpu_lease.alone():
+            for wrapper in self._wrappers:
+                try:
                     _run(wrapper)
-        except torch.OutOfMemoryError as error:
-            self.unmeasured = describe(error)
-            if asked:
-                raise CompileError("compile_failed", f"to measure kernels: {self.unmeasured}") from error
-        # Made-up inputs may be none that the graph can take, such as sizes that disagree, and collectives
-        # have no other ranks here.
-        except Exception as error:
-            self.unmeasured = describe(error)
+                except torch.OutOfMemoryError as error:
+                    self.unmeasured = describe(error)
+                    if asked:
+                        raise CompileError(
+                            "compile_failed", f"to measure kernels: {self.unmeasured}"
+                        ) from error
+                # Made-up inputs may be none that the graph can take, such as sizes that disagree, and
+                # collectives have no other ranks here.
+                except Exception as error:
+                    self.unmeasured = describe(error)
         for kernel in self._kernels.values():
             kernel.launchers = kernel.launchers[:1]
         self.seconds += time.perf_counter() - start

@@ -66,10 +66,14 @@ def _compile_tiny(device: str) -> None:
     compile_graph(payload, {"name": "default", "options": {}}, platform.client_platform(device))
 
 
-def gpu_error() -> str:
-    """Why CUDA will do nothing more in this process, as after a kernel that read where it must not."""
+def lost() -> str:
+    """Why nothing more can be compiled for the GPU in this process, such as a kernel that read where it must
+    not; empty where all is well.
+    """
     if not torch.cuda.is_initialized():
         return ""
+    if compiler.triton_compilers_lost():
+        return "a process that compiles Triton kernels has died"
     try:
         torch.cuda.synchronize()
     except RuntimeError as error:

@@ -71,7 +71,17 @@ class Rewritten:
                 return True
             if isinstance(node, ast.Name) and node.id in _TRITON_NAMES:
                 return True
+            if isinstance(node, ast.ImportFrom | ast.Import) and _unknown_of_triton(node):
+                return True
         return False
+
+
+def _unknown_of_triton(node: ast.ImportFrom | ast.Import) -> bool:
+    """Whether it brings in from Triton's modules what no wrapper that is known brings in."""
+    if isinstance(node, ast.ImportFrom):
+        return node.module in _TRITON_MODULES and not {a.name for a in node.names} <= _TRITON_NAMES
+    brought = {a.asname or a.name for a in node.names if a.name in _TRITON_MODULES}
+    return not brought <= _TRITON_NAMES
 
 
 def _triton_key(node: ast.Call) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -90,8 +91,6 @@ def test_a_client_runs_every_stage_with_nothing_of_triton(engine: Talk, tmp_path
     report = loaded_elsewhere(tmp_path)
     assert report.pop("modules") == []
     assert set(report) == {f"{case}.{stage}" for case, stage in cases}
-    # Inductor's own tolerance for a product of float32 matrices whose order of additions differs.
-    assert max(report.values()) < 2e-2, report
 
 
 def loaded_elsewhere(directory: Path) -> dict[str, Any]:
@@ -137,14 +136,15 @@ def test_too_little_memory_to_measure_costs_an_autotuned_stage_and_no_more(
     assert compiled(engine, "block", stage_of())["type"] == "done"
 
 
-def test_an_engine_whose_gpu_context_is_lost_answers_and_leaves() -> None:
+def test_an_engine_whose_gpu_context_is_lost_leaves_without_an_answer() -> None:
     talk = Talk()
     assert talk.channel.receive() is not None
     assert talk.channel.receive() is not None
-    told = compiled(talk, "asserts", stage_of())
-    assert told["type"] == "failed", told
-    assert (told["code"], "device-side assert" in told["reason"]) == ("compile_failed", True)
-    assert talk.channel.receive() is None
+    target = _torch.client_platform("cuda")
+    talk.channel.send(type="compile", id="j", stage=stage_of(), target=target, graph=payload("asserts"))
+    # No answer: the worker counts an engine that has died, and the job is tried again.
+    while (frame := talk.channel.receive()) is not None:
+        assert frame["type"] == "progress", frame
     assert talk.process.wait(60) == 1
 
 
@@ -162,7 +162,8 @@ def test_engines_measure_one_at_a_time(tmp_path: Path) -> None:
     phases = [talk.channel.receive(), talk.channel.receive()]
     assert [p["phase"] for p in phases if p is not None] == ["deserialize", "compile"]
     while not waits_for_a_lock(talk.process.pid):
-        os.sched_yield()
+        told, _, _ = select.select([talk.process.stdout], [], [], 0)
+        assert not told, "it did not wait"
     fcntl.flock(handle, fcntl.LOCK_UN)
     rest = [talk.channel.receive(), talk.channel.receive()]
     assert [frame["type"] for frame in rest if frame is not None] == ["progress", "done"]

@@ -118,6 +118,28 @@ def test_an_artifact_laid_out_in_another_way_is_refused_as_corrupt(
         _torch.load_artifact(old, tmp_path)
 
 
+GPU_KERNEL = {
+    **{"name": "n", "function": "f", "types": "OO", "cubin": b"x", "launcher": b"x", "magic": b"x"},
+    **{"device": 0, "shared_bytes": 0, "warps": 4, "scratch": 0},
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{field: None} for field in GPU_KERNEL]
+    + [{"device": -1}, {"warps": True}, {"shared_bytes": 1.5}, {"cubin": "x"}, {"types": b"OO"}],
+    ids=str,
+)
+def test_a_gpus_kernel_that_is_none_is_refused_as_corrupt(
+    change: dict[str, Any], artifacts: dict[str, Path], tmp_path: Path
+) -> None:
+    sound = pack.unpack(artifacts["row_sum"].read_bytes())
+    pack.unpack(pack.pack(dataclasses.replace(sound, gpu_kernels=[GPU_KERNEL])))
+    bad = pack.pack(dataclasses.replace(sound, gpu_kernels=[{**GPU_KERNEL, **change}]))
+    with pytest.raises(_torch.CorruptArtifact, match=f"kernel has {next(iter(change))}"):
+        _torch.load_artifact(bad, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("torch", "1.0.0"), ("python", "2.7"), ("arch", "riscv64"), ("triton", "9.9")],

@@ -76,6 +76,11 @@ def test_a_wrapper_whose_kernels_are_brought_runs_without_triton() -> None:
             id="Triton in the call",
         ),
         pytest.param(
+            WRAPPER.replace("start_graph, end_graph", "start_graph, end_graph, grid"),
+            {KEY},
+            id="another import",
+        ),
+        pytest.param(
             WRAPPER.replace("async_compile.wait", "async_compile.cutedsl('k', '')\nasync_compile.wait"),
             {KEY},
             id="a kernel of another kind",
