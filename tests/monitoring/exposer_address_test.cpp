@@ -31,8 +31,9 @@ bool listens(int fd) {
 
 }  // namespace
 
-// The C library's poll, for all of this program: how often a server has begun to wait for a connection, and how often its
-// time was up before there was one. By another name, since the header's declaration has it that nobody reads `what`.
+// The C library's poll, for all of this program: how often a server has begun to wait for a connection, and how often
+// its time was up before there was one. By another name, since the header's declaration has it that nobody reads
+// `what`.
 extern "C" [[gnu::visibility("default")]] int counting_poll(pollfd* what, nfds_t count, int ms) __asm__("poll");
 int counting_poll(pollfd* what, nfds_t count, int ms) {
   const bool look = count > 0 && listens(what[0].fd);
