@@ -66,9 +66,9 @@ struct exit_report {
 // "exited with 1", "killed by signal 9 (Killed), because memory: ...".
 std::string to_string(const exit_report& report);
 
-// Called on the engine's own thread, one at a time; must not block and must not throw. Between two frames to it an engine
-// may send frames_unasked_max ones, together no longer than one may be; one that sends more is killed with `protocol`, so
-// whoever keeps them to be read later keeps no more than that for each frame sent.
+// Called on the engine's own thread, one at a time; must not block and must not throw. Between two frames to it an
+// engine may send frames_unasked_max ones, together no longer than one may be; one that sends more is killed with
+// `protocol`, so whoever keeps them to be read later keeps no more than that for each frame sent.
 struct engine_events {
   std::function<void(bytes)> on_frame;
   std::function<void(exit_report)> on_exit;  // exactly once, and nothing comes after it
