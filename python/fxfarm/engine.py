@@ -135,8 +135,6 @@ class Engine:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        # Processes that compile beside this one must not keep the worker waiting for the end of its frames.
-        os.register_at_fork(after_in_child=channel.let_go)
 
     def run(self) -> int:
         """The exit status."""
@@ -223,6 +221,8 @@ class Engine:
 def main() -> int:
     """Runs an engine on this process's standard streams."""
     channel = _take_standard_streams()
+    # Processes that compile beside this one must not keep the worker waiting for the end of its frames.
+    os.register_at_fork(after_in_child=channel.let_go)
     try:
         return Engine(channel).run()
     except ProtocolError as error:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import struct
 import subprocess
@@ -205,3 +206,30 @@ def test_an_engine_keeps_no_more_kernels_than_it_may(talk: Talk, cache: Path) ->
     assert small.process.wait(60) == 0
     assert not list((cache / "1").rglob("*.so"))
     assert list((cache / "0").rglob("*.so")), "another engine's kernels are not its to delete"
+
+
+@pytest.mark.parametrize(
+    ("lost", "status", "told"), [("", 0, ["ready", "failed"]), ("an assertion", 1, ["ready"])]
+)
+def test_an_engine_that_has_lost_its_gpu_leaves_without_an_answer(
+    lost: str,
+    status: int,
+    told: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from fxfarm._torch import warm
+
+    monkeypatch.setattr(warm, "lost", lambda: lost)
+    jobs, answers = io.BytesIO(), io.BytesIO()
+    worker = engine.Channel(io.BytesIO(), jobs)
+    worker.send(type="compile", id="j", stage=stage_of(), target=_torch.client_platform(), graph=b"garbage")
+    jobs.seek(0)
+    cache = engine.Cache(tmp_path, tmp_path, engine.CACHE_BYTES)
+    assert engine.Engine(engine.Channel(jobs, answers))._serve(cache, {}, 0.0) == status
+    answers.seek(0)
+    heard = engine.Channel(answers, io.BytesIO())
+    frames = [frame["type"] for frame in iter(heard.receive, None)]
+    assert [kind for kind in frames if kind != "progress"] == told
+    assert ("lost its GPU: an assertion" in capsys.readouterr().err) == bool(lost)
