@@ -72,6 +72,7 @@ def measuring() -> Iterator[None]:
 @contextlib.contextmanager
 def _turn() -> Iterator[None]:
     # Set by the worker; in a sandbox it can be read only, and be locked as it is.
+    # The wait has the job's deadline: the worker ends an engine that waits past it, or measures so long.
     directory = os.environ.get("FXFARM_ENGINE_HEADERS_DIR")
     if not directory:
         yield
