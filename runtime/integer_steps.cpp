@@ -1,7 +1,10 @@
 #include "runtime/integer_steps.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
+#include <string>
+#include <unordered_map>
 
 namespace fxfarm {
 namespace {
@@ -44,6 +47,19 @@ std::pair<std::int64_t, std::int64_t> divided(std::int64_t left, std::int64_t ri
   return {quotient, rest};
 }
 
+// The positions of arguments, each once, in whose place the steps get their indices.
+std::vector<std::size_t> number_arguments(std::vector<integer_steps::step>& steps) {
+  std::vector<std::size_t> positions;
+  std::unordered_map<std::int64_t, std::int64_t> index_of;
+  for (auto& s : steps) {
+    if (s.what != kind::argument) continue;
+    const auto [found, is_new] = index_of.try_emplace(s.operand, std::ssize(positions));
+    if (is_new) positions.push_back(static_cast<std::size_t>(s.operand));
+    s.operand = found->second;
+  }
+  return positions;
+}
+
 }  // namespace
 
 std::optional<kind> integer_steps::kind_of(std::string_view word) {
@@ -63,7 +79,9 @@ result<integer_steps> integer_steps::make(std::vector<step> steps) {
     if (s.what == kind::argument && s.operand < 0) return {errc::bad_config, "an argument before the first"};
   }
   if (depth != 1) return {errc::bad_config, "not one value is left but " + std::to_string(depth)};
-  return integer_steps(std::move(steps));
+  auto arguments = number_arguments(steps);
+  if (arguments.size() > limits::guard_arguments_max) return {errc::bad_config, "too many arguments"};
+  return integer_steps(std::move(steps), std::move(arguments));
 }
 
 bool integer_steps::divide(kind what, std::int64_t& left, std::int64_t right) {

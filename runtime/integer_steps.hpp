@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -46,20 +47,20 @@ public:
 
   // As the enumerators are called.
   static std::optional<kind> kind_of(std::string_view word);
-  // `bad_config` when there are too many steps, one finds too little, or not exactly one value is left.
+  // `bad_config` when there are too many steps or arguments, one finds too little, or not exactly one value is left.
   static result<integer_steps> make(std::vector<step> steps);
 
-  // Whether the condition holds of `argument(position)`, which tells an std::optional<std::int64_t>. Nothing when one
-  // of them is nothing, a number gets too large, or something is divided by zero.
-  template <class Argument>
-  std::optional<bool> run(const Argument& argument) const {
+  // The positions that the steps look at, each once: limits::guard_arguments_max at most.
+  std::span<const std::size_t> arguments() const { return arguments_; }
+
+  // Whether the condition holds of `values`, one for each of arguments(). Nothing when a number gets too large or
+  // something is divided by zero.
+  std::optional<bool> run(std::span<const std::int64_t> values) const {
     std::array<std::int64_t, limits::guard_depth_max> stack;
     std::int64_t* top = stack.data();  // the place of the next one
     for (const step& s : steps_) {
       if (s.what == kind::argument) {
-        const auto value = argument(static_cast<std::size_t>(s.operand));
-        if (!value) return std::nullopt;
-        *top++ = *value;
+        *top++ = values[static_cast<std::size_t>(s.operand)];
       } else if (s.what == kind::number) {
         *top++ = s.operand;
       } else if (s.what == kind::negate) {
@@ -75,12 +76,14 @@ public:
   }
 
 private:
-  explicit integer_steps(std::vector<step> steps) : steps_(std::move(steps)) {}
+  integer_steps(std::vector<step> steps, std::vector<std::size_t> arguments)
+      : steps_(std::move(steps)), arguments_(std::move(arguments)) {}
   // False when there is no answer. In this file, so that it becomes a part of the loop.
   static bool apply(kind what, std::int64_t& left, std::int64_t right);
   static bool divide(kind what, std::int64_t& left, std::int64_t right);
 
-  std::vector<step> steps_;
+  std::vector<step> steps_;  // the operand of `argument` is an index into what follows
+  std::vector<std::size_t> arguments_;
 };
 
 inline bool integer_steps::apply(kind what, std::int64_t& left, std::int64_t right) {

@@ -55,6 +55,7 @@ inline constexpr auto clock_skew_max = 300s;  // between coordinators, of a tick
 inline constexpr std::size_t stages_per_graph_max = 16;
 inline constexpr std::size_t guard_steps_max = 4096;        // of what a stage assumes of sizes
 inline constexpr std::size_t guard_depth_max = 64;          // values that it has at the same time
+inline constexpr std::size_t guard_arguments_max = 64;      // arguments that it looks at
 inline constexpr double told_seconds_max = 1e8;             // that a peer says something has taken
 inline constexpr std::size_t text_bytes_max = 4 * KiB;      // a name, a reason, an option value
 inline constexpr std::size_t socket_path_bytes_max = 107;   // what sockaddr_un::sun_path holds, less its terminator

@@ -1,7 +1,10 @@
 #include "python/binding/integer_guard.hpp"
 
-#include "runtime/integer_steps.hpp"
+#include "python/binding/owned.hpp"
+#include "runtime/limits.hpp"
 
+#include <array>
+#include <iterator>
 #include <memory>
 #include <new>
 #include <string>
@@ -12,35 +15,22 @@
 namespace fxfarm::python {
 namespace {
 
-struct owned_deleter {
-  void operator()(PyObject* o) const { Py_DECREF(o); }
-};
-using owned = std::unique_ptr<PyObject, owned_deleter>;
-
 struct guard_object {
   PyObject_HEAD vectorcallfunc vectorcall;
   PyObject* otherwise;
-  integer_steps steps;
+  integer_guard integers;
 };
+
+PyTypeObject* guard_type = nullptr;  // set once, when the module is made
 
 guard_object* as_guard(PyObject* o) {
   return reinterpret_cast<guard_object*>(o);
 }
 
-// The argument as a number; nothing when it is no int of Python's or does not fit.
-std::optional<std::int64_t> number_of(PyObject* argument) {
-  if (!PyLong_Check(argument)) return std::nullopt;
-  int overflow = 0;
-  const long long number = PyLong_AsLongLongAndOverflow(argument, &overflow);
-  if (overflow != 0) return std::nullopt;
-  return number;
-}
-
 PyObject* guard_vectorcall(PyObject* o, PyObject* const* args, std::size_t flagged_count, PyObject* keywords) {
   guard_object* self = as_guard(o);
   const auto count = static_cast<std::size_t>(PyVectorcall_NARGS(flagged_count));
-  const auto fits = self->steps.run([&](std::size_t i) { return i < count ? number_of(args[i]) : std::nullopt; });
-  if (fits) return PyBool_FromLong(*fits ? 1 : 0);
+  if (const auto fits = self->integers.fits(args, count)) return PyBool_FromLong(*fits ? 1 : 0);
   return PyObject_Vectorcall(self->otherwise, args, flagged_count, keywords);
 }
 
@@ -83,7 +73,7 @@ PyObject* guard_new(PyTypeObject* type, PyObject* args, PyObject* keywords) {
   guard_object* self = as_guard(o);
   self->vectorcall = guard_vectorcall;
   self->otherwise = Py_NewRef(otherwise);
-  std::construct_at(&self->steps, *std::move(steps));
+  std::construct_at(&self->integers, *std::move(steps));
   return o;
 }
 
@@ -104,7 +94,7 @@ void guard_dealloc(PyObject* o) {
   PyTypeObject* type = Py_TYPE(o);
   PyObject_GC_UnTrack(o);
   Py_CLEAR(as_guard(o)->otherwise);
-  std::destroy_at(&as_guard(o)->steps);
+  std::destroy_at(&as_guard(o)->integers);
   type->tp_free(o);
   Py_DECREF(type);
 }
@@ -113,17 +103,12 @@ PyMemberDef guard_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(guard_object, vectorcall), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
 
-template <class F>
-void* as_slot_function(F f) {
-  return reinterpret_cast<void*>(f);
-}
-
 PyType_Slot type_slots[] = {
-    {Py_tp_new, as_slot_function(guard_new)},
-    {Py_tp_dealloc, as_slot_function(guard_dealloc)},
-    {Py_tp_traverse, as_slot_function(guard_traverse)},
-    {Py_tp_clear, as_slot_function(guard_clear)},
-    {Py_tp_call, as_slot_function(PyVectorcall_Call)},
+    {Py_tp_new, as_type_slot(guard_new)},
+    {Py_tp_dealloc, as_type_slot(guard_dealloc)},
+    {Py_tp_traverse, as_type_slot(guard_traverse)},
+    {Py_tp_clear, as_type_slot(guard_clear)},
+    {Py_tp_call, as_type_slot(PyVectorcall_Call)},
     {Py_tp_members, guard_members},
     {Py_tp_doc, const_cast<char*>("IntegerGuard(steps, otherwise)\n\nWhat the steps make of a call's arguments, as a "
                                   "bool; otherwise(*arguments) where they cannot.")},
@@ -135,9 +120,28 @@ PyType_Spec type_spec = {
 
 }  // namespace
 
+std::optional<bool> integer_guard::run(PyObject* const* args, std::size_t count) {
+  const auto positions = steps_.arguments();
+  std::array<std::int64_t, limits::guard_arguments_max> numbers{};
+  for (std::size_t i = 0; i < positions.size(); ++i) {
+    const auto number = number_at(positions[i], args, count);
+    if (!number) return std::nullopt;
+    numbers[i] = *number;
+  }
+  const auto fits = steps_.run({numbers.data(), positions.size()});
+  if (fits == true) last_.assign(numbers.begin(), numbers.begin() + std::ssize(positions));
+  return fits;
+}
+
+integer_guard* as_integer_guard(PyObject* o) {
+  return Py_TYPE(o) == guard_type ? &as_guard(o)->integers : nullptr;
+}
+
 int add_integer_guard_type(PyObject* module) {
   owned type{PyType_FromModuleAndSpec(module, &type_spec, nullptr)};
-  return type ? PyModule_AddObjectRef(module, "IntegerGuard", type.get()) : -1;
+  if (!type || PyModule_AddObjectRef(module, "IntegerGuard", type.get()) < 0) return -1;
+  guard_type = reinterpret_cast<PyTypeObject*>(type.release());
+  return 0;
 }
 
 }  // namespace fxfarm::python

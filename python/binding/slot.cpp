@@ -1,16 +1,15 @@
 #include "python/binding/slot.hpp"
 
-#include "python/binding/call_times.hpp"
+#include "python/binding/owned.hpp"
 #include "python/binding/profiler_watch.hpp"
-#include "runtime/limits.hpp"
+#include "python/binding/slot_call.hpp"
+#include "python/binding/slot_object.hpp"
+#include "python/binding/slot_register.hpp"
 
-#include <array>
 #include <atomic>
-#include <cstdint>
+#include <cstddef>
 #include <memory>
-#include <mutex>
 #include <new>
-#include <unordered_set>
 #include <utility>
 
 #include <pthread.h>
@@ -18,228 +17,6 @@
 
 namespace fxfarm::python {
 namespace {
-
-// Stage 0 is eager.
-constexpr std::size_t stages_max = limits::stages_per_graph_max + 1;
-
-struct owned_deleter {
-  void operator()(PyObject* o) const { Py_DECREF(o); }
-};
-using owned = std::unique_ptr<PyObject, owned_deleter>;
-
-// One stage's callables. Lives as long as its slot, so that its count does; the callables go when a better stage comes.
-struct stage_entry {
-  PyObject* target = nullptr;
-  PyObject* guard = nullptr;  // null: always fits
-  bool boxed = false;
-  std::atomic<std::uint64_t> runs{0};
-  call_times times;
-
-  // The number of this run, from 0. Writers hold the interpreter lock, so that an increment needs no locked
-  // instruction.
-  std::uint64_t count() {
-    const auto number = runs.load(std::memory_order_relaxed);
-    runs.store(number + 1, std::memory_order_relaxed);
-    return number;
-  }
-  void clear() {
-    Py_CLEAR(guard);
-    Py_CLEAR(target);
-  }
-};
-
-// Ownership across threads: a call takes its own reference to the target before anything can release the interpreter
-// lock, so a publish in another thread frees the old target only after the last call in it has ended.
-struct slot_object {
-  PyObject_HEAD vectorcallfunc vectorcall;
-  PyObject* dict;
-  PyObject* weak_references;
-  PyObject* name;
-  PyObject* span_names;  // a tuple, of each stage's calls in a profile; null: none
-  std::atomic<stage_entry*> current;
-  stage_entry* best;    // ever published
-  stage_entry* before;  // what `current` has replaced, while it may be rolled back; null: it may not
-  PyObject* measured;   // called once it can be compared with `before`; null: has been called
-  std::atomic<std::uint64_t> guard_misses;
-  std::uint64_t due_at;  // the number of the call before which `due` is called
-  PyObject* due;         // null: nothing is
-  bool sealed;
-  std::array<stage_entry, stages_max> stages;
-
-  std::size_t index_of(const stage_entry* e) const { return static_cast<std::size_t>(e - stages.data()); }
-  // How many calls have begun.
-  std::uint64_t calls() const {
-    std::uint64_t sum = 0;
-    for (const stage_entry& stage : stages) sum += stage.runs.load(std::memory_order_relaxed);
-    return sum;
-  }
-};
-
-call_counts runs_of(const slot_object& slot) {
-  const auto eager = slot.stages[0].runs.load(std::memory_order_relaxed);
-  return {eager, slot.calls() - eager};
-}
-
-// All slots, and the runs of those that are gone, so that totals survive a model that is dropped. It is never
-// destroyed, since slots may outlive static objects.
-class slot_register {
-public:
-  void add(const slot_object* slot) {
-    std::lock_guard lock(mutex_);
-    living_.insert(slot);
-  }
-  void retire(const slot_object* slot) {
-    std::lock_guard lock(mutex_);
-    if (living_.erase(slot) > 0) add_to(retired_, runs_of(*slot));
-  }
-  call_counts retired() const {
-    std::lock_guard lock(mutex_);
-    return retired_;
-  }
-  call_counts all() const {
-    std::lock_guard lock(mutex_);
-    call_counts sum = retired_;
-    for (const auto* slot : living_) add_to(sum, runs_of(*slot));
-    return sum;
-  }
-  // In the child of a fork: a thread of the parent's that was counting may have held the lock. Nobody was changing the
-  // set, since that takes the interpreter lock, which whoever forks has.
-  void renew_lock() { std::construct_at(&mutex_); }
-
-private:
-  static void add_to(call_counts& sum, const call_counts& more) {
-    sum.eager += more.eager;
-    sum.compiled += more.compiled;
-  }
-
-  mutable std::mutex mutex_;  // guards what follows
-  std::unordered_set<const slot_object*> living_;
-  call_counts retired_;
-};
-
-slot_register& slots() {
-  static auto* made = new slot_register;
-  return *made;
-}
-
-slot_object* as_slot(PyObject* o) {
-  return reinterpret_cast<slot_object*>(o);
-}
-
-PyObject* invoke(PyObject* target, bool boxed, PyObject* const* args, std::size_t flagged_count, PyObject* keywords) {
-  if (!boxed) return PyObject_Vectorcall(target, args, flagged_count, keywords);
-  if (keywords != nullptr && PyTuple_GET_SIZE(keywords) != 0) {
-    PyErr_SetString(PyExc_TypeError, "this stage takes no keyword arguments");
-    return nullptr;
-  }
-  Py_ssize_t count = PyVectorcall_NARGS(flagged_count);
-  owned list{PyList_New(count)};
-  if (!list) return nullptr;
-  for (Py_ssize_t i = 0; i < count; ++i) PyList_SET_ITEM(list.get(), i, Py_NewRef(args[i]));
-  return PyObject_CallOneArg(target, list.get());
-}
-
-// Once for each stage that may be rolled back.
-void tell_measured(slot_object* self, const stage_entry& stage) {
-  if (&stage != self->current.load(std::memory_order_relaxed)) return;
-  owned measured{std::exchange(self->measured, nullptr)};
-  if (!measured) return;
-  owned answer{PyObject_CallNoArgs(measured.get())};
-  if (!answer) PyErr_WriteUnraisable(measured.get());
-}
-
-PyObject* run_timed(slot_object* self, stage_entry& stage, PyObject* target, PyObject* const* args,
-                    std::size_t flagged_count, PyObject* keywords) {
-  const auto begin = std::chrono::steady_clock::now();
-  owned result{invoke(target, stage.boxed, args, flagged_count, keywords)};
-  if (!result) return nullptr;
-  stage.times.add(std::chrono::steady_clock::now() - begin);
-  if (stage.times.count() == call_times::enough) tell_measured(self, stage);
-  return result.release();
-}
-
-PyObject* run_in_span(slot_object* self, const stage_entry& stage, PyObject* target, PyObject* const* args,
-                      std::size_t flagged_count, PyObject* keywords) {
-  const auto index = static_cast<Py_ssize_t>(self->index_of(&stage));
-  const bool named = self->span_names != nullptr && index < PyTuple_GET_SIZE(self->span_names);
-  profiler_span span(named ? PyTuple_GET_ITEM(self->span_names, index) : self->name);
-  return invoke(target, stage.boxed, args, flagged_count, keywords);
-}
-
-// A call in a profile is not timed, since it takes longer than others.
-PyObject* run_stage(slot_object* self, stage_entry& stage, PyObject* target, PyObject* const* args,
-                    std::size_t flagged_count, PyObject* keywords) {
-  const auto number = stage.count();
-  if (profiler_runs()) [[unlikely]]
-    return run_in_span(self, stage, target, args, flagged_count, keywords);
-  if (call_times::due(number)) return run_timed(self, stage, target, args, flagged_count, keywords);
-  return invoke(target, stage.boxed, args, flagged_count, keywords);
-}
-
-enum class guard_answer { fits, misses, raised };
-
-// A guard that fails is a miss; what is no Exception (KeyboardInterrupt, SystemExit) is the caller's.
-guard_answer ask_guard(PyObject* guard, PyObject* const* args, std::size_t flagged_count, PyObject* keywords) {
-  owned held{Py_NewRef(guard)};
-  owned answer{PyObject_Vectorcall(held.get(), args, flagged_count, keywords)};
-  int truth = answer ? PyObject_IsTrue(answer.get()) : -1;
-  if (truth >= 0) return truth == 1 ? guard_answer::fits : guard_answer::misses;
-  if (!PyErr_ExceptionMatches(PyExc_Exception)) return guard_answer::raised;
-  PyErr_Clear();
-  return guard_answer::misses;
-}
-
-PyObject* run_guarded(slot_object* self, stage_entry& stage, PyObject* const* args, std::size_t flagged_count,
-                      PyObject* keywords) {
-  // The guard may run Python and with it a publish in another thread: the answer is about the target that was asked
-  // for.
-  owned target{Py_NewRef(stage.target)};
-  switch (ask_guard(stage.guard, args, flagged_count, keywords)) {
-    case guard_answer::raised:
-      return nullptr;
-    case guard_answer::fits:
-      return run_stage(self, stage, target.get(), args, flagged_count, keywords);
-    case guard_answer::misses:
-      break;
-  }
-  self->guard_misses.fetch_add(1, std::memory_order_relaxed);
-  // Eager is gone only when the slot was sealed under a stage that fits all arguments. Not timed: these calls are
-  // unlike those that the stages are compared by.
-  stage_entry& instead = self->stages[0].target != nullptr ? self->stages[0] : *self->current.load();
-  instead.count();
-  owned other{Py_NewRef(instead.target)};
-  if (profiler_runs()) return run_in_span(self, instead, other.get(), args, flagged_count, keywords);
-  return invoke(other.get(), instead.boxed, args, flagged_count, keywords);
-}
-
-PyObject* slot_vectorcall(PyObject* callable, PyObject* const* args, std::size_t flagged_count, PyObject* keywords) {
-  slot_object* self = as_slot(callable);
-  stage_entry* stage = self->current.load(std::memory_order_acquire);
-  if (stage->guard != nullptr) return run_guarded(self, *stage, args, flagged_count, keywords);
-  owned target{Py_NewRef(stage->target)};
-  return run_stage(self, *stage, target.get(), args, flagged_count, keywords);
-}
-
-void forget_due(slot_object* self) {
-  self->vectorcall = slot_vectorcall;
-  Py_CLEAR(self->due);
-}
-
-// In the place of slot_vectorcall while something is due, so that other calls need not look.
-PyObject* slot_vectorcall_until_due(PyObject* callable, PyObject* const* args, std::size_t flagged_count,
-                                    PyObject* keywords) {
-  slot_object* self = as_slot(callable);
-  if (self->due != nullptr && self->calls() >= self->due_at) {
-    owned due{Py_NewRef(self->due)};
-    forget_due(self);
-    owned answer{PyObject_CallNoArgs(due.get())};
-    if (!answer) {
-      if (!PyErr_ExceptionMatches(PyExc_Exception)) return nullptr;
-      PyErr_WriteUnraisable(due.get());
-    }
-  }
-  return slot_vectorcall(callable, args, flagged_count, keywords);
-}
 
 int slot_traverse(PyObject* o, visitproc visit, void* arg) {
   slot_object* self = as_slot(o);
@@ -266,7 +43,7 @@ int slot_clear(PyObject* o) {
   Py_XSETREF(self->stages[0].target, Py_NewRef(Py_None));
   for (stage_entry& stage : self->stages) {
     if (&stage != &self->stages[0]) Py_CLEAR(stage.target);
-    Py_CLEAR(stage.guard);
+    stage.clear_guard();
   }
   return 0;
 }
@@ -341,7 +118,7 @@ PyObject* slot_publish(PyObject* o, PyObject* args, PyObject* keywords) {
   if (self->sealed || static_cast<std::size_t>(index) <= self->index_of(self->best)) Py_RETURN_FALSE;
   stage_entry& stage = self->stages[static_cast<std::size_t>(index)];
   stage.target = Py_NewRef(target);
-  stage.guard = guard == Py_None ? nullptr : Py_NewRef(guard);
+  stage.set_guard(guard == Py_None ? nullptr : guard);
   stage.boxed = boxed != 0;
   stage_entry* replaced = self->current.exchange(&stage, std::memory_order_acq_rel);
   const bool may_go_back = measured != Py_None;
@@ -496,11 +273,6 @@ PyObject* retired_runs(PyObject*, PyObject*) {
                        static_cast<unsigned long long>(runs.compiled));
 }
 
-template <class F>
-PyCFunction as_method(F f) {
-  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(f));
-}
-
 PyMethodDef slot_methods[] = {
     {"publish", as_method(slot_publish), METH_VARARGS | METH_KEYWORDS,
      "publish(index, target, boxed=False, guard=None, measured=None) -> bool\n\nMakes `target` what calls run from now "
@@ -549,18 +321,13 @@ PyMemberDef slot_members[] = {
     {"__weaklistoffset__", T_PYSSIZET, offsetof(slot_object, weak_references), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
 
-template <class F>
-void* as_slot_function(F f) {
-  return reinterpret_cast<void*>(f);
-}
-
 PyType_Slot type_slots[] = {
-    {Py_tp_new, as_slot_function(slot_new)},
-    {Py_tp_dealloc, as_slot_function(slot_dealloc)},
-    {Py_tp_traverse, as_slot_function(slot_traverse)},
-    {Py_tp_clear, as_slot_function(slot_clear)},
-    {Py_tp_call, as_slot_function(PyVectorcall_Call)},
-    {Py_tp_repr, as_slot_function(slot_repr)},
+    {Py_tp_new, as_type_slot(slot_new)},
+    {Py_tp_dealloc, as_type_slot(slot_dealloc)},
+    {Py_tp_traverse, as_type_slot(slot_traverse)},
+    {Py_tp_clear, as_type_slot(slot_clear)},
+    {Py_tp_call, as_type_slot(PyVectorcall_Call)},
+    {Py_tp_repr, as_type_slot(slot_repr)},
     {Py_tp_methods, slot_methods},
     {Py_tp_getset, slot_attributes},
     {Py_tp_members, slot_members},

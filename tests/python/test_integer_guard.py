@@ -119,3 +119,37 @@ def test_a_guard_of_more_steps_than_are_taken_is_left_to_python() -> None:
     guard = assumptions.guard_of(manifest_of(" and ".join(f"L['t0'] != {n}" for n in range(2000)), 0))
     assert guard is not None
     assert [guard(n) for n in (2000, 1999)] == [True, False]
+
+
+@pytest.mark.parametrize("through_a_slot", [False, True])
+def test_sizes_that_fitted_last_time_are_no_answer_for_others(through_a_slot: bool) -> None:
+    guard = assumptions.guard_of(manifest_of("2 <= L['t0'] and L['t1'] % 8 == 0", 1, 3))
+    assert isinstance(guard, _core.IntegerGuard)
+    slot = _core.Slot(lambda *_: False)
+    slot.publish(1, lambda *_: True, guard=guard)
+    asked = slot if through_a_slot else guard
+    sizes = [(2, 8), (2, 8), (2, 9), (2, 8), (1, 8), (2, 16), (8, 2), (2, 16), (True, 8), (2, 8)]
+    fits = [True, True, False, True, False, True, False, True, False, True]
+    assert [asked(None, n, None, m) for n, m in sizes] == fits
+    assert slot.guard_misses == (4 if through_a_slot else 0)
+
+
+def test_a_slot_asks_python_where_a_guard_over_sizes_cannot_tell() -> None:
+    steps = integer_guard.steps_of("a[0] + 0 == 1")
+    assert steps is not None
+    asked: list[tuple[Any, ...]] = []
+
+    def otherwise(*arguments: Any) -> bool:
+        asked.append(arguments)
+        return len(asked) == 1
+
+    slot = _core.Slot(lambda *_: "eager")
+    slot.publish(1, lambda *_: "compiled", guard=_core.IntegerGuard(steps, otherwise))
+    assert [slot(1), slot(2**63), slot(2**63), slot(), slot(1)] == [
+        "compiled",
+        "compiled",
+        "eager",
+        "eager",
+        "compiled",
+    ]
+    assert asked == [(2**63,), (2**63,), ()]

@@ -1,5 +1,6 @@
 #include "runtime/integer_steps.hpp"
 
+#include <algorithm>
 #include <limits>
 #include <string>
 #include <vector>
@@ -19,7 +20,9 @@ constexpr auto largest = std::numeric_limits<std::int64_t>::max();
 std::optional<bool> run(const std::vector<step>& steps, const std::vector<std::int64_t>& arguments) {
   auto made = integer_steps::make(steps);
   EXPECT_TRUE(made) << made.failure().message;
-  return made->run([&](std::size_t i) { return i < arguments.size() ? std::optional(arguments[i]) : std::nullopt; });
+  std::vector<std::int64_t> values;
+  for (std::size_t position : made->arguments()) values.push_back(arguments.at(position));
+  return made->run(values);
 }
 
 // Whether `left what right` is `wanted`.
@@ -68,7 +71,15 @@ TEST(integer_steps, have_no_answer_where_pythons_number_would_be_longer_or_raise
   EXPECT_EQ(gives(1, kind::floor_divide, 0, 0), std::nullopt);
   EXPECT_EQ(gives(1, kind::modulo, 0, 0), std::nullopt);
   EXPECT_EQ(run({{kind::argument, 0}, {kind::negate}}, {smallest}), std::nullopt);
-  EXPECT_EQ(run({{kind::argument, 1}}, {1}), std::nullopt);
+}
+
+TEST(integer_steps, look_at_each_argument_once) {
+  auto made =
+      integer_steps::make({{kind::argument, 7}, {kind::argument, 2}, {kind::less}, {kind::argument, 7}, {kind::both}});
+  ASSERT_TRUE(made);
+  EXPECT_TRUE(std::ranges::equal(made->arguments(), std::vector<std::size_t>{7, 2}));
+  EXPECT_EQ(made->run(std::vector<std::int64_t>{1, 2}), true);
+  EXPECT_EQ(made->run(std::vector<std::int64_t>{2, 1}), false);
 }
 
 TEST(integer_steps, are_refused_when_they_are_not_well_formed) {
@@ -77,6 +88,9 @@ TEST(integer_steps, are_refused_when_they_are_not_well_formed) {
     std::string why;
   };
   const std::vector<step> too_many(limits::guard_steps_max + 1, {kind::number, 1});
+  std::vector<step> too_wide{{kind::number, 1}};
+  for (std::int64_t i = 0; i <= static_cast<std::int64_t>(limits::guard_arguments_max); ++i)
+    too_wide.insert(too_wide.end(), {{kind::argument, i}, {kind::both}});
   const std::vector<step> too_deep(limits::guard_depth_max + 1, {kind::number, 1});
   for (const auto& r : std::vector<row>{
            {{}, "not one value is left but 0"},
@@ -85,6 +99,7 @@ TEST(integer_steps, are_refused_when_they_are_not_well_formed) {
            {{{kind::number, 1}, {kind::add}}, "a step finds too little"},
            {{{kind::argument, -1}}, "an argument before the first"},
            {too_many, "too many steps"},
+           {too_wide, "too many arguments"},
            {too_deep, "too many values at the same time"},
        }) {
     auto made = integer_steps::make(r.steps);
