@@ -19,6 +19,7 @@ import torch
 
 from fxfarm import pace
 
+from . import recording
 from .replaced import replaced
 
 _COMPILER = "torch._inductor.compile_fx"
@@ -57,7 +58,7 @@ def wrapping(wanted: bool) -> Iterator[None]:
         yield
         return
     if _COMPILER in sys.modules:
-        importlib.import_module(_TREES)
+        recording.prepare(importlib.import_module(_TREES))
         with _backwards_told_later():
             yield
         return
@@ -65,7 +66,9 @@ def wrapping(wanted: bool) -> Iterator[None]:
     stand_in.enter()
     try:
         with pace.paced_imports():
-            importlib.import_module(_TREES)
+            trees = importlib.import_module(_TREES)
+        pace.step()
+        recording.prepare(trees)
         with _backwards_told_later():
             yield
     finally:

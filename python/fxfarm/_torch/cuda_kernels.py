@@ -74,7 +74,7 @@ def _function(kernel: GpuKernel) -> int:
         return known
     driver = _driver()
     module, function = ctypes.c_void_p(), ctypes.c_void_p()
-    with _context(driver, device):
+    with context(device):
         _check(driver, driver.cuModuleLoadData(ctypes.byref(module), cubin))
         name = kernel["function"].encode()
         _check(driver, driver.cuModuleGetFunction(ctypes.byref(function), module, name))
@@ -84,11 +84,14 @@ def _function(kernel: GpuKernel) -> int:
 
 
 @contextlib.contextmanager
-def _context(driver: Any, device: int) -> Iterator[None]:
+def context(device: int) -> Iterator[None]:
     """Makes the context that torch uses on that GPU this thread's in the body, which a thread that captures
     for a CUDA graph meanwhile does not mind. Afterwards this thread has the context and the mode of before.
+
+    Raises LoadError with the driver's words, and OSError where there is none.
     """
     torch.cuda.init()
+    driver = _driver()
     before, mode = ctypes.c_void_p(), ctypes.c_int(_STREAM_CAPTURE_MODE_RELAXED)
     _check(driver, driver.cuCtxGetCurrent(ctypes.byref(before)))
     _check(driver, driver.cuCtxSetCurrent(_primary(device)))
