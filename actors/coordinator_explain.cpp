@@ -69,14 +69,14 @@ stage_facts coordinator_core::facts_of(const stage_entry& stage, time_point now)
   f.attempts_max = settings_.jobs.attempts_max;
   f.client = said_by_client(stage.life);
   if (f.client != nullptr) f.client_seconds = seconds_between(f.client->last, now);
-  if (auto until = jobs_.failure_until(stage.stage_key))
+  if (auto until = jobs_.failures().until(stage.stage_key))
     f.remembered_seconds = std::max(0.0, seconds_between(now, *until));
   const auto* job = jobs_.find(stage.stage_key);
   if (job == nullptr) return f;
   f.state = to_string(job->state);
   f.attempts = job->attempts;
   f.worker = name_of(job->worker);
-  const auto memory_above = compiles_.memory_above(job->request.graph_key, job->request.stage.name);
+  const auto memory_above = compiles_.memory_above(job->request.graph_key, job->request.stage->name);
   switch (job->state) {
     case job_state::wants_graph:
       f.seconds = seconds_between(job->created, now);

@@ -196,7 +196,7 @@ result<std::string> coordinator_core::forget(const std::map<std::string, std::st
       ++in_flight;
       continue;
     }
-    if (jobs_.forgive(stage_key)) ++failures;
+    if (jobs_.failures().forgive(stage_key)) ++failures;
     port_.remove_stored(stage_key);
     if (auto* entry = book_.find(graph_key, stage_key)) {
       entry->state = "forgotten";

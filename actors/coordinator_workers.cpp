@@ -49,8 +49,13 @@ void coordinator_core::on(const net::peer_id& from, const net::job_held& m, time
     }
   }
   if (draining_) return refuse("the coordinator is draining");
-  job_request request{job.stage_key, graph_key, job.name, job.stage, std::make_shared<const platform>(job.target),
-                      job.rank,      job.space};
+  job_request request{job.stage_key,
+                      graph_key,
+                      job.name,
+                      std::make_shared<const stage_spec>(job.stage),
+                      std::make_shared<const platform>(job.target),
+                      job.rank,
+                      job.space};
   if (!is_key_within(job.scope, graph_key) ||
       make_stage_key(graph_key, job.target, job.stage, settings_.salt) != job.stage_key) {
     return refuse("its stage key is not this farm's");

@@ -253,8 +253,9 @@ void scheduler::enqueue(request r) {
   in.rank = r.rank;
   auto& l = in.lines[&t];
   const place at{r.queued_at.time_since_epoch() / limits::similar_age, r.seconds_expected, {r.queued_at, arrivals_++}};
-  auto queued = queued_.emplace(std::move(r.job), waiting{&l, at}).first;
-  l.jobs.emplace(at, &queued->first);
+  auto queued = queued_.emplace(std::move(r.job), waiting{&l, {}, {}}).first;
+  queued->second.at = l.jobs.emplace(at, &queued->first).first;
+  queued->second.old = c.by_age.emplace(at.since, &queued->first).first;
   if (l.whose) {
     move(l);
   } else {
@@ -266,7 +267,6 @@ void scheduler::enqueue(request r) {
     t.lines.push_back(&l);
     in.order.emplace(l.at, &l);
   }
-  c.by_age.emplace(at.since, &queued->first);
   wake(c);
 }
 
@@ -284,7 +284,7 @@ void scheduler::unqueue(std::unordered_map<std::string, waiting>::iterator job) 
   auto& c = *l.of;
   auto& in = *l.in;
   l.jobs.erase(job->second.at);
-  c.by_age.erase(job->second.at.since);
+  c.by_age.erase(job->second.old);
   queued_.erase(job);
   if (!l.jobs.empty()) return move(l);
   in.order.erase(l.at);
@@ -357,7 +357,7 @@ std::vector<scheduler::assignment> scheduler::assign() {
     auto found = queued_.find(next_job(c));
     const auto job = found->first;
     auto& t = *found->second.in->whose;
-    count_overtaken(found->second.at.since);
+    count_overtaken(found->second.old->first);
     unqueue(found);
     run(job, *w, t);
     out.push_back({job, *w->id});

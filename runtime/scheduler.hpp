@@ -130,6 +130,8 @@ private:
     age since;
     bool operator<(const place& other) const;
   };
+  using line_order = std::map<place, const std::string*>;
+  using age_order = std::map<age, const std::string*>;
   struct tenant;
   struct lane;
   // What decides whose turn it is in a lane: how many jobs the space runs, and the age of its first job there.
@@ -142,7 +144,7 @@ private:
     turn at;                // its key in the lane's order
     bool moved = false;     // that key is no longer its turn
     std::size_t index = 0;  // in the lines of its space
-    std::map<place, const std::string*> jobs;
+    line_order jobs;
   };
   // The jobs of one class and rank.
   struct lane {
@@ -163,7 +165,7 @@ private:
     platform target;
     std::uint64_t memory_above = 0;
     std::map<unsigned, lane> lanes;  // by rank
-    std::map<age, const std::string*> by_age;
+    age_order by_age;
     std::vector<pool*> pools;  // that can compile for it, in order of preference
     unsigned overtaken = 0;    // how often in a row others went before its oldest job
     bool ready = false;        // it is in ready_
@@ -193,7 +195,8 @@ private:
   };
   struct waiting {
     line* in = nullptr;
-    place at;
+    line_order::iterator at;  // among the jobs of its line
+    age_order::iterator old;  // among those of its class
   };
   struct occupied {
     worker* by = nullptr;

@@ -9,7 +9,8 @@ namespace fxfarm {
 std::size_t scheduler::ahead_of(const std::string& job) const {
   auto found = queued_.find(job);
   if (found == queued_.end()) return 0;
-  const auto& [mine, at] = found->second;
+  const auto* mine = found->second.in;
+  const auto& at = found->second.at->first;
   const auto competes = [&](const job_class& other) {
     return &other == mine->of || std::any_of(other.pools.begin(), other.pools.end(), [&](const pool* p) {
       const auto& my_pools = mine->of->pools;

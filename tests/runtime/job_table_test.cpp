@@ -18,7 +18,7 @@ job_request wanted(std::string stage, std::string graph = "g") {
   job_request r;
   r.stage_key = std::move(stage);
   r.graph_key = std::move(graph);
-  r.stage.name = "default";
+  r.stage = std::make_shared<const stage_spec>(stage_spec{"default", {}});
   return r;
 }
 
@@ -238,7 +238,7 @@ TEST_F(table, what_an_attempt_fails_with_decides_what_follows) {
     auto setback = jobs.fail("w", attempt, {c.code, "why"}, now);
     ASSERT_TRUE(setback);
     EXPECT_EQ(setback->retried, c.retried) << to_string(c.code);
-    EXPECT_EQ(jobs.failure_of("s", now) != nullptr, c.remembered) << to_string(c.code);
+    EXPECT_EQ(jobs.failures().find("s", now) != nullptr, c.remembered) << to_string(c.code);
   }
 }
 
@@ -276,17 +276,17 @@ TEST_F(table, a_crash_that_nobody_waits_for_is_neither_retried_nor_remembered) {
 TEST_F(table, a_failure_is_remembered_for_a_while) {
   jobs.fail("w", run(), compiler_error, now);
   now += limits::failure_memory - 1ms;
-  EXPECT_EQ(jobs.failure_of("s", now)->message, "no such operator");
+  EXPECT_EQ(jobs.failures().find("s", now)->message, "no such operator");
   EXPECT_FALSE(jobs.admit(wanted("s"), "a", now));
   now += 1ms;
-  EXPECT_EQ(jobs.failure_of("s", now), nullptr);
+  EXPECT_EQ(jobs.failures().find("s", now), nullptr);
   EXPECT_TRUE(jobs.admit(wanted("s"), "a", now));
 }
 
 TEST_F(table, a_failure_can_be_forgiven) {
   jobs.fail("w", run(), compiler_error, now);
-  EXPECT_TRUE(jobs.forgive("s"));
-  EXPECT_FALSE(jobs.forgive("s"));
+  EXPECT_TRUE(jobs.failures().forgive("s"));
+  EXPECT_FALSE(jobs.failures().forgive("s"));
   EXPECT_TRUE(jobs.admit(wanted("s"), "a", now));
 }
 
@@ -295,12 +295,12 @@ TEST_F(table, the_oldest_failure_is_forgotten_past_the_bound) {
   bounds.failures_max = 2;
   use(bounds);
   for (const char* stage : {"1", "2", "1", "3"}) {
-    if (jobs.failure_of(stage, now)) continue;
+    if (jobs.failures().find(stage, now)) continue;
     jobs.fail("w", run(stage), compiler_error, now);
   }
-  EXPECT_EQ(jobs.failure_of("1", now), nullptr);
-  EXPECT_NE(jobs.failure_of("2", now), nullptr);
-  EXPECT_NE(jobs.failure_of("3", now), nullptr);
+  EXPECT_EQ(jobs.failures().find("1", now), nullptr);
+  EXPECT_NE(jobs.failures().find("2", now), nullptr);
+  EXPECT_NE(jobs.failures().find("3", now), nullptr);
 }
 
 TEST_F(table, a_lost_workers_jobs_are_retried_elsewhere) {
