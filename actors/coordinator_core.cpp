@@ -102,7 +102,7 @@ void coordinator_core::queue_jobs(const std::vector<std::string>& stage_keys, ti
 void coordinator_core::enqueue(const job_record& job) {
   const auto& r = job.request;
   scheduler_.enqueue({r.stage_key, *r.target, r.rank, r.space, compiles_.expected(r.graph_key, r.stage->name),
-                      job.queued_at, compiles_.memory_above(r.graph_key, r.stage->name)});
+                      job.queued_at, compiles_.memory_above(r.graph_key, r.stage->name), r.measures});
 }
 
 void coordinator_core::start_jobs(time_point now) {
@@ -119,6 +119,7 @@ void coordinator_core::start_jobs(time_point now) {
         job->attempts, r.space, std::string(scope_of(r.graph_key)),  {}};
     message.lease_ms = static_cast<std::uint64_t>(settings_.jobs.lease.count());
     message.deadline_ms = static_cast<std::uint64_t>(settings_.jobs.deadline.count());
+    message.measures = r.measures;
     if (leases_) message.ticket = ticket_for(worker, message);
     send(worker, std::move(message), graph);
     tell_running(*job, life_step::started, now);

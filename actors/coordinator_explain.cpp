@@ -76,6 +76,7 @@ stage_facts coordinator_core::facts_of(const stage_entry& stage, time_point now)
   f.state = to_string(job->state);
   f.attempts = job->attempts;
   f.worker = name_of(job->worker);
+  const bool measures = job->request.measures;
   const auto memory_above = compiles_.memory_above(job->request.graph_key, job->request.stage->name);
   switch (job->state) {
     case job_state::wants_graph:
@@ -87,8 +88,8 @@ stage_facts coordinator_core::facts_of(const stage_entry& stage, time_point now)
     case job_state::queued:
       f.seconds = seconds_between(job->queued_at, now);
       f.ahead = scheduler_.ahead_of(stage.stage_key);
-      f.slots = scheduler_.slots_for(*job->request.target, memory_above);
-      if (auto fits = scheduler_.check_fit(*job->request.target, memory_above); !fits)
+      f.slots = scheduler_.slots_for(*job->request.target, memory_above, measures);
+      if (auto fits = scheduler_.check_fit(*job->request.target, memory_above, measures); !fits)
         f.missing = fits.failure().message;
       break;
     default:

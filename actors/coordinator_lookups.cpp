@@ -32,7 +32,10 @@ void coordinator_core::on(const net::peer_id& from, const net::lookup& m, time_p
     all_there = false;
     auto& shared = plan[rank];
     if (!shared || *shared != stage) shared = std::make_shared<const stage_spec>(stage);
-    ask_for_stage(from, {stage_key, m.graph_key, m.name, shared, target, rank, space, sender.account}, refused, now);
+    ask_for_stage(from,
+                  {stage_key, m.graph_key, m.name, shared, target, rank, space, sender.account,
+                   measures(stage, m.stages, m.target)},
+                  refused, now);
   }
   book_.asked(m.graph_key, space, m.parts, now);
   if (!all_there) start_jobs(now);

@@ -107,6 +107,8 @@ json coordinator_core::workers_json(bool& truncated) const {
                {"problem", w.offer.problem},
                {"sandbox", w.offer.sandbox},
                {"engine_memory_bytes", w.offer.engine_memory_bytes},
+               {"gpus", w.offer.gpus},
+               {"gpus_busy", w.measuring},
                {"runs_on", to_json(w.offer.runs_on)}};
     if (!room.takes(entry)) break;
     workers.push_back(std::move(entry));

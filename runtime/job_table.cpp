@@ -110,6 +110,8 @@ bool job_table::adopt(const job_request& request, const std::string& worker, con
   if (job.state == job_state::running || job.state == job_state::storing) return false;
   take_out(job);
   if (job.state == job_state::wants_graph) job.queued_at = now;
+  // Either's word is enough: who asked here may have had another plan.
+  job.request.measures = job.request.measures || request.measures;
   job.attempts = std::max(attempts, job.attempts + 1) - 1;
   run(job, worker, attempt, now, {});
   return true;

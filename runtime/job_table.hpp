@@ -46,6 +46,7 @@ struct job_request {
   unsigned rank = 0;  // 0: the graph's first stage
   std::string space;
   std::string account = {};  // that the job counts for, see account_book; empty: none
+  bool measures = false;     // see measures() in runtime/stage.hpp
 };
 
 struct job_record {
