@@ -26,6 +26,8 @@ struct worker_offer {
   std::string problem;       // why there are no slots, when that is a fault ("engine_start: no module named torch")
   std::string sandbox = {};  // what its engines are in, for people: "bubblewrap", or "none: " and why
   std::uint64_t engine_memory_bytes = 0;  // that each of them may use; 0: no limit
+  unsigned gpus = 0;        // each for one job that measures; 0 of a worker on a GPU: it does not say, and has one
+  unsigned gpus_taken = 0;  // of these, by jobs of other coordinators
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -38,6 +40,8 @@ struct worker_offer {
     f("problem", s.problem);
     f("sandbox", s.sandbox);
     f("engine_memory_bytes", s.engine_memory_bytes);
+    f("gpus", s.gpus);
+    f("gpus_taken", s.gpus_taken);
   }
 };
 
@@ -57,6 +61,7 @@ struct job {
   std::string space;        // of the client that asked first
   std::string scope = {};   // as in welcome, of the clients that asked
   std::string ticket = {};  // whoever has it was given this job; empty where keys are off
+  bool measures = false;    // it times kernels: one of the worker's `gpus` is its as long as its lease
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -73,6 +78,7 @@ struct job {
     f("space", s.space);
     f("scope", s.scope);
     f("ticket", s.ticket);
+    f("measures", s.measures);
   }
 };
 

@@ -1,7 +1,8 @@
 """A GPU for one engine alone while it measures kernels (worker side).
 
-Engines of one host that share their directory of headers take turns; what a model does on the same GPU is not
-their business, save that they leave it memory.
+The scheduler gives a worker one job at a time whose stage searches for kernels. Engines of one host that
+share their directory of headers take turns beside that, at whatever they time, whoever gave them their jobs;
+what a model does on the same GPU is not their business, save that they leave it memory.
 """
 
 from __future__ import annotations
