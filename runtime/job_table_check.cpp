@@ -22,7 +22,7 @@ std::string job_table::inconsistency() const {
     if (!started && job.subscribers.empty()) return "nobody waits for job " + key + ", which has not started";
     if (job.attempts > bounds_.attempts_max) return "job " + key + " has had more attempts than it may";
     const auto [first, last] = by_graph_.equal_range(r.graph_key);
-    if (std::count_if(first, last, [&](const auto& entry) { return entry.second == &job; }) != 1)
+    if (std::count_if(first, last, [at = &job](const auto& entry) { return entry.second == at; }) != 1)
       return "job " + key + " is not found by its graph";
     for (const auto& peer : job.subscribers) {
       auto mine = by_peer_.find(peer);

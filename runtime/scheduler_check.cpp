@@ -40,8 +40,8 @@ std::string scheduler::inconsistency() const {
 
   for (const auto& [name, p] : pools_) {
     if (p->workers == 0 || members[p.get()] != p->workers) return "a pool does not know its workers";
-    const auto fits =
-        std::count_if(classes_.begin(), classes_.end(), [&](const auto& c) { return can_take(*p, *c.second).ok(); });
+    const auto fits = std::count_if(classes_.begin(), classes_.end(),
+                                    [&at = *p](const auto& c) { return can_take(at, *c.second).ok(); });
     if (p->classes.size() != static_cast<std::size_t>(fits)) return "a pool does not know its classes";
   }
 
@@ -64,7 +64,7 @@ std::string scheduler::inconsistency() const {
     }
     if (in_lanes == 0 || in_lanes != c->by_age.size()) return "a class does not count its jobs";
     const bool free =
-        std::any_of(c->pools.begin(), c->pools.end(), [&](const pool* p) { return !p->takers(*c).empty(); });
+        std::any_of(c->pools.begin(), c->pools.end(), [&of = *c](const pool* p) { return !p->takers(of).empty(); });
     if (free && !c->ready) return "a class could start a job, and will not be looked at";
     if (c->ready != (std::find(ready_.begin(), ready_.end(), c.get()) != ready_.end()))
       return "a class is wrongly ready";
