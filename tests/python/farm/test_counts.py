@@ -5,22 +5,22 @@ more for each is a change of the protocol, or a mistake.
 from __future__ import annotations
 
 import json
+import queue
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cluster import Farm, until
 from counting_link import CountingLink, Passed, counting_link
-from echo_client import graph_bytes, graph_key
+from echo_client import STAGES, graph_bytes, graph_key
 from echo_engine import echo
-from echo_farm import PLATFORM, echo_farm_in
+from echo_farm import PLATFORM, Asking, echo_farm_in
 
 from fxfarm import _core
 
-STAGES = ("default", "max-autotune")
 WAIT_MS = 60_000
 CLIENTS = 8
 GREETING = {"up hello": 1, "down welcome": 1}
@@ -50,7 +50,9 @@ class Site:
 
 
 class Asker:
-    """A client, and what has passed over its link: the next that comes."""
+    """A client in this process, which may have one at a time, and what has passed over its link: the next
+    that comes.
+    """
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -138,21 +140,22 @@ def test_a_graph_that_many_ask_for_while_it_is_compiled(site: Site) -> None:
     control = site.farm.control
     assert control is not None
     control.on("wait")
-    with ExitStack() as all_of_them:
-        clients: list[Asker] = []
+    clients: list[Asking] = []
+    try:
         while len(clients) < CLIENTS:
-            clients.append(all_of_them.enter_context(asker(site)))
-            clients[-1].ask(0, STAGES)
+            clients.append(Asking(site.farm, [site.link.endpoint], 0, 1, queue.Queue()))
             if len(clients) == 1:
                 control.job()
             until("it is heard", lambda: site.counts("lookups") == (len(clients),))
         control.open_gate()
         control.job()
         control.open_gate()
-        for client in clients:
-            client.take(0, STAGES)
+        until("all are served", lambda: all(client.settled for client in clients))
         site.until_switched(CLIENTS * len(STAGES))
-        each = [client.passed.take() for client in clients]
+        each = [passed.take() for passed in site.link.connections[1:]]
+    finally:
+        for client in clients:
+            client.kill()
     answers = {"up lookup": 1, "down stage_ready": len(STAGES), "up switched": len(STAGES)}
     graph = {"down need_graph": 1, "up submit": 1}
     # Whoever comes later finds the first stage running and the second queued, and hears of that one's start.
