@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import msgpack
@@ -11,6 +12,34 @@ import msgpack
 GREETING = b"\xff" + bytes(8) + b"\x7f" + bytes((3, 0)) + b"NULL".ljust(20, b"\0") + bytes(32)
 READY = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identity\x00\x00\x00\x00"
 MORE, LONG, COMMAND = 1, 2, 4
+
+
+class Frames:
+    """What one side of a connection says, as it comes in pieces."""
+
+    def __init__(self) -> None:
+        self._left = b""
+        self._greeted = False
+
+    def feed(self, piece: bytes) -> Iterator[tuple[dict[str, Any], int]]:
+        """The messages that the piece completes, and their bytes."""
+        self._left += piece
+        if not self._greeted:
+            if len(self._left) < len(GREETING):
+                return
+            self._left, self._greeted = self._left[len(GREETING) :], True
+        while len(self._left) >= 2:
+            long = bool(self._left[0] & LONG)
+            head = 9 if long else 2
+            if len(self._left) < head:
+                return
+            size = struct.unpack(">Q", self._left[1:9])[0] if long else self._left[1]
+            if len(self._left) < head + size:
+                return
+            flags, body = self._left[0], self._left[head : head + size]
+            self._left = self._left[head + size :]
+            if not flags & COMMAND:
+                yield msgpack.unpackb(body), size
 
 
 class Dealer:
