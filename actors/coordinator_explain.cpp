@@ -88,6 +88,7 @@ stage_facts coordinator_core::facts_of(const stage_entry& stage, time_point now)
     case job_state::queued:
       f.seconds = seconds_between(job->queued_at, now);
       f.ahead = scheduler_.ahead_of(stage.stage_key);
+      f.measures = measures;
       f.slots = scheduler_.slots_for(*job->request.target, memory_above, measures);
       if (auto fits = scheduler_.check_fit(*job->request.target, memory_above, measures); !fits)
         f.missing = fits.failure().message;

@@ -63,7 +63,7 @@ void coordinator_core::on(const net::peer_id& from, const net::job_held& m, time
                       job.rank,
                       job.space,
                       {},
-                      job.measures};
+                      job.measures && is_one_gpu(job.target)};
   if (!is_key_within(job.scope, graph_key) ||
       make_stage_key(graph_key, job.target, job.stage, settings_.salt) != job.stage_key) {
     return refuse("its stage key is not this farm's");

@@ -98,7 +98,7 @@ job_record& job_table::insert(const job_request& request, time_point now) {
   put_in(made);
   ++counts_[job_state::wants_graph];
   if (!request.account.empty()) ++by_account_[request.account];
-  by_graph_.emplace(made.request.graph_key, &made);
+  made.of_graph = by_graph_.emplace(made.request.graph_key, &made);
   return made;
 }
 
@@ -335,8 +335,7 @@ void job_table::erase(const std::string& stage_key) {
     mine->second.erase(stage_key);
     if (mine->second.empty()) by_peer_.erase(mine);
   }
-  const auto [first, last] = by_graph_.equal_range(job.request.graph_key);
-  by_graph_.erase(std::find_if(first, last, [&](const auto& entry) { return entry.second == &job; }));
+  by_graph_.erase(job.of_graph);
   by_attempt_.erase(job.attempt);
   if (auto ours = by_account_.find(job.request.account); ours != by_account_.end() && --ours->second == 0) {
     by_account_.erase(ours);

@@ -28,6 +28,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -49,8 +50,12 @@ struct job_request {
   bool measures = false;     // see measures() in runtime/stage.hpp
 };
 
+struct job_record;
+using jobs_by_graph = std::multimap<std::string_view, job_record*>;  // by graph key, as it stands in the record
+
 struct job_record {
   job_request request;
+  jobs_by_graph::iterator of_graph;  // its entry
   job_state state = job_state::wants_graph;
   std::set<std::string> subscribers;
   unsigned attempts = 0;  // started so far, less those that a full worker refused
@@ -196,8 +201,8 @@ private:
   std::uint64_t attempts_made_ = 0;
   std::map<job_state, std::size_t> counts_{
       {job_state::wants_graph, 0}, {job_state::queued, 0}, {job_state::running, 0}, {job_state::storing, 0}};
-  std::unordered_map<std::string, job_record> jobs_;                    // by stage key
-  std::unordered_multimap<std::string_view, job_record*> by_graph_;     // by graph key, as it stands in jobs_
+  std::unordered_map<std::string, job_record> jobs_;  // by stage key
+  jobs_by_graph by_graph_;
   using job_index = std::map<std::string_view, job_record*>;            // by stage key, likewise
   std::unordered_map<std::string, std::string> by_attempt_;             // attempt -> stage key
   std::unordered_map<std::string, job_index> by_peer_;                  // those that a peer waits for

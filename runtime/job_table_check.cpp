@@ -2,7 +2,6 @@
 
 #include "runtime/job_table.hpp"
 
-#include <algorithm>
 
 namespace fxfarm {
 
@@ -21,8 +20,7 @@ std::string job_table::inconsistency() const {
       return "job " + key + " has no worker, or one too many";
     if (!started && job.subscribers.empty()) return "nobody waits for job " + key + ", which has not started";
     if (job.attempts > bounds_.attempts_max) return "job " + key + " has had more attempts than it may";
-    const auto [first, last] = by_graph_.equal_range(r.graph_key);
-    if (std::count_if(first, last, [at = &job](const auto& entry) { return entry.second == at; }) != 1)
+    if (job.of_graph->second != &job || job.of_graph->first.data() != r.graph_key.data())
       return "job " + key + " is not found by its graph";
     for (const auto& peer : job.subscribers) {
       auto mine = by_peer_.find(peer);

@@ -23,6 +23,10 @@ stage_verdict queued(const stage_facts& f) {
   const auto where = f.ahead == 0 ? std::string("is next in the queue") : "waits behind " + counted(f.ahead, "job");
   const auto since = ", for " + seconds_text(f.seconds) + " so far";
   if (f.slots == 0) return {where + since + "; workers that may fit are still starting", {}};
+  if (f.measures) {
+    return {where + since + "; " + counted(f.slots, "GPU") + " can take it, each one such job at a time",
+            f.ahead > f.slots ? "more workers with such a GPU shorten the queue" : ""};
+  }
   return {where + since + "; " + counted(f.slots, "slot") + " can take it",
           f.ahead > f.slots ? "more workers, or more --slots, shorten the queue" : ""};
 }

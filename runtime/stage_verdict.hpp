@@ -22,7 +22,8 @@ struct stage_facts {
   unsigned attempts_max = 0;
   std::string asked;                   // client that was asked for the graph; empty: none could be
   std::size_t ahead = 0;               // queued jobs that go first, unless shares of spaces say otherwise
-  std::size_t slots = 0;               // of workers that take jobs and fit
+  std::size_t slots = 0;               // of workers that take jobs and fit; GPUs, when it measures
+  bool measures = false;               // it wants a GPU to itself
   std::string missing;                 // why no worker fits; empty: one does, or may once it has started
   const life_event* client = nullptr;  // what a client last said of the artifact; null: nothing
   double client_seconds = 0;           // since then

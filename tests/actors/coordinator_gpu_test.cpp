@@ -211,6 +211,24 @@ TEST_F(coordinator_gpu_test, is_its_jobs_where_whoever_asked_here_knew_of_no_mea
   EXPECT_EQ(given("v"), "") << "what waits is for a GPU";
 }
 
+TEST_F(coordinator_gpu_test, is_not_wanted_by_a_cpus_job_whatever_its_worker_says) {
+  auto brought = start_measuring();
+  brought.id = "other-1";
+  brought.graph_key = hex64('3');
+  brought.target = machine();
+  brought.stage = plain;
+  brought.stage_key = make_stage_key(brought.graph_key, brought.target, plain, "salt");
+  brought.measures = true;
+  tell(came("v", "worker"));
+  tell(said("a", ask_for_graph('3', {plain}, machine())));
+  answer_reads();
+  tell(said("a", net::submit{hex64('3')}, some_bytes("graph")));
+  tell(said("v", net::job_held{brought}));
+  tell(gone("v"));
+  worker("u", 1, machine());
+  EXPECT_EQ(given("u"), "3") << "a worker without a GPU takes it";
+}
+
 TEST_F(coordinator_gpu_test, is_not_given_while_another_coordinators_job_has_it) {
   tell(came("w", "worker"));
   net::worker_offer offer;

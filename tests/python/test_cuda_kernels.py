@@ -51,21 +51,25 @@ def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("error", [None, LoadError("no such function")])
 def test_a_thread_has_its_context_and_its_mode_of_capture_back_however_loading_ends(
-    error: Exception | None,
+    error: Exception | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver = Driver()
-    with contextlib.suppress(LoadError), cuda_kernels._context(driver, 0):
+    monkeypatch.setattr(cuda_kernels, "_driver", lambda: driver)
+    with contextlib.suppress(LoadError), cuda_kernels.context(0):
         assert (driver.context, driver.mode) == (TORCHS, RELAXED)
         if error is not None:
             raise error
     assert (driver.context, driver.mode) == (OURS, GLOBAL)
 
 
-def test_a_thread_has_its_context_back_where_the_mode_cannot_be_changed() -> None:
+def test_a_thread_has_its_context_back_where_the_mode_cannot_be_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     driver = Driver("mode")
+    monkeypatch.setattr(cuda_kernels, "_driver", lambda: driver)
     with (
         pytest.raises(LoadError, match=r"^CUDA's driver: invalid value \(1\)$"),
-        cuda_kernels._context(driver, 0),
+        cuda_kernels.context(0),
     ):
         pass
     assert (driver.context, driver.mode) == (OURS, GLOBAL)

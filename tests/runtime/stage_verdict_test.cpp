@@ -29,6 +29,12 @@ stage_facts queued(std::size_t ahead, std::size_t slots, std::string missing = {
   return f;
 }
 
+stage_facts queued_for_gpu(std::size_t ahead, std::size_t gpus) {
+  auto f = queued(ahead, gpus);
+  f.measures = true;
+  return f;
+}
+
 stage_facts failed(errc code, std::string message, double remembered = 0) {
   auto f = facts("failed");
   f.why = {code, std::move(message)};
@@ -58,6 +64,7 @@ TEST(stage_verdict, says_why_a_stage_is_not_run) {
       {asked, "client c1 was asked for the graph 4.2 s ago"},
       {queued(0, 2), "is next in the queue, for 4.2 s so far; 2 slots can take it"},
       {queued(1, 1), "waits behind 1 job, for 4.2 s so far; 1 slot can take it"},
+      {queued_for_gpu(2, 1), "waits behind 2 jobs, for 4.2 s so far; 1 GPU can take it, each one such job at a time"},
       {queued(7, 0), "waits behind 7 jobs, for 4.2 s so far; workers that may fit are still starting"},
       {queued(7, 0, "torch is 2.13.0, not 2.11.0"), "no worker fits: torch is 2.13.0, not 2.11.0"},
       {running, "runs on worker w1 for 75 s (attempt 2 of 3)"},

@@ -47,8 +47,9 @@ def unrecorded() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def wrapping(wanted: bool) -> Iterator[None]:
-    """Has CompiledFxGraph.post_compile find what it puts CUDA graphs around code with, in the body.
+def wrapping(wanted: bool, device: int | None) -> Iterator[None]:
+    """Has CompiledFxGraph.post_compile find what it puts CUDA graphs around code with, in the body; `device`
+    is CUDA's number of the GPU that they will be recorded on, None where it is not known.
 
     torch 2.11-2.13 take that, and cudagraph_trees a few small functions, from the compiler's main module,
     whose import would hold the interpreter lock for a tenth of a second at a time. On the loader thread; what
@@ -58,7 +59,7 @@ def wrapping(wanted: bool) -> Iterator[None]:
         yield
         return
     if _COMPILER in sys.modules:
-        recording.prepare(importlib.import_module(_TREES))
+        recording.prepare(importlib.import_module(_TREES), device)
         with _backwards_told_later():
             yield
         return
@@ -68,7 +69,7 @@ def wrapping(wanted: bool) -> Iterator[None]:
         with pace.paced_imports():
             trees = importlib.import_module(_TREES)
         pace.step()
-        recording.prepare(trees)
+        recording.prepare(trees, device)
         with _backwards_told_later():
             yield
     finally:

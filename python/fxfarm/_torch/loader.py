@@ -59,7 +59,8 @@ def load_artifact(data: bytes | memoryview, directory: Path, groups: Sequence[st
         for kernel in artifact.gpu_kernels:
             pace.step()
             functions[kernel["name"]] = cuda_kernels.load(kernel)
-        with slim.bound(functions), cuda_graphs.wrapping(manifest["cuda_graphs"]):
+        device = artifact.gpu_kernels[0]["device"] if artifact.gpu_kernels else None
+        with slim.bound(functions), cuda_graphs.wrapping(manifest["cuda_graphs"], device):
             call, notice = _restore(artifact, groups)
         guard, inner = assumptions.guard_of(manifest), manifest["inner"]
         if inner is not None and guard is not None:

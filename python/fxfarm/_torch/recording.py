@@ -8,22 +8,33 @@ among the forward's outputs.
 from __future__ import annotations
 
 import functools
+import logging
 from typing import Any
 
 import torch
 
 from . import cuda_kernels
+from .errors import LoadError, describe
+
+log = logging.getLogger("fxfarm")
 
 # Of inputs that are copied to where a recorded graph reads them.
 _COPIED = (torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.bool)
 
 
-def prepare(trees: Any) -> None:
-    """Does both for `trees`, which is torch._inductor.cudagraph_trees, and the current GPU, once each. On the
-    loader thread; a thread that captures meanwhile does not mind.
+def prepare(trees: Any, device: int | None) -> None:
+    """Does both for `trees`, which is torch._inductor.cudagraph_trees, and for that GPU, which is not the
+    loader thread's own; None: no GPU is known. A thread that captures meanwhile does not mind. What cannot be
+    done is left to the call that records.
     """
     _search_by_address(trees.CUDAGraphNode)
-    _load_copies(torch.cuda.current_device())
+    if device is None:
+        return
+    try:
+        _load_copies(device)
+    # Want of memory is a RuntimeError of torch's.
+    except (RuntimeError, OSError, LoadError) as error:
+        log.info("the call that records CUDA graphs will take longer: %s", describe(error))
 
 
 @functools.cache
@@ -40,9 +51,10 @@ def _load_copies(device: int) -> None:
 def _search_by_address(node: Any) -> None:
     """Gives `node`, torch's CUDAGraphNode, searches that ask for each address once.
 
-    torch 2.11-2.13: of each tensor the two go through all outputs recorded on the path, ask the tensor for
-    its address anew for each, and ask each output first whether it lives. Here its address, which it keeps
-    when it is dead, is compared first. What they answer is the same, for Inductor's own graphs too.
+    torch 2.11-2.13: of each tensor the two go through all outputs recorded on the path and ask the tensor for
+    its address anew for each; the second asks each output first whether it lives. Here an output's address,
+    which it keeps when it is dead, is compared first. What they answer is the same, for Inductor's own graphs
+    too.
     """
     if node._is_cuda_graph_recorded_tensor is _is_recorded:
         return

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
+import pytest
 import torch
 from torch._inductor import cudagraph_trees
 
-from fxfarm._torch import recording
+from fxfarm._torch import cuda_graphs, recording
+from fxfarm._torch.errors import LoadError
 
 # Taken before anything can have put others in their place.
 NODE: Any = cudagraph_trees.CUDAGraphNode
@@ -56,13 +57,36 @@ def test_an_output_that_has_died_is_recorded_and_not_alive() -> None:
     assert [search(node, asked) for search in (TORCHS[0], recording._is_recorded)] == [True, True]
 
 
-def test_searches_take_the_place_of_torchs_once() -> None:
-    class Node:
-        """As torch's class."""
+class Node:
+    """As torch's class."""
 
-        _is_cuda_graph_recorded_tensor, _is_alias_of_live_recorded_tensor = TORCHS
+    _is_cuda_graph_recorded_tensor, _is_alias_of_live_recorded_tensor = TORCHS
 
-    for _ in itertools.repeat(None, 2):
-        recording._search_by_address(Node)
-        assert Node._is_cuda_graph_recorded_tensor is recording._is_recorded
-        assert Node._is_alias_of_live_recorded_tensor is recording._live_output
+
+class Trees:
+    """As torch's module."""
+
+    CUDAGraphNode = Node
+
+
+def test_searches_take_the_place_of_torchs() -> None:
+    recording.prepare(Trees, None)
+    assert Node._is_cuda_graph_recorded_tensor is recording._is_recorded
+    assert Node._is_alias_of_live_recorded_tensor is recording._live_output
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("full"), LoadError("no"), OSError("no libcuda")])
+def test_a_stage_is_loaded_though_the_copies_of_its_inputs_cannot_be(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = []
+
+    def load(device: int) -> None:
+        asked.append(device)
+        raise error
+
+    monkeypatch.setattr(recording, "_load_copies", load)
+    with caplog.at_level("INFO", "fxfarm"), cuda_graphs.wrapping(True, 3):
+        pass
+    assert asked == [3]
+    assert str(error) in caplog.text
