@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STEP_S_MAX = 60.0
 """For anything that must happen; a real engine's start takes longer."""
 REAL_S_MAX = 300.0
-PLAIN_JOBS = 3
+PLAIN_JOBS = 5
 """So many say what a job takes without a fault."""
 
 
@@ -88,7 +88,7 @@ class EchoGraphs:
         return graph
 
     def right(self, number: int, artifact: bytes) -> bool:
-        return artifact == of_tests("echo_engine").echo(self.payload(number), "default")
+        return bool(artifact == of_tests("echo_engine").echo(self.payload(number), "default"))
 
 
 class RealGraphs:
@@ -223,15 +223,12 @@ class Ground:
     def until_idle(self, count: int) -> None:
         """Waits until every coordinator has so many idle workers, and their engines are ready."""
         for endpoint in self.coordinators:
-            self._until(
-                f"{count} idle workers",
-                lambda endpoint=endpoint: self._states(endpoint).count("idle") == count,
-                REAL_S_MAX,
-            )
+            there = functools.partial(self._idle, endpoint, count)
+            self._until(f"{count} idle workers", there, REAL_S_MAX)
 
-    def _states(self, endpoint: str) -> list[str]:
+    def _idle(self, endpoint: str, count: int) -> bool:
         told = self.farm.ask("status", endpoint)["workers"]
-        return [worker["state"] for worker in told]
+        return [worker["state"] for worker in told].count("idle") == count
 
     def _until(self, what: str, happened: Callable[[], bool], seconds_max: float) -> None:
         if not harness.wait_until(happened, seconds_max):
@@ -319,13 +316,13 @@ class Ground:
         assert self.caller is not None
         for graph in [self.caller.submit(self.number()) for _ in range(count)]:
             self.take(graph)
-        if self.caller.open():
-            raise LostError(f"not at their last stage: {self.caller.open()}")
+        caller = self.caller
+        self.until("every graph is at its last stage", lambda: not caller.open())
         for endpoint in self.coordinators:
-            self.until("no job is left", lambda e=endpoint: self._jobs(e) == {0})  # type: ignore[misc]
+            self.until("no job is left", functools.partial(self._at_rest, endpoint))
 
-    def _jobs(self, endpoint: str) -> set[int]:
-        return set(self.farm.ask("status", endpoint)["jobs"].values())
+    def _at_rest(self, endpoint: str) -> bool:
+        return set(self.farm.ask("status", endpoint)["jobs"].values()) == {0}
 
     def counted(self, name: str) -> int:
         """The sum over all living coordinators."""
