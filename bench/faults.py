@@ -7,7 +7,9 @@ Each round of a fault has a farm of its own: the program's coordinators and work
 which answers in milliseconds and can be held in the middle of a job, and a client in this process. Time is
 from the fault to the artifact that the client gets, less what a job takes in the same farm without the fault.
 "until" rows follow a fault, from what they name. "bound" is what governs the time: a name of
-runtime/limits.hpp or an option, with its value.
+runtime/limits.hpp or an option, with its value. "tried_again" are the jobs of a round that had another
+attempt; "twice" are the rounds in which a second coordinator had the graph compiled anew instead, although it
+was under way: the client's question came before the worker's word.
 
 --real has the real engine compile graphs of torch, which cannot be held: what a job has done when the fault
 comes is part of the time, and differs from round to round.
@@ -38,6 +40,8 @@ AWAY_S = 1.0
 HOMES = 160
 """Graphs of which each coordinator is the home of about half."""
 ASKED_EVERY_S = 0.1
+UNDER_WAY = ("running", "fetched", "loading", "loaded")
+"""States of a stage that is compiled, or has been."""
 
 Times = dict[str, float]
 
@@ -81,10 +85,12 @@ def coordinator_killed(ground: Ground) -> Times:
 
     def goes_on() -> bool:
         told = caller.told(job.graph)
-        return told["farm"] in ground.coordinators and told["stages"][0]["state"] == "running"
+        return told["farm"] in ground.coordinators and told["stages"][0]["state"] in UNDER_WAY
 
     ground.until("the job goes on under the next coordinator", goes_on)
     answered = ground.continued(job, struck)
+    # When the client asks before the worker tells what it runs, another worker is given the graph, too.
+    ground.compiled_twice = ground.counted("jobs_adopted") == 0
     dead.ended()
     time.sleep(AWAY_S)
     ground.coordinator(port=int(job.home.rsplit(":", 1)[1]))
@@ -287,6 +293,8 @@ class Found:
 
     times: dict[str, list[float]] = field(default_factory=dict)
     retried: list[int] = field(default_factory=list)
+    twice: list[int] = field(default_factory=list)
+    """Rounds in which the struck job's graph was compiled a second time without an attempt that failed."""
     jobs_s: list[float] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
 
@@ -311,6 +319,7 @@ def one_round(fault: Fault, real: bool, found: Found) -> None:
             found.times.setdefault(row, []).append(took)
         found.jobs_s.append(made.plain_s)
         found.retried.append(made.counted("jobs_retried"))
+        found.twice.append(int(made.compiled_twice))
 
 
 def tell(report: harness.Report, fault: Fault, found: Found, rounds: int, real: bool) -> None:
@@ -318,7 +327,9 @@ def tell(report: harness.Report, fault: Fault, found: Found, rounds: int, real: 
     known = bounds()
     for number, (row, times) in enumerate(found.times.items()):
         # Of the fault itself, not of what follows it.
-        counted: dict[str, Any] = {"tried_again": found.retried, "job_s": found.jobs_s} if number == 0 else {}
+        counted: dict[str, Any] = {}
+        if number == 0:
+            counted = {"tried_again": found.retried, "twice": sum(found.twice), "job_s": found.jobs_s}
         report.add(fault=row, recovered_s=times, **counted, bound=known[row].told)
         if not real:
             report.hold(f"{row}: seconds", times, known[row].seconds_max)

@@ -202,6 +202,8 @@ class Ground:
         """From the request to the artifact, without a fault."""
         self.held_s = 0.0
         """Likewise, from when an engine that was held may go on."""
+        self.compiled_twice = False
+        """Whether a second coordinator had the struck job's graph compiled anew."""
         self._numbers = 0
         self._made = 0
         self.step_s_max = REAL_S_MAX if real else STEP_S_MAX
