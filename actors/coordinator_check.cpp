@@ -11,11 +11,13 @@ std::string coordinator_core::inconsistency() const {
   if (scheduler_.queued() != jobs_.count(job_state::queued)) return "queued jobs are not those of the scheduler";
   if (scheduler_.running() != jobs_.count(job_state::running)) return "running jobs do not hold the occupied slots";
   std::set<std::string> graphs;
+  std::map<net::peer_id, std::size_t> measuring;
   for (const auto& [key, job] : jobs_.jobs()) {
     const auto* worker = scheduler_.worker_of(key);
     if (job.state == job_state::queued && !scheduler_.is_queued(key)) return "job " + key + " waits for no slot";
     if (job.state == job_state::running && (!worker || *worker != job.worker)) return "job " + key + " holds no slot";
     if (job.state == job_state::storing && !writes_.contains(key)) return "job " + key + " has no result to store";
+    if (job.state == job_state::running && job.request.measures) ++measuring[job.worker];
     const bool needed = job.state == job_state::queued || job.state == job_state::running;
     // One that runs may have been adopted, and its graph never have been here.
     if (job.state == job_state::queued && !graphs_.contains(job.request.graph_key))
@@ -24,6 +26,9 @@ std::string coordinator_core::inconsistency() const {
     if (job.state == job_state::wants_graph && !graph_asked_.contains(job.request.graph_key)) {
       return "nobody was asked for the graph of job " + key;
     }
+  }
+  for (const auto& w : scheduler_.workers()) {
+    if (w.measuring != measuring[w.id]) return "GPUs of worker " + w.id + " are not those of its jobs";
   }
   std::size_t graph_bytes = 0;
   for (const auto& [key, graph] : graphs_) {

@@ -107,12 +107,13 @@ private:
   };
   struct peer {
     net::hello who;
-    std::string key = {};                           // see net::peer_up; empty where keys are off
-    key_right right = {};                           // likewise
-    std::set<std::string> reading = {};             // stage keys that it waits for while the store is at them
-    std::set<std::string> graphs_asked = {};        // graphs that it was asked for
-    std::shared_ptr<const platform> target = {};    // of its last lookup
-    std::string account = {};                       // of a client
+    std::string key = {};                         // see net::peer_up; empty where keys are off
+    key_right right = {};                         // likewise
+    std::set<std::string> reading = {};           // stage keys that it waits for while the store is at them
+    std::set<std::string> graphs_asked = {};      // graphs that it was asked for
+    std::shared_ptr<const platform> target = {};  // of its last lookup
+    std::vector<std::shared_ptr<const stage_spec>> plan = {};  // likewise, as far as it came to jobs
+    std::string account = {};                                  // of a client
     std::optional<time_point> starting_since = {};  // of a worker whose engines have yet to say what they are
     std::optional<passed_over> passed = {};         // of a worker whose signer is not accepted
   };

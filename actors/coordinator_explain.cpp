@@ -69,14 +69,15 @@ stage_facts coordinator_core::facts_of(const stage_entry& stage, time_point now)
   f.attempts_max = settings_.jobs.attempts_max;
   f.client = said_by_client(stage.life);
   if (f.client != nullptr) f.client_seconds = seconds_between(f.client->last, now);
-  if (auto until = jobs_.failure_until(stage.stage_key))
+  if (auto until = jobs_.failures().until(stage.stage_key))
     f.remembered_seconds = std::max(0.0, seconds_between(now, *until));
   const auto* job = jobs_.find(stage.stage_key);
   if (job == nullptr) return f;
   f.state = to_string(job->state);
   f.attempts = job->attempts;
   f.worker = name_of(job->worker);
-  const auto memory_above = compiles_.memory_above(job->request.graph_key, job->request.stage.name);
+  const bool measures = job->request.measures;
+  const auto memory_above = compiles_.memory_above(job->request.graph_key, job->request.stage->name);
   switch (job->state) {
     case job_state::wants_graph:
       f.seconds = seconds_between(job->created, now);
@@ -87,8 +88,8 @@ stage_facts coordinator_core::facts_of(const stage_entry& stage, time_point now)
     case job_state::queued:
       f.seconds = seconds_between(job->queued_at, now);
       f.ahead = scheduler_.ahead_of(stage.stage_key);
-      f.slots = scheduler_.slots_for(*job->request.target, memory_above);
-      if (auto fits = scheduler_.check_fit(*job->request.target, memory_above); !fits)
+      f.slots = scheduler_.slots_for(*job->request.target, memory_above, measures);
+      if (auto fits = scheduler_.check_fit(*job->request.target, memory_above, measures); !fits)
         f.missing = fits.failure().message;
       break;
     default:

@@ -107,6 +107,8 @@ json coordinator_core::workers_json(bool& truncated) const {
                {"problem", w.offer.problem},
                {"sandbox", w.offer.sandbox},
                {"engine_memory_bytes", w.offer.engine_memory_bytes},
+               {"gpus", w.offer.gpus},
+               {"gpus_busy", w.measuring},
                {"runs_on", to_json(w.offer.runs_on)}};
     if (!room.takes(entry)) break;
     workers.push_back(std::move(entry));
@@ -196,7 +198,7 @@ result<std::string> coordinator_core::forget(const std::map<std::string, std::st
       ++in_flight;
       continue;
     }
-    if (jobs_.forgive(stage_key)) ++failures;
+    if (jobs_.failures().forgive(stage_key)) ++failures;
     port_.remove_stored(stage_key);
     if (auto* entry = book_.find(graph_key, stage_key)) {
       entry->state = "forgotten";

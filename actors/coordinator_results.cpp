@@ -42,7 +42,7 @@ void coordinator_core::store_read(const std::string& stage_key, result<std::opti
     }
     if (here && !lookup.refused) {
       const auto& artifact = **found;
-      note_stored(book_.touch(request.graph_key, request.name, request.stage.name, stage_key), artifact, now);
+      note_stored(book_.touch(request.graph_key, request.name, request.stage->name, stage_key), artifact, now);
       send(peer, net::stage_ready{request.graph_key, stage_key, artifact.tier, 0, artifact.phases, artifact.signature},
            artifact.data);
     } else {
@@ -84,13 +84,13 @@ void coordinator_core::on(const net::inbound& in, const net::job_done& m, time_p
   }
   const auto& request = job->request;
   scheduler_.release(request.stage_key);
-  compiles_.took(request.graph_key, request.stage.name,
+  compiles_.took(request.graph_key, request.stage->name,
                  std::chrono::duration<double>(std::max(now - job->started_at, time_point::duration(0))).count());
   probe_.job_finished();
   probe_.artifact_made(static_cast<double>(artifact->size()));
-  probe_.compiled(request.stage.name, total(m.phases));
+  probe_.compiled(request.stage->name, total(m.phases));
   for (const auto& [phase, seconds] : m.phases) {
-    if (is_duration(seconds)) probe_.phase_took(request.stage.name, phase, seconds);
+    if (is_duration(seconds)) probe_.phase_took(request.stage->name, phase, seconds);
   }
   if (auto* entry = book_.find(request.graph_key, request.stage_key)) {
     entry->compile_seconds = total(m.phases);

@@ -54,13 +54,13 @@ std::string coordinator_core::top_document(time_point now) const {
   std::vector<json> running, compiled;
   for (const auto& [key, job] : jobs_.jobs()) {
     const auto& r = job.request;
-    auto& row = stages[r.stage.name];
+    auto& row = stages[r.stage->name];
     ++row.jobs[job.state];
     if (job.state == job_state::queued)
       row.oldest_seconds = std::max(row.oldest_seconds, seconds_between(job.queued_at, now));
     if (job.state == job_state::running) {
       running.push_back(
-          row_of(r.graph_key, r.name, r.stage.name, name_of(job.worker), seconds_between(job.started_at, now)));
+          row_of(r.graph_key, r.name, r.stage->name, name_of(job.worker), seconds_between(job.started_at, now)));
     }
   }
   for (const auto& graph : book_.graphs()) {

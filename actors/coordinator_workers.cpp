@@ -13,10 +13,16 @@ scheduler::worker_offer without_slots(scheduler::worker_offer offer, const error
   return offer;
 }
 
+// A worker of a version that does not say has the one that its engines see.
+unsigned gpus_of(const net::worker_offer& m) {
+  return m.gpus == 0 && m.runs_on.device != "cpu" ? 1 : m.gpus;
+}
+
 }  // namespace
 
 void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, time_point now) {
-  scheduler::worker_offer offer{m.runs_on, m.slots, m.taken, m.draining, m.problem, m.sandbox, m.engine_memory_bytes};
+  scheduler::worker_offer offer{
+      m.runs_on, m.slots, m.taken, m.draining, m.problem, m.sandbox, m.engine_memory_bytes, gpus_of(m), m.gpus_taken};
   auto& starting_since = peers_.at(from).starting_since;
   if (!offer.starting()) {
     starting_since.reset();
@@ -49,8 +55,15 @@ void coordinator_core::on(const net::peer_id& from, const net::job_held& m, time
     }
   }
   if (draining_) return refuse("the coordinator is draining");
-  job_request request{job.stage_key, graph_key, job.name, job.stage, std::make_shared<const platform>(job.target),
-                      job.rank,      job.space};
+  job_request request{job.stage_key,
+                      graph_key,
+                      job.name,
+                      std::make_shared<const stage_spec>(job.stage),
+                      std::make_shared<const platform>(job.target),
+                      job.rank,
+                      job.space,
+                      {},
+                      job.measures};
   if (!is_key_within(job.scope, graph_key) ||
       make_stage_key(graph_key, job.target, job.stage, settings_.salt) != job.stage_key) {
     return refuse("its stage key is not this farm's");
@@ -59,9 +72,10 @@ void coordinator_core::on(const net::peer_id& from, const net::job_held& m, time
   if (known && known->state == "ready") return refuse("it has been made already");
   if (!jobs_.adopt(request, from, job.id, job.attempts, now))
     return refuse("it is at work elsewhere, or there are too many");
-  scheduler_.occupy(job.stage_key, from, job.space);
+  const auto& adopted = *jobs_.find(job.stage_key);
+  scheduler_.occupy(job.stage_key, from, job.space, adopted.request.measures);
   probe_.adopted();
-  tell_running(*jobs_.find(job.stage_key), life_step::adopted, now);
+  tell_running(adopted, life_step::adopted, now);
   forget_graph_unless_used(graph_key);
 }
 

@@ -13,7 +13,8 @@ namespace {
 // Equal texts for equal offers, leases aside.
 std::string summary(const net::worker_offer& offer) {
   std::string out = std::to_string(offer.slots) + "|" + std::to_string(offer.taken) + "|" +
-                    std::to_string(offer.draining) + "|" + offer.problem + "|" + offer.sandbox;
+                    std::to_string(offer.draining) + "|" + offer.problem + "|" + offer.sandbox + "|" +
+                    std::to_string(offer.gpus) + "|" + std::to_string(offer.gpus_taken);
   platform::fields(offer.runs_on, [&](std::string_view, const auto& value) {
     out += '|';
     if constexpr (std::is_integral_v<std::decay_t<decltype(value)>>) {
@@ -275,28 +276,24 @@ net::worker_offer worker_slots::make_offer(const net::peer_id& to) const {
   out.sandbox = options_.sandbox;
   out.engine_memory_bytes = options_.engine.bounds.memory_bytes;
   out.draining = draining_ || held_back_;
+  const auto count = [&](const accepted_job& job) {
+    if (job.coordinator == to) return out.running.push_back(job.what.id);
+    ++out.taken;
+    if (job.what.measures) ++out.gpus_taken;
+  };
   for (const auto& slot : slots_) {
     if (slot.runs_on && !out_of_order(slot)) {
       ++out.slots;
       out.runs_on = *slot.runs_on;
     }
-    if (!slot.job) continue;
-    if (slot.job->coordinator == to) {
-      out.running.push_back(slot.job->what.id);
-    } else {
-      ++out.taken;
-    }
+    if (slot.job) count(*slot.job);
   }
+  // Engines compile for the first GPU that they see.
+  if (out.runs_on.device != "cpu") out.gpus = 1;
   if (!slots_.empty() && std::all_of(slots_.begin(), slots_.end(), out_of_order)) {
     out.problem = to_string(*slots_.back().problem);
   }
-  for (const auto& job : waiting_) {
-    if (job.coordinator == to) {
-      out.running.push_back(job.what.id);
-    } else {
-      ++out.taken;
-    }
-  }
+  for (const auto& job : waiting_) count(job);
   for (const auto& result : sent_) {
     if (result.coordinator == to) out.running.push_back(result.id);
   }

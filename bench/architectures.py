@@ -29,7 +29,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import harness
+import results
 import small_models
+from small_architectures import ARCHITECTURES
 from small_inputs import Inputs
 
 KINDS = ("inference", "training")
@@ -146,7 +148,7 @@ def agrees(got: Any, eager: Any, exact: Any) -> bool:
     return error <= ERROR_FACTOR * own_error + TOLERANCE / 10
 
 
-def by_fxfarm(model: str, kind: str, seconds: float) -> harness.Row:
+def by_fxfarm(model: str, kind: str, seconds: float) -> results.Row:
     """Runs the model until nothing more changes, and tells of its last run."""
     import fxfarm
 
@@ -169,7 +171,7 @@ def by_fxfarm(model: str, kind: str, seconds: float) -> harness.Row:
     raise RuntimeError(f"every call of {ROUNDS_MAX} brought new graphs")
 
 
-def served(before: Sequence[Any], after: Sequence[Any]) -> harness.Row:
+def served(before: Sequence[Any], after: Sequence[Any]) -> results.Row:
     """What one run called: `fxfarm.graphs()` before and after it."""
     reached, eager, misses = set(), [], 0
     graphs = 0
@@ -191,7 +193,7 @@ def served(before: Sequence[Any], after: Sequence[Any]) -> harness.Row:
     }
 
 
-def by_inductor(model: str, kind: str) -> harness.Row:
+def by_inductor(model: str, kind: str) -> results.Row:
     """What Inductor itself makes of the model; `error` is empty when it compiles it."""
     run, module, inputs = prepared(model, kind)
     eager, exact = references(run, module, inputs)
@@ -230,11 +232,11 @@ def short(text: str) -> str:
     return " ".join(text.split())[:SHOWN_CHARS_MAX]
 
 
-def answer_of(child: harness.Child, seconds: float) -> harness.Row:
+def answer_of(child: harness.Child, seconds: float) -> results.Row:
     """What a child found out; its failure is an `error`."""
     try:
         if child.wait_answered(seconds):
-            found: harness.Row = child.result()
+            found: results.Row = child.result()
             return {"error": "", **found}
     except RuntimeError as e:
         return {"error": str(e).strip().splitlines()[-1]}
@@ -243,7 +245,7 @@ def answer_of(child: harness.Child, seconds: float) -> harness.Row:
     return {"error": f"no answer in {seconds:g} s"}
 
 
-def examined(place: harness.Place, model: str, kind: str, seconds: float) -> harness.Row:
+def examined(place: harness.Place, model: str, kind: str, seconds: float) -> results.Row:
     """The row of one model and kind."""
     found = answer_of(place.start(by_fxfarm, model=model, kind=kind, seconds=seconds), seconds)
     inductor = None
@@ -251,7 +253,7 @@ def examined(place: harness.Place, model: str, kind: str, seconds: float) -> har
         inductor = answer_of(place.start(by_inductor, model=model, kind=kind), seconds)
     return {
         "model": model,
-        "family": small_models.ARCHITECTURES[model].family,
+        "family": ARCHITECTURES[model].family,
         "kind": kind,
         "verdict": verdict(found, inductor),
         **{name: found.get(name) for name in ("graphs", "served", "stage", "guard_misses")},
@@ -260,7 +262,7 @@ def examined(place: harness.Place, model: str, kind: str, seconds: float) -> har
     }
 
 
-def verdict(found: harness.Row, inductor: harness.Row | None) -> str:
+def verdict(found: results.Row, inductor: results.Row | None) -> str:
     """What became of a model: a word of GOOD or of BAD."""
     if found.get("absent"):
         return "absent"
@@ -274,13 +276,13 @@ def verdict(found: harness.Row, inductor: harness.Row | None) -> str:
     return "failed" if found["error"] else "not served"
 
 
-def reason(found: harness.Row) -> str:
+def reason(found: results.Row) -> str:
     """Why something is not as wanted; empty when all is."""
     differs = [f"differs: {what}" for what in found.get("differs", [])]
     return "; ".join(filter(None, [found.get("absent"), found["error"], *found.get("eager", []), *differs]))
 
 
-def summary(rows: Sequence[harness.Row]) -> harness.Row:
+def summary(rows: Sequence[results.Row]) -> results.Row:
     """How many rows have each verdict, and how many models are served in all that was asked for."""
     by_model: dict[str, set[str]] = {}
     for row in rows:
@@ -312,14 +314,14 @@ def shard(text: str, models: Sequence[str]) -> list[str]:
 def main(argv: Sequence[str]) -> int:
     """Examines and prints; 1 when a row's verdict is a bad one."""
     parser = harness.parser(__doc__)
-    parser.add_argument("--models", default="", help="all of small_models.py unless named")
+    parser.add_argument("--models", default="", help="all of small_architectures.py unless named")
     parser.add_argument("--kinds", default="", help="both unless named")
     parser.add_argument("--shard", default="1/1", help="I/N: every Nth model, from the Ith on")
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2) // 2))
     parser.add_argument("--seconds", type=float, default=600, help="longest time for one model and kind")
     parser.add_argument("--engine-cache-dir", help="keeps the engines' headers for another run")
     options = parser.parse_args(argv)
-    models = shard(options.shard, names(options.models, list(small_models.ARCHITECTURES), "model"))
+    models = shard(options.shard, names(options.models, list(ARCHITECTURES), "model"))
     wanted = [(model, kind) for model in models for kind in names(options.kinds, KINDS, "kind")]
     farm = {
         "FXFARM_SLOTS": str(options.jobs),
@@ -329,7 +331,7 @@ def main(argv: Sequence[str]) -> int:
     }
     if options.engine_cache_dir:
         farm["FXFARM_ENGINE_CACHE_DIR"] = options.engine_cache_dir
-    report = harness.Report("architectures")
+    report = results.Report("architectures")
     # The place ends first: without its processes no thread waits.
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool, harness.Place(**farm) as place:
         for row in pool.map(lambda step: examined(place, step[0], step[1], options.seconds), wanted):

@@ -22,6 +22,7 @@ from typing import Any
 
 import harness
 import links
+import results
 
 CONNECTIONS = (1, 4, 16)
 OUTSTANDING = 512
@@ -49,8 +50,8 @@ def add_round(row: dict[str, Any], found: dict[str, Any]) -> None:
         if name in found:
             row[name].append(found[name])
     if found["waits_us"]:
-        row["p50_us"].append(harness.percentile(found["waits_us"], 50))
-        row["p99_us"].append(harness.percentile(found["waits_us"], 99))
+        row["p50_us"].append(results.percentile(found["waits_us"], 50))
+        row["p99_us"].append(results.percentile(found["waits_us"], 99))
 
 
 def side_by_side(transport: str, rounds: int, seconds: float) -> Iterator[list[dict[str, Any]]]:
@@ -101,7 +102,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=1.5, help="of each round")
     parser.add_argument("--no-others", action="store_true", help="leave out Ray and Dask")
     options = parser.parse_args(argv)
-    report = harness.Report("dispatch")
+    report = results.Report("dispatch")
     sizes: dict[str, int] = {}
     for transport in ("tcp", "ipc"):
         for farm, plain in side_by_side(transport, options.rounds, options.seconds):

@@ -16,7 +16,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import cpu_models
 import harness
+import results
 
 TARGET_S = 0.25
 """Ending is not to feel any different."""
@@ -36,7 +38,7 @@ def model_process(way: str, state: str, end: str, model: str) -> None:
     """Runs the model until the state is reached, and ends or is ended."""
     import torch
 
-    module, inputs, _ = harness.build(model)
+    module, inputs, _ = cpu_models.build(model)
     compiled = harness.compiled(module, way)
     with torch.no_grad():
         compiled(*inputs)
@@ -73,10 +75,10 @@ def ending(place: harness.Place, way: str, state: str, end: str, model: str) -> 
 def main(argv: Sequence[str]) -> int:
     """Measures and prints; 1 when fxfarm makes an end longer than the target."""
     parser = harness.parser(__doc__)
-    parser.add_argument("--model", default="mlp", choices=harness.MODELS)
+    parser.add_argument("--model", default="mlp", choices=cpu_models.MODELS)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args(argv)
-    report = harness.Report("exit_time")
+    report = results.Report("exit_time")
     found: dict[tuple[str, str, str], list[float]] = {case: [] for case in CASES}
     with harness.Place() as warm:
         for turn in range(options.rounds):

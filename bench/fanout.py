@@ -32,6 +32,7 @@ from typing import Any
 
 import harness
 import links
+import results
 
 WORKERS = 4
 LAST_RATIO_MAX = 1.2
@@ -185,7 +186,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5, help="of each round of serving")
     options = parser.parse_args(argv)
-    report = harness.Report("fanout")
+    report = results.Report("fanout")
     for seconds in map(float, options.compile_seconds.split(",")):
         row = asking(options.clients, options.graphs, seconds)
         report.add(**row)

@@ -19,7 +19,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import cpu_models
 import harness
+import results
 
 WAYS = ("eager", "fxfarm", "inductor", "async")
 TARGET = 1.15
@@ -38,7 +40,7 @@ def first_call(way: str, model: str, on: bool) -> dict[str, Any]:
     """Seconds of the first call in this process; with `on`, what the switch has imported too."""
     import torch
 
-    module, inputs, _ = harness.build(model)
+    module, inputs, _ = cpu_models.build(model)
     begin = time.perf_counter()
     if way == "fxfarm":
         import fxfarm  # noqa: F401
@@ -89,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
         "inductor": options.inductor_rounds,
         "async": options.async_rounds,
     }
-    report = harness.Report("first_call")
+    report = results.Report("first_call")
     for model in options.models.split(","):
         found: dict[str, list[Any]] = {way: [] for way in WAYS}
         for turn in range(options.rounds):
@@ -106,7 +108,7 @@ def main(argv: Sequence[str]) -> int:
     return report.finish(options.json)
 
 
-def hold(report: harness.Report, model: str, columns: dict[str, Any], imported: list[str]) -> None:
+def hold(report: results.Report, model: str, columns: dict[str, Any], imported: list[str]) -> None:
     """The targets of one model."""
     for name in ("call", "all"):
         report.hold(f"{model}: {name} in terms of eager's", columns[f"{name}_ratio"], TARGET)

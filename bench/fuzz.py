@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
+import results
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = 10_000_000
@@ -51,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     # Its end says what the rows do; that it could not be built says no row.
     if subprocess.run(command, stdout=sys.stderr, check=False).returncode not in (0, 1):
         return 1
-    report = harness.Report("fuzz")
+    report = results.Report("fuzz")
     for target in targets:
         row = row_of(target, (ROOT / f"build/fuzz/logs/{target}.log").read_text(errors="replace"))
         report.add(**row)

@@ -49,6 +49,7 @@ import gpu_ranks
 import gpu_ways
 import harness
 import links
+import results
 from ranks import farm_counters, started_jobs
 from timeline import VARIABLES
 
@@ -74,7 +75,7 @@ class OutOfTime(Exception):
 class Bench:
     """Processes one after the other, until the time is over."""
 
-    def __init__(self, options: argparse.Namespace, report: harness.Report) -> None:
+    def __init__(self, options: argparse.Namespace, report: results.Report) -> None:
         self.options = options
         self.report = report
         self._end = time.monotonic() + options.seconds
@@ -155,7 +156,7 @@ def compare(bench: Bench, model: str, kind: str, way: str) -> None:
             bench.tried({**row, "run": "cold"}, lambda: measure(place, "cold", [[way]], **VARIABLES[way]))
 
 
-def failed(report: harness.Report, row: Found, why: str) -> None:
+def failed(report: results.Report, row: Found, why: str) -> None:
     """A line without figures; what fxfarm fails with is a target missed, too."""
     report.add(**row, note=one_line(why))
     if row["way"] == "fxfarm":
@@ -172,7 +173,7 @@ def name_of(row: Found) -> str:
     return " ".join(str(row[part]) for part in ("model", "kind", "run") if row.get(part))
 
 
-def add(report: harness.Report, row: Found, found: Found) -> None:
+def add(report: results.Report, row: Found, found: Found) -> None:
     """A line for each stage that calls have run, and what fxfarm has to keep to."""
     if "device" in found:
         report.document["machine"].update(found["device"])
@@ -207,7 +208,7 @@ def told_mib(memory: Sequence[float] | None) -> str | None:
     return f"{memory[0]:.0f} of {memory[1]:.0f}" if memory else None
 
 
-def hold(report: harness.Report, row: Found, found: Found) -> None:
+def hold(report: results.Report, row: Found, found: Found) -> None:
     """The targets of one process with fxfarm."""
     what = f"{name_of(row)}, {' '.join(found['plan'])}"
     there = found["settled"] and not found["notes"]
@@ -274,7 +275,7 @@ def ranks(bench: Bench, model: str, kind: str, gpus: int) -> None:
     bench.tried(row, measure)
 
 
-def in_step(report: harness.Report, row: Found, found: Sequence[Found], jobs: int, want: int) -> None:
+def in_step(report: results.Report, row: Found, found: Sequence[Found], jobs: int, want: int) -> None:
     """What ranks have to keep to together."""
     switched = [[switch["call"] for switch in one.get("switches", ())] for one in found]
     report.add(**row, note=f"calls of the switches: {switched}; compiles: {jobs}")
@@ -320,7 +321,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--switch-seconds", type=float, default=240, help="longest wait for a last stage")
     parser.add_argument("--ddp", action="store_true", help="measure two ranks, and nothing else")
     options = parser.parse_args(argv)
-    report = harness.Report("gpu")
+    report = results.Report("gpu")
     bench = Bench(options, report)
     gpus = gpu_count(options.device)
     if options.device == "cuda" and gpus == 0:

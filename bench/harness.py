@@ -1,5 +1,5 @@
 """What the benchmarks share: a place of their own for each measurement, children that measure in a fresh
-interpreter, farms, and the table or JSON at the end.
+interpreter, and farms. `results.py` has the table or JSON at the end.
 
 A measurement is a function of a benchmark's module that returns what json can hold. `Place.run` calls it in a
 new interpreter, so nothing that an earlier one imported, cached or compiled helps it.
@@ -12,21 +12,16 @@ import contextlib
 import importlib
 import json
 import os
-import platform
 import re
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
-
-Row = dict[str, Any]
 
 CHILD_S_MAX = 900.0
 FARM_START_S_MAX = 60.0
@@ -229,64 +224,6 @@ def farm_process(place: Place, *words: str, before: Sequence[str] = (), **variab
         process.wait(FARM_STOP_S_MAX)
 
 
-# Models.
-
-
-def build(name: str) -> tuple[Any, tuple[Any, ...], Callable[[Any], Any]]:
-    """A model with random weights in eval mode, its inputs, and what takes the tensor out of its output."""
-    import torch
-
-    torch.manual_seed(0)
-    if name == "mlp":
-        layers = [torch.nn.Linear(1024, 1024), torch.nn.ReLU()] * 4
-        return torch.nn.Sequential(*layers).eval(), (torch.randn(32, 1024),), lambda out: out
-    if name == "parts":
-        return in_parts(), (torch.randn(1, 64, 256),), lambda out: out
-    import transformers
-
-    if name == "gpt2":
-        gpt2 = transformers.GPT2Config()
-        return (
-            transformers.GPT2LMHeadModel(gpt2).eval(),
-            (torch.randint(0, gpt2.vocab_size, (1, 64)),),
-            lambda out: out.logits,
-        )
-    small = {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}
-    sizes: dict[str, dict[str, Any]] = {
-        "bert": {},
-        "bert4": {"num_hidden_layers": 4, **small},
-        "deep": {"num_hidden_layers": 48, **small},
-    }
-    bert = transformers.BertConfig(**sizes[name])
-    return (
-        transformers.BertModel(bert).eval(),
-        (torch.randint(0, bert.vocab_size, (1, 64)),),
-        lambda out: out.last_hidden_state,
-    )
-
-
-def in_parts(parts: int = 8) -> Any:
-    """A model that Dynamo splits into so many graphs, no two of them equal."""
-    import torch
-
-    class Part(torch.nn.Module):
-        def __init__(self, number: int) -> None:
-            super().__init__()
-            size = 512 + 64 * number
-            grow, shrink = torch.nn.Linear(256, size), torch.nn.Linear(size, 256)
-            self.layer = torch.nn.Sequential(torch.nn.LayerNorm(256), grow, torch.nn.GELU(), shrink)
-            self.rest = Part(number + 1) if number + 1 < parts else None
-
-        def forward(self, x: Any) -> Any:
-            x = x + self.layer(x)
-            if self.rest is None:
-                return x
-            torch._dynamo.graph_break()  # not in a loop, where Dynamo would leave the frame alone
-            return self.rest(x)
-
-    return Part(0).eval()
-
-
 # Modules of Inductor's compiler, which a client has no need of.
 _COMPILER = re.compile(
     r"torch\._inductor\.(compile_fx|select_algorithm|graph|lowering|scheduler|ir|debug|async_compile|"
@@ -307,61 +244,6 @@ def compiled(module: Any, backend: str | Callable[..., Any]) -> Callable[..., An
     return made
 
 
-# "deep" is bert4 with 48 layers: a graph of more than a thousand nodes. "parts" is many graphs at once.
-MODELS = ("gpt2", "bert", "bert4", "deep", "mlp", "parts")
-
-
-# Results.
-
-
-def summary(values: Sequence[float]) -> tuple[float, float, float]:
-    """Median, least and greatest."""
-    return statistics.median(values), min(values), max(values)
-
-
-def percentile(values: Sequence[float], percent: float) -> float:
-    """The value below which `percent` of them lie."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
-
-
-def spread(values: Sequence[float], digits: int = 2) -> str:
-    """Median and range as a text."""
-    if not values:
-        return "-"
-    middle, least, most = summary(values)
-    if len(values) == 1:
-        return f"{middle:.{digits}f}"
-    return f"{middle:.{digits}f} ({least:.{digits}f}-{most:.{digits}f})"
-
-
-def machine() -> Row:
-    """What the numbers depend on; the load says whether others used the machine too."""
-    model = ""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "cpu": model,
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(memory / 2**30, 1),
-        "kernel": platform.release(),
-        "load_before": os.getloadavg()[0],
-    }
-
-
-def versions() -> Row:
-    """Versions of what is compared."""
-    found: Row = {"python": platform.python_version()}
-    for name in ("torch", "transformers", "fxfarm"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
-
-
 def micro_program(target: str) -> Path:
     """A program of bench/micro, built from this checkout; or from the directory BENCH_PROGRAMS, for
     machines that cannot build. Raises subprocess.CalledProcessError.
@@ -375,69 +257,6 @@ def micro_program(target: str) -> Path:
     subprocess.run(configure, stdout=sys.stderr, check=True)
     subprocess.run(["cmake", "--build", str(build), "--target", target], stdout=sys.stderr, check=True)
     return build / "bench/micro" / target
-
-
-class Report:
-    """The rows of one benchmark; printed as a table, written as JSON."""
-
-    def __init__(self, name: str) -> None:
-        self.document: Row = {
-            **{"name": name, "machine": machine(), "versions": versions()},
-            **{"rows": [], "targets": []},
-        }
-
-    def add(self, **row: Any) -> None:
-        """One row, told on stderr at once, as the table comes last. Numbers are shown as median and range."""
-        self.document["rows"].append(row)
-        told = ", ".join(f"{name} {_shown(value)}" for name, value in row.items() if value is not None)
-        print(f"{self.document['name']}: {told}", file=sys.stderr, flush=True)
-
-    def hold(self, what: str, values: Sequence[float], most: float) -> None:
-        """A target: the median of the rounds is to be no more than `most`."""
-        median = statistics.median(values)
-        self._note(f"{what}: {_shown(median)}, at most {_shown(most)}", median <= most)
-
-    def reach(self, what: str, values: Sequence[float], least: float) -> None:
-        """A target: the median of the rounds is to be no less than `least`."""
-        median = statistics.median(values)
-        self._note(f"{what}: {_shown(median)}, at least {_shown(least)}", median >= least)
-
-    def demand(self, what: str, met: bool) -> None:
-        """A target that is met or not."""
-        self._note(what, met)
-
-    def _note(self, text: str, met: bool) -> None:
-        self.document["targets"].append({"target": text, "met": met})
-
-    def finish(self, json_file: str | None) -> int:
-        """Prints the table and the targets, and writes the file when there is a name for it; 1 when a target
-        is missed, else 0: what main returns."""
-        self.document["machine"]["load_after"] = os.getloadavg()[0]
-        rows = self.document["rows"]
-        columns = list(dict.fromkeys(name for row in rows for name in row))
-        table = [columns, *([_shown(row.get(name)) for name in columns] for row in rows)]
-        widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
-        facts = {**self.document["machine"], **self.document["versions"]}
-        print(self.document["name"] + ": " + ", ".join(f"{k} {v}" for k, v in facts.items()))
-        for line in table:
-            print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-        for target in self.document["targets"]:
-            print(f"{'met' if target['met'] else 'MISSED'}: {target['target']}")
-        if json_file:
-            Path(json_file).write_text(json.dumps(self.document, indent=1) + "\n")
-        return 0 if all(target["met"] for target in self.document["targets"]) else 1
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.3g}" if abs(value) < 0.1 else f"{value:.2f}"
-    if isinstance(value, list) and value and all(isinstance(v, int | float) for v in value):
-        return spread(value)
-    if isinstance(value, list):
-        return " ".join(map(str, value)) or "none"
-    return str(value)
 
 
 def _leave(*_: object) -> None:

@@ -19,7 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cpu_models
 import harness
+import results
 
 TARGET_PERCENT = 0.2
 READY_S_MAX = 600.0
@@ -30,7 +32,7 @@ def waiting_client(backend: str) -> None:
     """Compiles a small model and then waits to be ended."""
     import torch
 
-    module, inputs, _ = harness.build("mlp")
+    module, inputs, _ = cpu_models.build("mlp")
     compiled = harness.compiled(module, backend)
     with torch.no_grad():
         compiled(*inputs)
@@ -148,7 +150,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", action="store_true", help="list the threads that ran in the last round")
     options = parser.parse_args(argv)
-    report = harness.Report("idle")
+    report = results.Report("idle")
     for farm, watch in (("separate", separate), ("local", local)):
         rows = watch(options.seconds, options.rounds)
         for row in rows:
@@ -159,7 +161,7 @@ def main(argv: Sequence[str]) -> int:
     return report.finish(options.json)
 
 
-def hold(report: harness.Report, percents: dict[str, list[float]]) -> None:
+def hold(report: results.Report, percents: dict[str, list[float]]) -> None:
     """The targets, in per cent of a core."""
     for part in ("coordinator", "worker"):
         report.hold(f"{part}: per cent of a core", percents[part], TARGET_PERCENT)

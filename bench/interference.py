@@ -16,7 +16,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import cpu_models
 import harness
+import results
 
 TARGET = 1.2
 CALLS_QUIET = 50
@@ -44,7 +46,7 @@ def calls_of_model(way: str, model: str, threads: int, stranger: list[str]) -> d
     import torch
 
     torch.set_num_threads(threads)
-    module, inputs, _ = harness.build(model)
+    module, inputs, _ = cpu_models.build(model)
     with torch.no_grad():
         harness.compiled(module, "eager")(*inputs)
         quiet = iter(range(CALLS_QUIET))
@@ -61,9 +63,9 @@ def calls_of_model(way: str, model: str, threads: int, stranger: list[str]) -> d
             if process.returncode != 0:
                 raise RuntimeError(f"the stranger ended with {process.returncode}")
     return {
-        "alone_ms": harness.percentile(alone, 50) * 1e3,
-        "median": harness.percentile(busy, 50) / harness.percentile(alone, 50),
-        "p90": harness.percentile(busy, 90) / harness.percentile(alone, 50),
+        "alone_ms": results.percentile(alone, 50) * 1e3,
+        "median": results.percentile(busy, 50) / results.percentile(alone, 50),
+        "p90": results.percentile(busy, 90) / results.percentile(alone, 50),
         "compile_s": sum(busy),
         "calls": len(busy),
     }
@@ -73,7 +75,7 @@ def compile_alone(model: str) -> None:
     """What the stranger does."""
     import torch
 
-    module, inputs, _ = harness.build(model)
+    module, inputs, _ = cpu_models.build(model)
     with torch.no_grad():
         harness.compiled(module, "inductor")(*inputs)
 
@@ -88,7 +90,7 @@ def measured(way: str, model: str, threads: int) -> Any:
 def main(argv: Sequence[str]) -> int:
     """Measures and prints; 1 when the farm slows calls by more than the target times the stranger."""
     parser = harness.parser(__doc__)
-    parser.add_argument("--model", default="gpt2", choices=harness.MODELS)
+    parser.add_argument("--model", default="gpt2", choices=cpu_models.MODELS)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(argv)
@@ -97,7 +99,7 @@ def main(argv: Sequence[str]) -> int:
     for turn in range(options.rounds):
         for way in ways if turn % 2 == 0 else reversed(ways):
             found[way].append(measured(way, options.model, options.threads))
-    report = harness.Report("interference")
+    report = results.Report("interference")
     for way, runs in found.items():
         row: dict[str, Any] = {"way": way, **{name: [one[name] for one in runs] for name in runs[0]}}
         if way == "farm":

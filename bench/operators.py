@@ -37,6 +37,7 @@ from typing import Any
 import harness
 import operator_backends
 import operator_samples
+import results
 
 DTYPES = "float32,int64,bool,complex64,float16,bfloat16"
 BATCH = 40
@@ -118,7 +119,7 @@ def _place(row: Row) -> tuple[str, str, int | None]:
     return row["operator"], row["dtype"], row["sample"]
 
 
-def fill(report: harness.Report, rows: Sequence[Row], cases: Sequence[str]) -> None:
+def fill(report: results.Report, rows: Sequence[Row], cases: Sequence[str]) -> None:
     """Totals by outcome, then each operator that is not simply served."""
     report.document["samples"] = list(rows)
     counts = collections.Counter(row["outcome"] for row in rows)
@@ -157,7 +158,7 @@ def main(argv: Sequence[str]) -> int:
     settings = operator_samples.Settings(
         options.samples, options.seed, options.gradients, options.dynamic, options.capture
     )
-    report = harness.Report("operators")
+    report = results.Report("operators")
     # Every sample is on a CPU; an engine that sees a GPU is one for that GPU.
     with harness.Place(CUDA_VISIBLE_DEVICES="") as place:
         dtypes = options.dtypes.split(",")

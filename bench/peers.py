@@ -31,8 +31,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cpu_models
 import harness
 import links
+import results
 
 Times = dict[str, float]
 Found = dict[str, Times]
@@ -55,7 +57,7 @@ def model_of(name: str) -> tuple[Any, tuple[Any, ...]]:
     """A module whose answer is one tensor, as `torch.export` likes it too, and its inputs."""
     import torch
 
-    module, inputs, take = harness.build(name)
+    module, inputs, take = cpu_models.build(name)
 
     class Answer(torch.nn.Module):
         def __init__(self) -> None:
@@ -307,7 +309,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=3600, help="no round that would end later is begun")
     parser.add_argument("--ways", default=",".join(WAYS))
     options = parser.parse_args(argv)
-    report = harness.Report("peers")
+    report = results.Report("peers")
     wanted = options.ways.split(",")
     rounds: dict[str, list[Found]] = {way: [] for way in wanted}
     # The ways take turns, so that a busy minute of the machine falls on all of them.

@@ -17,7 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cpu_models
 import harness
+import results
 from second_process import SWITCH_S_MAX
 
 MEET_S_MAX = 300.0
@@ -27,7 +29,7 @@ def rank(way: str, model: str, meeting: str, number: int, ranks: int) -> dict[st
     """Meets the others, then calls the model until it runs compiled code."""
     import torch
 
-    module, inputs, _ = harness.build(model)
+    module, inputs, _ = cpu_models.build(model)
     compiled = harness.compiled(module, way)
     Path(meeting, str(number)).touch()
     if not harness.wait_until(lambda: len(list(Path(meeting).iterdir())) == ranks, MEET_S_MAX):
@@ -71,11 +73,11 @@ def farm_counters(place: harness.Place) -> dict[str, Any]:
 def main(argv: Sequence[str]) -> int:
     """Measures and prints; 1 when there was more than one job."""
     parser = harness.parser(__doc__)
-    parser.add_argument("--model", default="gpt2", choices=harness.MODELS)
+    parser.add_argument("--model", default="gpt2", choices=cpu_models.MODELS)
     parser.add_argument("--ranks", type=int, default=8)
     parser.add_argument("--inductor", action="store_true", help="measure Inductor too")
     options = parser.parse_args(argv)
-    report = harness.Report("ranks")
+    report = results.Report("ranks")
     with harness.Place() as place:
         times = run_ranks(place, "fxfarm", options.model, options.ranks)
         jobs = started_jobs(farm_counters(place))

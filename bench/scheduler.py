@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import harness
+import results
 
 DECISION_US_MAX = 10.0
 JOB_BYTES_MAX = 2048.0
@@ -47,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     parser = harness.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args(argv)
-    report = harness.Report("scheduler")
+    report = results.Report("scheduler")
     found = measured(options.rounds)
     for (name, workers, queued), row in found.items():
         bytes_each = row["entry"].get("bytes_per_job")

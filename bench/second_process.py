@@ -22,7 +22,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cpu_models
 import harness
+import results
 
 TARGET_S = 1.0
 SWITCH_S_MAX = 600.0
@@ -39,7 +41,7 @@ def until_compiled(model: str) -> dict[str, float]:
 
     import fxfarm
 
-    module, inputs, _ = harness.build(model)
+    module, inputs, _ = cpu_models.build(model)
     compiled = harness.compiled(module, "fxfarm")
     with torch.no_grad():
         begin = time.perf_counter()
@@ -68,7 +70,7 @@ def inductor_call(model: str) -> dict[str, float]:
     """The first call with Inductor."""
     import torch
 
-    module, inputs, _ = harness.build(model)
+    module, inputs, _ = cpu_models.build(model)
     compiled = harness.compiled(module, "inductor")
     with torch.no_grad():
         begin = time.perf_counter()
@@ -95,7 +97,7 @@ def watched(place: harness.Place, model: str) -> dict[str, Any]:
 
 
 def inductor_rows(
-    report: harness.Report, model: str, rounds: int, way: str, variables: dict[str, str]
+    report: results.Report, model: str, rounds: int, way: str, variables: dict[str, str]
 ) -> None:
     """Inductor with a cache that an earlier process has filled: a directory, or Redis alone."""
     for _ in range(rounds):
@@ -115,7 +117,7 @@ def seconds(found: Sequence[dict[str, float]]) -> dict[str, list[float]]:
 def main(argv: Sequence[str]) -> int:
     """Measures and prints; 1 when a target is missed."""
     parser = harness.parser(__doc__)
-    parser.add_argument("--model", default="gpt2", choices=harness.MODELS)
+    parser.add_argument("--model", default="gpt2", choices=cpu_models.MODELS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--inductor", action="store_true", help="measure Inductor's local cache too")
     parser.add_argument("--redis", action="store_true", help="measure Inductor's Redis cache too")
@@ -123,7 +125,7 @@ def main(argv: Sequence[str]) -> int:
     if shutil.which("strace") is None:
         print("second_process: strace is missing; scripts/packages installs it", file=sys.stderr)
         return 1
-    report = harness.Report("second_process")
+    report = results.Report("second_process")
     with harness.Place() as place:
         report.add(way="fxfarm, farm cold", **seconds([place.run(until_compiled, model=options.model)]))
         warm = [

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
+import results
 
 STEADY = {"workers": 100, "models_per_hour": 5_700, "first_seconds": 60, "hours": 24}
 DAY = {
@@ -65,7 +66,7 @@ def row_of(name: str, shape: Mapping[str, float], found: dict[str, Any], stage: 
         "utilization": found["busy_seconds"] / slot_seconds,
         "waited": sum(wait > WAITED_S for wait in waits) / len(waits),
         "mean_s": sum(waits) / len(waits),
-        **{f"p{percent}_s": harness.percentile(waits, percent) for percent in (50, 95, 99)},
+        **{f"p{percent}_s": results.percentile(waits, percent) for percent in (50, 95, 99)},
         **{name: found[name] for name in ("repeated_elsewhere", "repeated_here", "failed")},
         **{name: found[name] for name in ("worker_failures", "coordinator_failures")},
         "real_s": found["real_seconds"],
@@ -77,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
     parser = harness.parser(__doc__)
     parser.add_argument("--plot", metavar="FILE", help="draw the day (needs matplotlib)")
     options = parser.parse_args(argv)
-    report = harness.Report("simulate")
+    report = results.Report("simulate")
     steady, day = simulated(STEADY), simulated(DAY)
     row = row_of("steady", STEADY, steady, "first")
     report.add(**row)

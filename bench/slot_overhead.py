@@ -20,6 +20,7 @@ from itertools import repeat
 from typing import Any
 
 import harness
+import results
 
 from fxfarm import _core, _torch
 from fxfarm._torch import assumptions
@@ -118,7 +119,7 @@ def main(argv: Sequence[str]) -> int:
         for name in ways if turn % 2 == 0 else reversed(ways):
             times[name].append(nanoseconds(ways[name], options.calls))
 
-    report = harness.Report("slot_overhead")
+    report = results.Report("slot_overhead")
     for name, found in times.items():
         direct = times["builtin, direct" if name.startswith("builtin") else "direct"]
         report.add(

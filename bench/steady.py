@@ -16,7 +16,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import cpu_models
 import harness
+import results
 
 TARGET = 1.02
 RTOL, ATOL = 1.3e-6, 1e-5
@@ -29,7 +31,7 @@ def steady(model: str, blocks: int, calls: int) -> dict[str, Any]:
 
     import fxfarm
 
-    module, inputs, tensor = harness.build(model)
+    module, inputs, tensor = cpu_models.build(model)
     ways: dict[str, Callable[..., Any]] = {
         "eager": module,
         "inductor": harness.compiled(module, "inductor"),
@@ -80,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--blocks", type=int, default=20)
     parser.add_argument("--calls", type=int, default=20, help="calls per block")
     options = parser.parse_args(argv)
-    report = harness.Report("steady")
+    report = results.Report("steady")
     for model in options.models.split(","):
         with harness.Place() as place:
             found = place.run(steady, model=model, blocks=options.blocks, calls=options.calls)

@@ -22,7 +22,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cpu_models
 import harness
+import results
 
 TARGET_MS = 10.0
 BEFORE_S = 3.0
@@ -42,7 +44,7 @@ def timeline(way: str, model: str, threads: int) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(threads)
-    module, inputs, _ = harness.build(model)
+    module, inputs, _ = cpu_models.build(model)
     with torch.no_grad():
         without = harness.compiled(module, "eager")
         for _ in range(3):
@@ -132,11 +134,11 @@ def figures(found: dict[str, Any]) -> dict[str, Any]:
     before, after = taken[: found["switch"]], taken[found["switch"] :]
     last = [ms for at, ms in found["calls"] if at > found["calls"][-1][0] - LAST_S]
     settled = last[-len(after) :]
-    row: dict[str, Any] = {"first_s": found["first_s"], "quiet_ms": harness.summary(found["quiet"])[0]}
+    row: dict[str, Any] = {"first_s": found["first_s"], "quiet_ms": results.summary(found["quiet"])[0]}
     row["switched"] = f"{found['calls'][found['switch']][0]:.1f} s"
     for name, window, reference in (("before", before, found["quiet"]), ("after", after, settled)):
         if window:
-            here, there = harness.summary(window), harness.summary(reference)
+            here, there = results.summary(window), results.summary(reference)
             row[f"{name}_ms"] = here[0]
             row[f"{name}_over_median"] = here[0] - there[0]
             row[f"{name}_over_worst"] = here[2] - there[2]
@@ -154,7 +156,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--plot", metavar="FILE", help="draw the first round of each way (needs matplotlib)")
     options = parser.parse_args(argv)
-    report = harness.Report("timeline")
+    report = results.Report("timeline")
     drawn: dict[tuple[str, str], dict[str, Any]] = {}
     met = True
     for model in options.models.split(","):

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
+import results
 
 TARGET = 0.85
 READY_S_MAX = 600.0
@@ -149,7 +150,7 @@ def main(argv: Sequence[str]) -> int:
     }
     if options.inductor:
         ways["inductor"] = lambda count: by_inductor(count, options.graphs)
-    report = harness.Report("workers")
+    report = results.Report("workers")
     for way, measure in ways.items():
         least = counts[0]
         first = measure(least)

@@ -5,13 +5,12 @@
 #include "net/gatekeeper.hpp"
 #include "net/listening.hpp"
 #include "net/outbox.hpp"
+#include "net/router_peers.hpp"
 #include "net/sockets.hpp"
 
 #include <algorithm>
 #include <array>
-#include <map>
 #include <thread>
-#include <unordered_map>
 #include <unordered_set>
 
 #include <poll.h>
@@ -76,17 +75,7 @@ public:
   std::vector<std::string> endpoints;
 
 private:
-  struct peer;
-  using timers = std::multimap<time_point, peer*>;
-  struct peer {
-    std::string routing;  // ZeroMQ's name of the connection
-    peer_id id;
-    std::string name;  // hello.id, behind the key where there is one
-    std::string key;   // that it has proved to have; empty where keys are off
-    key_right right;   // likewise
-    session link;
-    timers::iterator timer;
-  };
+  using peer = router_peer;
 
   void run() {
     block_signals();
@@ -99,7 +88,7 @@ private:
       hand_over();
       if (!over()) wait();
     }
-    for (const auto& [routing, p] : peers_) write(routing, {encode(goodbye{"the coordinator stops"})});
+    for (const auto& [routing, p] : peers_.by_routing()) write(routing, {encode(goodbye{"the coordinator stops"})});
     let_linger(socket_);
     socket_.close();
     gate_.reset();
@@ -113,8 +102,7 @@ private:
     const bool blocked = !blocked_.empty();
     ready_.merge(blocked_);
     if (more) return;
-    std::optional<time_point> until;
-    if (!timers_.empty()) until = timers_.begin()->first;
+    auto until = peers_.next_deadline();
     if (stop_at_) until = std::min(until.value_or(time_point::max()), *stop_at_);
     if (blocked) until = std::min(until.value_or(time_point::max()), now_ + blocked_retry);
     std::array<pollfd, 2> fds{pollfd{socket_.get(zmq::sockopt::fd), POLLIN, 0}, pollfd{outbox_.fd(), POLLIN, 0}};
@@ -123,26 +111,26 @@ private:
 
   bool over() const { return stop_at_ && (now_ >= *stop_at_ || !unsent()); }
   bool unsent() const {
-    return std::any_of(peers_.begin(), peers_.end(), [](const auto& p) { return p.second->link.unsent(); });
+    const auto& all = peers_.by_routing();
+    return std::any_of(all.begin(), all.end(), [](const auto& p) { return p.second->link.unsent(); });
   }
 
   void take_commands() {
     outbox_.take(commands_, overrun_);
     for (const auto& id : overrun_) {
-      if (const auto found = by_id_.find(id); found != by_id_.end()) overrun(*found->second);
+      if (auto* p = peers_.with_id(id)) overrun(*p);
     }
     for (auto& c : commands_) {
       if (c.what == command::kind::stop) stop_at_ = now_ + finish_;
       if (c.what == command::kind::recheck) recheck();
-      const auto found = by_id_.find(c.peer);
-      if (found == by_id_.end()) continue;
+      auto* p = peers_.with_id(c.peer);
+      if (p == nullptr) continue;
       if (c.what == command::kind::drop) {
-        peer& p = *found->second;
-        flush({&p});
+        flush({p});
         // The flush may have found it gone.
-        if (by_id_.contains(c.peer)) remove(p, {errc::refused, c.text}, goodbye{c.text});
+        if (peers_.with_id(c.peer) != nullptr) remove(*p, {errc::refused, c.text}, goodbye{c.text});
       } else {
-        push(*found->second, std::move(c.encoded), std::move(c.attachment), std::move(c.text));
+        push(*p, std::move(c.encoded), std::move(c.attachment), std::move(c.text));
       }
     }
     commands_.clear();
@@ -174,19 +162,19 @@ private:
       link_counters::add(counters.bytes_in, frame.size());
       auto came = in.count == 2 ? decode(frame) : error{errc::protocol, "message: expected one frame"};
       const auto key = gate_ ? key_of(in.parts[in.count > 1 ? 1 : 0]) : std::string();
-      auto found = peers_.find(routing);
+      auto* from = peers_.with_routing(routing);
       // A connection chooses its name, and may choose one that has been another's.
-      if (found != peers_.end() && found->second->key != key) {
-        remove(*found->second, {errc::unreachable, "another peer has come in its place"});
-        found = peers_.end();
+      if (from != nullptr && from->key != key) {
+        remove(*from, {errc::unreachable, "another peer has come in its place"});
+        from = nullptr;
       }
       if (!came) {
         reject(routing, came.failure());
-        if (found != peers_.end()) remove(*found->second, came.failure());
+        if (from != nullptr) remove(*from, came.failure());
       } else if (const auto* who = std::get_if<hello>(&came->content)) {
         greet(routing, *who, key);
-      } else if (found != peers_.end()) {
-        take(*found->second, std::move(*came));
+      } else if (from != nullptr) {
+        take(*from, std::move(*came));
       } else if (!std::holds_alternative<goodbye>(came->content) && !std::holds_alternative<rejected>(came->content)) {
         reject(routing, {errc::protocol, "the first message must be hello"});
       }
@@ -196,7 +184,7 @@ private:
   void greet(const std::string& routing, const hello& who, const std::string& key) {
     if (auto fine = check_hello(who); !fine) {
       reject(routing, fine.failure());
-      if (const auto found = peers_.find(routing); found != peers_.end()) remove(*found->second, fine.failure());
+      if (auto* before = peers_.with_routing(routing)) remove(*before, fine.failure());
       return;
     }
     key_right right;
@@ -208,23 +196,16 @@ private:
     }
     const auto name = gate_ ? key + "/" + who.id : who.id;
     const error replaced{errc::unreachable, "replaced by a newer connection of the same peer"};
-    if (const auto found = peers_.find(routing); found != peers_.end()) remove(*found->second, replaced);
-    if (const auto found = by_name_.find(name); found != by_name_.end()) {
-      remove(*found->second, replaced, goodbye{replaced.message});
-    }
+    if (auto* before = peers_.with_routing(routing)) remove(*before, replaced);
+    if (auto* before = peers_.with_name(name)) remove(*before, replaced, goodbye{replaced.message});
     if (peers_.size() >= options_.peers_max) {
       reject(routing, {errc::busy, "no more than " + std::to_string(options_.peers_max) + " peers"});
       return;
     }
-    auto owned = std::make_unique<peer>(peer{routing, who.id + "#" + std::to_string(++connections_), name, key, right,
-                                             session(side::bound, options_.link, counters, now_), timers_.end()});
-    auto& p = *owned;
-    peers_.emplace(routing, std::move(owned));
-    by_id_.emplace(p.id, &p);
-    by_name_.emplace(p.name, &p);
+    auto& p = peers_.add({routing, who.id + "#" + std::to_string(++connections_), name, key, right,
+                          session(side::bound, options_.link, counters, now_)});
     const auto scope = p.right.scope();
     p.link.adopt_enclosed(who.enclosed_bytes);
-    p.timer = timers_.emplace(p.link.deadline(), &p);
     link_counters::add(counters.peers_up);
     const auto period = std::chrono::duration_cast<std::chrono::milliseconds>(options_.link.heartbeat_period);
     tell(p.id, peer_up{who, key, std::move(right)});
@@ -235,7 +216,7 @@ private:
   void turn_away(const std::string& routing, const admission& refused) {
     link_counters::add(counters.refused_for(refused.reason));
     reject(routing, refused.why);
-    if (const auto found = peers_.find(routing); found != peers_.end()) remove(*found->second, refused.why);
+    if (auto* before = peers_.with_routing(routing)) remove(*before, refused.why);
   }
 
   // Other keys are in force: who came in by what is no longer so has to come in again, or not at all.
@@ -243,7 +224,7 @@ private:
     if (!gate_) return;
     const auto keys = options_.accept->keys();
     std::vector<peer*> changed;
-    for (const auto& [routing, p] : peers_) {
+    for (const auto& [routing, p] : peers_.by_routing()) {
       const auto* right = keys->find(p->key, p->right.role);
       if (right == nullptr || !right->gives_the_same_as(p->right)) changed.push_back(p.get());
     }
@@ -278,15 +259,13 @@ private:
   }
 
   void fire_timers() {
-    while (!timers_.empty() && timers_.begin()->first <= now_) {
-      peer& p = *timers_.begin()->second;
-      if (auto alive = p.link.tick(now_); alive) {
-        timers_.erase(p.timer);
-        p.timer = timers_.emplace(p.link.deadline(), &p);
-        ready_.insert(&p);
+    while (auto* p = peers_.due(now_)) {
+      if (auto alive = p->link.tick(now_); alive) {
+        peers_.rearm(*p);
+        ready_.insert(p);
       } else {
-        reject(p.routing, alive.failure());
-        remove(p, alive.failure());
+        reject(p->routing, alive.failure());
+        remove(*p, alive.failure());
       }
     }
   }
@@ -324,10 +303,7 @@ private:
     link_counters::take(counters.peers_up);
     ready_.erase(&p);
     blocked_.erase(&p);
-    timers_.erase(p.timer);
-    by_id_.erase(p.id);
-    by_name_.erase(p.name);
-    peers_.erase(std::string(p.routing));
+    peers_.remove(p);
   }
 
   template <class Event>
@@ -365,10 +341,7 @@ private:
   std::vector<command> commands_;
   std::set<std::string> overrun_;
   inbound_batch batch_;
-  std::unordered_map<std::string, std::unique_ptr<peer>> peers_;  // by routing
-  std::unordered_map<peer_id, peer*> by_id_;
-  std::unordered_map<std::string, peer*> by_name_;
-  timers timers_;
+  router_peers peers_;
   std::unordered_set<peer*> ready_;    // something may be to be sent
   std::unordered_set<peer*> blocked_;  // their pipes are full
 };

@@ -18,6 +18,8 @@
 
 namespace fxfarm {
 
+class engine_io_thread;
+
 struct engine_options {
   std::vector<std::string> argv;                   // program (looked up in PATH without a '/') and its arguments
   std::vector<std::string> guard;                  // runs guard_group: path, then arguments from the name on; or empty
@@ -108,9 +110,8 @@ public:
   int pid() const;  // for people
 
 private:
-  class io_thread;
-  explicit engine_process(std::shared_ptr<io_thread> io);
-  std::shared_ptr<io_thread> io_;
+  explicit engine_process(std::shared_ptr<engine_io_thread> io);
+  std::shared_ptr<engine_io_thread> io_;
 };
 
 }  // namespace fxfarm

@@ -59,13 +59,13 @@ std::string_view to_string(job_state s) {
 }
 
 job_table::job_table(std::string attempt_prefix, job_limits bounds)
-    : attempt_prefix_(std::move(attempt_prefix)), bounds_(bounds) {}
+    : attempt_prefix_(std::move(attempt_prefix)),
+      bounds_(bounds),
+      failures_(bounds.failure_memory, bounds.failures_max) {}
 
 result<bool> job_table::admit(const job_request& request, const std::string& peer, time_point now) {
-  if (auto it = failures_.find(request.stage_key); it != failures_.end()) {
-    if (now < it->second.until) return it->second.why;
-    forgive(request.stage_key);
-  }
+  if (const auto* why = failures_.find(request.stage_key, now)) return *why;
+  failures_.forgive(request.stage_key);
   auto found = jobs_.find(request.stage_key);
   if (found != jobs_.end()) {
     auto& subscribers = found->second.subscribers;
@@ -94,11 +94,11 @@ job_record& job_table::insert(const job_request& request, time_point now) {
   job.request = request;
   job.created = now;
   job.graph_until = now + limits::graph_wait_max;
-  auto& [key, made] = *jobs_.emplace(request.stage_key, std::move(job)).first;
+  auto& made = jobs_.emplace(request.stage_key, std::move(job)).first->second;
   put_in(made);
   ++counts_[job_state::wants_graph];
   if (!request.account.empty()) ++by_account_[request.account];
-  by_graph_[request.graph_key].emplace(key, &made);
+  by_graph_.emplace(made.request.graph_key, &made);
   return made;
 }
 
@@ -110,43 +110,11 @@ bool job_table::adopt(const job_request& request, const std::string& worker, con
   if (job.state == job_state::running || job.state == job_state::storing) return false;
   take_out(job);
   if (job.state == job_state::wants_graph) job.queued_at = now;
+  // Either's word is enough: who asked here may have had another plan.
+  job.request.measures = job.request.measures || request.measures;
   job.attempts = std::max(attempts, job.attempts + 1) - 1;
   run(job, worker, attempt, now, {});
   return true;
-}
-
-void job_table::want_graph(const std::string& stage_key, time_point now) {
-  auto& job = jobs_.at(stage_key);
-  assert(job.state == job_state::queued);
-  take_out(job);
-  move_to(job, job_state::wants_graph);
-  job.graph_until = now + limits::graph_wait_max;
-  put_in(job);
-}
-
-std::vector<std::string> job_table::graph_arrived(const std::string& graph_key, time_point now) {
-  std::vector<std::string> queued;
-  auto it = by_graph_.find(graph_key);
-  if (it == by_graph_.end()) return queued;
-  for (auto& [stage_key, job] : it->second) {
-    if (job->state != job_state::wants_graph) continue;
-    take_out(*job);
-    move_to(*job, job_state::queued);
-    job->queued_at = now;
-    put_in(*job);
-    queued.emplace_back(stage_key);
-  }
-  return queued;
-}
-
-void job_table::graph_asked(const std::string& graph_key, time_point now) {
-  auto it = by_graph_.find(graph_key);
-  if (it == by_graph_.end()) return;
-  for (auto& [stage_key, job] : it->second) {
-    take_out(*job);
-    job->graph_until = now + limits::graph_wait_max;
-    put_in(*job);
-  }
 }
 
 std::string job_table::start(const std::string& stage_key, const std::string& worker, time_point now,
@@ -260,7 +228,7 @@ std::optional<time_point> job_table::due(const job_record& job) const {
 void job_table::take_out(job_record& job) {
   if (auto late = due(job)) due_.erase({*late, job.request.stage_key});
   if (job.state == job_state::queued) {
-    auto same = queued_since_.find(job.request.stage.name);
+    auto same = queued_since_.find(job.request.stage->name);
     same->second.erase(same->second.find(job.queued_at));
     if (same->second.empty()) queued_since_.erase(same);
   }
@@ -273,7 +241,7 @@ void job_table::take_out(job_record& job) {
 void job_table::put_in(job_record& job) {
   const std::string_view key = job.request.stage_key;
   if (auto late = due(job)) due_.emplace(std::pair{*late, key}, &job);
-  if (job.state == job_state::queued) queued_since_[job.request.stage.name].insert(job.queued_at);
+  if (job.state == job_state::queued) queued_since_[job.request.stage->name].insert(job.queued_at);
   if (job.state == job_state::running) by_worker_[job.worker].emplace(key, &job);
 }
 
@@ -296,7 +264,7 @@ job_setback job_table::set_back(job_record& job, error why, time_point now, faul
     return give_up(stage_key, {errc::cancelled, "nobody waits for another attempt, the last: " + to_string(why)}, now);
   }
   job_setback out{
-      stage_key, job.worker, job.attempt, std::move(why), true, job.request.graph_key, job.request.stage.name, {}};
+      stage_key, job.worker, job.attempt, std::move(why), true, job.request.graph_key, job.request.stage->name, {}};
   by_attempt_.erase(job.attempt);
   take_out(job);
   move_to(job, job_state::queued);
@@ -315,37 +283,11 @@ job_setback job_table::give_up(const std::string& stage_key, error why, time_poi
                   why,
                   false,
                   job.request.graph_key,
-                  job.request.stage.name,
+                  job.request.stage->name,
                   {job.subscribers.begin(), job.subscribers.end()}};
-  if (worth_remembering(why.code)) remember_failure(stage_key, why, now);
+  if (worth_remembering(why.code)) failures_.remember(stage_key, why, now);
   erase(stage_key);
   return out;
-}
-
-void job_table::remember_failure(const std::string& stage_key, const error& why, time_point now) {
-  auto [it, fresh] = failures_.try_emplace(stage_key);
-  if (fresh) it->second.place = failure_order_.insert(failure_order_.end(), stage_key);
-  it->second.why = why;
-  it->second.until = now + bounds_.failure_memory;
-  while (failures_.size() > bounds_.failures_max) forgive(std::string(failure_order_.front()));
-}
-
-bool job_table::forgive(const std::string& stage_key) {
-  auto it = failures_.find(stage_key);
-  if (it == failures_.end()) return false;
-  failure_order_.erase(it->second.place);
-  failures_.erase(it);
-  return true;
-}
-
-const error* job_table::failure_of(const std::string& stage_key, time_point now) const {
-  auto it = failures_.find(stage_key);
-  return it == failures_.end() || now >= it->second.until ? nullptr : &it->second.why;
-}
-
-std::optional<time_point> job_table::failure_until(const std::string& stage_key) const {
-  auto it = failures_.find(stage_key);
-  return it == failures_.end() ? std::nullopt : std::optional(it->second.until);
 }
 
 std::optional<job_table::dropped_job> job_table::leave(const std::string& peer, const std::string& stage_key) {
@@ -393,9 +335,8 @@ void job_table::erase(const std::string& stage_key) {
     mine->second.erase(stage_key);
     if (mine->second.empty()) by_peer_.erase(mine);
   }
-  auto siblings = by_graph_.find(job.request.graph_key);
-  siblings->second.erase(stage_key);
-  if (siblings->second.empty()) by_graph_.erase(siblings);
+  const auto [first, last] = by_graph_.equal_range(job.request.graph_key);
+  by_graph_.erase(std::find_if(first, last, [&](const auto& entry) { return entry.second == &job; }));
   by_attempt_.erase(job.attempt);
   if (auto ours = by_account_.find(job.request.account); ours != by_account_.end() && --ours->second == 0) {
     by_account_.erase(ours);
@@ -419,49 +360,6 @@ bool job_table::has_all_jobs(const std::string& account) const {
 const job_record* job_table::find(const std::string& stage_key) const {
   auto it = jobs_.find(stage_key);
   return it == jobs_.end() ? nullptr : &it->second;
-}
-
-bool job_table::wants(const std::string& graph_key) const {
-  auto it = by_graph_.find(graph_key);
-  return it != by_graph_.end() && std::any_of(it->second.begin(), it->second.end(), [](const auto& entry) {
-           return entry.second->state == job_state::wants_graph;
-         });
-}
-
-std::vector<std::string> job_table::wanting(const std::string& graph_key) const {
-  std::vector<std::string> out;
-  auto it = by_graph_.find(graph_key);
-  if (it == by_graph_.end()) return out;
-  for (const auto& [key, job] : it->second) {
-    if (job->state == job_state::wants_graph) out.emplace_back(key);
-  }
-  return out;
-}
-
-bool job_table::is_source(const std::string& graph_key, const std::string& peer) const {
-  auto it = by_graph_.find(graph_key);
-  return it != by_graph_.end() && std::any_of(it->second.begin(), it->second.end(), [&](const auto& entry) {
-           return entry.second->state == job_state::wants_graph && entry.second->subscribers.contains(peer);
-         });
-}
-
-std::string job_table::next_source(const std::string& graph_key, const std::set<std::string>& asked) const {
-  auto it = by_graph_.find(graph_key);
-  if (it == by_graph_.end()) return {};
-  for (const auto& [stage_key, job] : it->second) {
-    if (job->state != job_state::wants_graph) continue;
-    for (const auto& peer : job->subscribers) {
-      if (!asked.contains(peer)) return peer;
-    }
-  }
-  return {};
-}
-
-bool job_table::uses(const std::string& graph_key) const {
-  auto it = by_graph_.find(graph_key);
-  return it != by_graph_.end() && std::any_of(it->second.begin(), it->second.end(), [](const auto& entry) {
-           return entry.second->state != job_state::storing;
-         });
 }
 
 }  // namespace fxfarm

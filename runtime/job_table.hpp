@@ -15,6 +15,7 @@
 // kills every engine, is answered at once and not tried by the next rank.
 
 #include "runtime/error.hpp"
+#include "runtime/failure_book.hpp"
 #include "runtime/limits.hpp"
 #include "runtime/platform.hpp"
 #include "runtime/stage.hpp"
@@ -22,7 +23,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -40,11 +40,13 @@ struct job_request {
   std::string stage_key;
   std::string graph_key;
   std::string name;
-  stage_spec stage;
-  std::shared_ptr<const platform> target;  // one for all jobs of a client
-  unsigned rank = 0;                       // 0: the graph's first stage
+  // One for all jobs of a client that are alike, since there are many of them.
+  std::shared_ptr<const stage_spec> stage;
+  std::shared_ptr<const platform> target;
+  unsigned rank = 0;  // 0: the graph's first stage
   std::string space;
   std::string account = {};  // that the job counts for, see account_book; empty: none
+  bool measures = false;     // see measures() in runtime/stage.hpp
 };
 
 struct job_record {
@@ -144,11 +146,9 @@ public:
   std::vector<dropped_job> unsubscribe(const std::string& peer, const std::vector<std::string>& stage_keys);
   std::vector<dropped_job> unsubscribe_all(const std::string& peer);
 
-  // Forgets a remembered failure. False when there was none.
-  bool forgive(const std::string& stage_key);
-  const error* failure_of(const std::string& stage_key, time_point now) const;
-  // Until when that failure is remembered; nothing when none is.
-  std::optional<time_point> failure_until(const std::string& stage_key) const;
+  // Failures that are answered from memory; it adds to them itself.
+  failure_book& failures() { return failures_; }
+  const failure_book& failures() const { return failures_; }
 
   // Whether the account has as many jobs as it may.
   bool has_all_jobs(const std::string& account) const;
@@ -175,10 +175,13 @@ private:
   job_record& insert(const job_request& request, time_point now);
   void run(job_record& job, const std::string& worker, const std::string& attempt, time_point now,
            std::chrono::milliseconds transfer);
+  template <class F>
+  bool some_of(const std::string& graph_key, F&& f) const;
+  // By stage key, so that what comes of them does not depend on a hash.
+  std::vector<job_record*> wanting_jobs(const std::string& graph_key) const;
   job_record* held(const std::string& worker, const std::string& attempt);
   job_setback set_back(job_record& job, error why, time_point now, fault whose = fault::of_attempt);
   job_setback give_up(const std::string& stage_key, error why, time_point now);
-  void remember_failure(const std::string& stage_key, const error& why, time_point now);
   std::optional<dropped_job> leave(const std::string& peer, const std::string& stage_key);
   void erase(const std::string& stage_key);
   void move_to(job_record& job, job_state next);
@@ -188,28 +191,21 @@ private:
   void take_out(job_record& job);
   void put_in(job_record& job);
 
-  struct failure {
-    error why;
-    time_point until;
-    std::list<std::string>::iterator place;  // in failure_order_
-  };
-
   std::string attempt_prefix_;
   job_limits bounds_;
   std::uint64_t attempts_made_ = 0;
   std::map<job_state, std::size_t> counts_{
       {job_state::wants_graph, 0}, {job_state::queued, 0}, {job_state::running, 0}, {job_state::storing, 0}};
   std::unordered_map<std::string, job_record> jobs_;                    // by stage key
-  using job_index = std::map<std::string_view, job_record*>;            // by stage key, as it stands in jobs_
-  std::unordered_map<std::string, job_index> by_graph_;                 // by graph key
+  std::unordered_multimap<std::string_view, job_record*> by_graph_;     // by graph key, as it stands in jobs_
+  using job_index = std::map<std::string_view, job_record*>;            // by stage key, likewise
   std::unordered_map<std::string, std::string> by_attempt_;             // attempt -> stage key
   std::unordered_map<std::string, job_index> by_peer_;                  // those that a peer waits for
   std::unordered_map<std::string, std::size_t> by_account_;             // how many there are
   std::unordered_map<std::string, job_index> by_worker_;                // those that a worker runs
   std::map<std::pair<time_point, std::string_view>, job_record*> due_;  // by when they are late
   std::map<std::string, std::multiset<time_point>> queued_since_;       // by name of the stage
-  std::unordered_map<std::string, failure> failures_;
-  std::list<std::string> failure_order_;  // oldest first
+  failure_book failures_;
 };
 
 }  // namespace fxfarm

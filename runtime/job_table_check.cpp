@@ -2,6 +2,8 @@
 
 #include "runtime/job_table.hpp"
 
+#include <algorithm>
+
 namespace fxfarm {
 
 std::string job_table::inconsistency() const {
@@ -19,9 +21,9 @@ std::string job_table::inconsistency() const {
       return "job " + key + " has no worker, or one too many";
     if (!started && job.subscribers.empty()) return "nobody waits for job " + key + ", which has not started";
     if (job.attempts > bounds_.attempts_max) return "job " + key + " has had more attempts than it may";
-    if (auto graph = by_graph_.find(r.graph_key); graph == by_graph_.end() || !graph->second.contains(key)) {
+    const auto [first, last] = by_graph_.equal_range(r.graph_key);
+    if (std::count_if(first, last, [at = &job](const auto& entry) { return entry.second == at; }) != 1)
       return "job " + key + " is not found by its graph";
-    }
     for (const auto& peer : job.subscribers) {
       auto mine = by_peer_.find(peer);
       if (mine == by_peer_.end() || !mine->second.contains(key)) return "job " + key + " is not found by " + peer;
@@ -39,7 +41,7 @@ std::string job_table::inconsistency() const {
       ++running;
     }
     if (job.state == job_state::queued) {
-      auto same = queued_since_.find(r.stage.name);
+      auto same = queued_since_.find(r.stage->name);
       if (same == queued_since_.end() || !same->second.contains(job.queued_at))
         return "job " + key + " is not found by its age";
     }
@@ -60,9 +62,8 @@ std::string job_table::inconsistency() const {
   if (total(queued_since_) != counts[job_state::queued]) return "an age is kept of a job that is not queued";
   if (total(by_worker_) != running) return "a worker keeps a job that it does not run";
   if (total(by_peer_) != subscriptions) return "a peer keeps a job that it does not wait for";
-  if (total(by_graph_) != jobs_.size()) return "a graph keeps a job that is gone";
-  if (failures_.size() != failure_order_.size()) return "failures are not those in order";
-  return {};
+  if (by_graph_.size() != jobs_.size()) return "a graph keeps a job that is gone";
+  return failures_.inconsistency();
 }
 
 }  // namespace fxfarm

@@ -8,9 +8,13 @@ error missing(std::string_view what, const std::string& wanted, const std::strin
                              (offered.empty() ? "none" : offered)};
 }
 
+bool is_capability(const std::string& gpu) {
+  return gpu.starts_with("sm_");
+}
+
 // "H200 sm_90" serves "sm_90" and itself.
 bool serves_gpu(const std::string& worker, const std::string& wanted) {
-  return worker == wanted || (wanted.starts_with("sm_") && worker.ends_with(" " + wanted));
+  return worker == wanted || (is_capability(wanted) && worker.ends_with(" " + wanted));
 }
 
 }  // namespace
@@ -21,6 +25,10 @@ int isa_rank(std::string_view isa) {
   if (isa == "x86-64-v3") return 3;
   if (isa == "x86-64-v4") return 4;
   return 0;
+}
+
+bool is_one_gpu(const platform& p) {
+  return p.device != "cpu" && !is_capability(p.gpu);
 }
 
 result<void> can_compile_for(const platform& worker, const platform& wanted) {

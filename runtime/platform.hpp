@@ -37,6 +37,9 @@ struct platform {
 // 1..4 for "x86-64-v1".."x86-64-v4" (System V ABI's levels, "x86-64" is v1); 0 for a text that is no level.
 int isa_rank(std::string_view isa);
 
+// Whether it is one model of GPU, not any of a compute capability.
+bool is_one_gpu(const platform& p);
+
 // Whether a worker that runs on `worker` can make an artifact for `wanted`; `refused` with what is missing if not. The
 // worker's instruction set must be at least the wanted one, since Inductor cannot aim above the CPU it runs on.
 result<void> can_compile_for(const platform& worker, const platform& wanted);

@@ -4,38 +4,6 @@
 #include <cassert>
 
 namespace fxfarm {
-namespace {
-
-// Without what can_compile_for does not look at, so that as many as possible are alike.
-std::string platform_name(const platform& p) {
-  std::string name;
-  for (const auto* part : {&p.torch, &p.python, &p.arch, &p.isa, &p.device, &p.triton, &p.gpu, &p.gpu_driver}) {
-    name.append(*part).push_back('\0');
-  }
-  return name;
-}
-std::string pool_name(const scheduler::worker_offer& offer) {
-  return platform_name(offer.runs_on) + std::to_string(offer.engine_memory_bytes);
-}
-std::string class_name(const platform& p, std::uint64_t memory_above) {
-  if (p.device != "cpu") return platform_name(p) + std::to_string(memory_above);
-  std::string name;
-  for (const auto* part : {&p.torch, &p.python, &p.arch, &p.isa, &p.device}) name.append(*part).push_back('\0');
-  return name + std::to_string(memory_above);
-}
-
-}  // namespace
-
-bool scheduler::less_scarce(const pool* a, const pool* b) {
-  return a->scarcity < b->scarcity;
-}
-
-result<void> scheduler::can_take(const pool& p, const platform& target, std::uint64_t memory_above) {
-  if (auto fit = can_compile_for(p.runs_on, target); !fit) return fit;
-  if (p.engine_memory_bytes == 0 || p.engine_memory_bytes > memory_above) return {};
-  return {errc::refused, "engine memory of more than " + std::to_string(memory_above) +
-                             " bytes wanted, the worker's is " + std::to_string(p.engine_memory_bytes)};
-}
 
 bool scheduler::place::operator<(const place& other) const {
   if (window != other.window) return window < other.window;
@@ -56,13 +24,19 @@ std::size_t scheduler::worker::free() const {
   return full || !offer.takes_jobs() || used >= offer.slots ? 0 : offer.slots - used;
 }
 
+bool scheduler::worker::free_to_measure() const {
+  return free() > 0 && measuring + offer.gpus_taken < offer.gpus;
+}
+
 // --- workers ---------------------------------------------------------------------------------------------------------
 
 void scheduler::take_out(worker& w) {
   --states_[static_cast<std::size_t>(state_of(w.offer, w.jobs.size()))];
   if (w.offer.takes_jobs()) slots_ -= w.offer.slots;
   free_slots_ -= w.free();
-  if (w.in) w.in->free.erase(&w);
+  if (!w.in) return;
+  w.in->free.erase(&w);
+  w.in->free_to_measure.erase(&w);
 }
 
 void scheduler::put_in(worker& w) {
@@ -71,6 +45,7 @@ void scheduler::put_in(worker& w) {
   free_slots_ += w.free();
   if (!w.in || w.free() == 0) return;
   w.in->free.insert(&w);
+  if (w.free_to_measure()) w.in->free_to_measure.insert(&w);
   for (auto* c : w.in->classes) wake(*c);
 }
 
@@ -137,48 +112,6 @@ void scheduler::trust_again() {
   }
 }
 
-scheduler::pool& scheduler::pool_of(const worker_offer& offer) {
-  auto name = pool_name(offer);
-  auto& p = pools_[name];
-  if (p) return *p;
-  p = std::make_unique<pool>();
-  p->name = std::move(name);
-  p->runs_on = offer.runs_on;
-  p->engine_memory_bytes = offer.engine_memory_bytes;
-  // Without a limit, 0 less one is more than any.
-  p->scarcity = {p->runs_on.device != "cpu", isa_rank(p->runs_on.isa), p->engine_memory_bytes - 1};
-  for (auto& [key, c] : classes_) {
-    if (!can_take(*p, c->target, c->memory_above)) continue;
-    p->classes.push_back(c.get());
-    c->pools.insert(std::upper_bound(c->pools.begin(), c->pools.end(), p.get(), less_scarce), p.get());
-  }
-  return *p;
-}
-
-void scheduler::drop_if_empty(pool* p) {
-  if (p->workers > 0) return;
-  for (auto* c : p->classes) std::erase(c->pools, p);
-  pools_.erase(std::string(p->name));
-}
-
-result<void> scheduler::check_fit(const platform& target, std::uint64_t memory_above) const {
-  if (count(worker_state::starting) > 0) return {};
-  auto known = classes_.find(class_name(target, memory_above));
-  if (known != classes_.end() && !known->second->pools.empty()) return {};
-  std::string missing;
-  for (const auto& [name, p] : pools_) {
-    auto fit = can_take(*p, target, memory_above);
-    if (fit) return {};
-    if (missing.empty()) missing = fit.failure().message;
-  }
-  if (missing.empty() && !faulty_.empty()) missing = workers_.at(*faulty_.begin()).offer.problem;
-  if (missing.empty())
-    missing = workers_.empty()                                   ? "no worker is connected"
-              : count(worker_state::draining) == workers_.size() ? "every worker is draining"
-                                                                 : "no worker takes jobs at the moment";
-  return {errc::no_worker, missing};
-}
-
 const scheduler::worker_offer* scheduler::offer_of(const std::string& worker) const {
   auto it = workers_.find(worker);
   return it == workers_.end() ? nullptr : &it->second.offer;
@@ -187,28 +120,11 @@ const scheduler::worker_offer* scheduler::offer_of(const std::string& worker) co
 std::vector<scheduler::worker_view> scheduler::workers() const {
   std::vector<worker_view> out;
   out.reserve(workers_.size());
-  for (const auto& [id, w] : workers_) out.push_back({id, w.offer, w.jobs.size()});
+  for (const auto& [id, w] : workers_) out.push_back({id, w.offer, w.jobs.size(), w.measuring});
   return out;
 }
 
 // --- the queue -------------------------------------------------------------------------------------------------------
-
-scheduler::job_class& scheduler::class_of(const platform& target, std::uint64_t memory_above) {
-  auto name = class_name(target, memory_above);
-  auto& c = classes_[name];
-  if (c) return *c;
-  c = std::make_unique<job_class>();
-  c->name = std::move(name);
-  c->target = target;
-  c->memory_above = memory_above;
-  for (auto& [key, p] : pools_) {
-    if (!can_take(*p, c->target, c->memory_above)) continue;
-    p->classes.push_back(c.get());
-    c->pools.push_back(p.get());
-  }
-  std::sort(c->pools.begin(), c->pools.end(), less_scarce);
-  return *c;
-}
 
 void scheduler::wake(job_class& c) {
   if (!std::exchange(c.ready, true)) ready_.push_back(&c);
@@ -247,14 +163,15 @@ void scheduler::drop_if_idle(tenant& t) {
 
 void scheduler::enqueue(request r) {
   assert(!queued_.contains(r.job) && !running_.contains(r.job));
-  auto& c = class_of(r.target, r.memory_above);
+  auto& c = class_of(r.target, r.memory_above, r.measures);
   auto& t = tenant_of(r.space);
   auto& in = c.lanes[r.rank];
   in.rank = r.rank;
   auto& l = in.lines[&t];
   const place at{r.queued_at.time_since_epoch() / limits::similar_age, r.seconds_expected, {r.queued_at, arrivals_++}};
-  auto queued = queued_.emplace(std::move(r.job), waiting{&l, at}).first;
-  l.jobs.emplace(at, &queued->first);
+  auto queued = queued_.emplace(std::move(r.job), waiting{&l, {}, {}}).first;
+  queued->second.at = l.jobs.emplace(at, &queued->first).first;
+  queued->second.old = c.by_age.emplace(at.since, &queued->first).first;
   if (l.whose) {
     move(l);
   } else {
@@ -266,7 +183,6 @@ void scheduler::enqueue(request r) {
     t.lines.push_back(&l);
     in.order.emplace(l.at, &l);
   }
-  c.by_age.emplace(at.since, &queued->first);
   wake(c);
 }
 
@@ -284,7 +200,7 @@ void scheduler::unqueue(std::unordered_map<std::string, waiting>::iterator job) 
   auto& c = *l.of;
   auto& in = *l.in;
   l.jobs.erase(job->second.at);
-  c.by_age.erase(job->second.at.since);
+  c.by_age.erase(job->second.old);
   queued_.erase(job);
   if (!l.jobs.empty()) return move(l);
   in.order.erase(l.at);
@@ -305,7 +221,7 @@ void scheduler::unqueue(std::unordered_map<std::string, waiting>::iterator job) 
 
 void scheduler::look_at_ready() {
   std::erase_if(ready_, [](job_class* c) {
-    c->ready = std::any_of(c->pools.begin(), c->pools.end(), [](const pool* p) { return !p->free.empty(); });
+    c->ready = std::any_of(c->pools.begin(), c->pools.end(), [c](const pool* p) { return !p->takers(*c).empty(); });
     if (c->ready) put_in_order(c->lanes.begin()->second);
     return !c->ready;
   });
@@ -334,9 +250,10 @@ const std::string& scheduler::next_job(const job_class& c) const {
 scheduler::worker* scheduler::best_worker(const job_class& c) const {
   worker* best = nullptr;
   for (const auto* p : c.pools) {
-    if (p->free.empty()) continue;
+    const auto& takers = p->takers(c);
+    if (takers.empty()) continue;
     if (best && less_scarce(best->in, p)) break;
-    if (!best || most_free()(*p->free.begin(), best)) best = *p->free.begin();
+    if (!best || most_free()(*takers.begin(), best)) best = *takers.begin();
   }
   return best;
 }
@@ -357,35 +274,38 @@ std::vector<scheduler::assignment> scheduler::assign() {
     auto found = queued_.find(next_job(c));
     const auto job = found->first;
     auto& t = *found->second.in->whose;
-    count_overtaken(found->second.at.since);
-    unqueue(found);
-    run(job, *w, t);
+    const bool measures = c.measures;
+    count_overtaken(found->second.old->first);
+    unqueue(found);  // the class goes with its last job
+    run(job, *w, t, measures);
     out.push_back({job, *w->id});
   }
   return out;
 }
 
-void scheduler::run(const std::string& job, worker& w, tenant& t) {
+void scheduler::run(const std::string& job, worker& w, tenant& t, bool measures) {
   set_running(t, t.running + 1);
   take_out(w);
   w.jobs.insert(job);
+  if (measures) ++w.measuring;
   put_in(w);
-  running_.emplace(job, occupied{&w, &t});
+  running_.emplace(job, occupied{&w, &t, measures});
 }
 
-void scheduler::occupy(const std::string& job, const std::string& worker, const std::string& space) {
+void scheduler::occupy(const std::string& job, const std::string& worker, const std::string& space, bool measures) {
   assert(!running_.contains(job));
   cancel(job);
   if (!workers_.contains(worker)) set_worker(worker, {});
-  run(job, workers_.at(worker), tenant_of(space));
+  run(job, workers_.at(worker), tenant_of(space), measures);
 }
 
 void scheduler::release(const std::string& job) {
   auto ran = running_.extract(job);
   if (ran.empty()) return;
-  auto& [w, t] = ran.mapped();
+  auto& [w, t, measured] = ran.mapped();
   take_out(*w);
   w->jobs.erase(job);
+  if (measured) --w->measuring;
   w->full = false;
   full_.erase(*w->id);
   put_in(*w);
@@ -396,17 +316,6 @@ void scheduler::release(const std::string& job) {
 const std::string* scheduler::worker_of(const std::string& job) const {
   auto it = running_.find(job);
   return it == running_.end() ? nullptr : it->second.by->id;
-}
-
-std::vector<std::pair<std::string, error>> scheduler::unplaceable() const {
-  std::vector<std::pair<std::string, error>> out;
-  for (const auto& [name, c] : classes_) {
-    if (!c->pools.empty()) continue;
-    auto fit = check_fit(c->target, c->memory_above);
-    if (fit) continue;
-    for (const auto& [since, job] : c->by_age) out.emplace_back(*job, fit.failure());
-  }
-  return out;
 }
 
 // --- words -----------------------------------------------------------------------------------------------------------

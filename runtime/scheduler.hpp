@@ -8,7 +8,10 @@
 // `limits::job_overtakes_max` others in a row. A job goes to a worker that few other jobs could use, and among equals
 // to the one with the most free slots.
 //
-// A decision costs no more with many jobs and workers: jobs for equal platforms are one class, workers on equal
+// A job takes a slot of its worker, and one that measures a GPU beside it, until it ends: jobs that measure at the same
+// time would time each other. Those that wait for a GPU hold up nobody else, and their turn comes as any job's.
+//
+// A decision costs no more with many jobs and workers: jobs with equal needs are one class, workers on equal
 // platforms one pool, and only a pool's arrival or end compares platforms.
 
 #include "runtime/limits.hpp"
@@ -47,6 +50,8 @@ public:
     std::string problem;                    // why there are no slots, when that is a fault
     std::string sandbox = {};               // what its engines are in, for people
     std::uint64_t engine_memory_bytes = 0;  // that each engine may use; 0: no limit
+    unsigned gpus = 0;
+    unsigned gpus_taken = 0;  // of these, as `taken`
 
     // Connected, but its engines have not said yet what they are.
     bool starting() const { return runs_on.torch.empty() && problem.empty() && !draining; }
@@ -60,6 +65,7 @@ public:
     double seconds_expected = 0;     // that it will take, as far as that is known
     time_point queued_at = {};       // since when it waits
     std::uint64_t memory_above = 0;  // bytes of a limit that it has passed; only a worker that allows more can take it
+    bool measures = false;           // it takes a GPU, too
   };
   struct assignment {
     std::string job;
@@ -69,6 +75,7 @@ public:
     std::string id;
     worker_offer offer;
     std::size_t busy = 0;
+    std::size_t measuring = 0;  // of these, jobs that have a GPU
   };
 
   // A new worker, or a change of what it offers; jobs that it runs stay counted.
@@ -82,15 +89,15 @@ public:
 
   // Success when some worker that takes jobs could compile for `target`, busy or not, or one is still starting.
   // Otherwise `no_worker` with what was missing.
-  result<void> check_fit(const platform& target, std::uint64_t memory_above = 0) const;
+  result<void> check_fit(const platform& target, std::uint64_t memory_above = 0, bool measures = false) const;
 
   void enqueue(request r);
   // False when it was not queued.
   bool cancel(const std::string& job);
-  // Everything that can start now; each assignment occupies a slot until `release`.
+  // Everything that can start now; each assignment occupies a slot, and a GPU if it measures, until `release`.
   std::vector<assignment> assign();
   // A slot of `worker` has the job, which was not assigned here but may be queued.
-  void occupy(const std::string& job, const std::string& worker, const std::string& space);
+  void occupy(const std::string& job, const std::string& worker, const std::string& space, bool measures = false);
   // The job has ended, or its worker has lost it. Nothing when it does not run.
   void release(const std::string& job);
 
@@ -112,8 +119,8 @@ public:
   // How many queued jobs that a worker of its could take come before it by rank and age; fairness between spaces may
   // have it otherwise.
   std::size_t ahead_of(const std::string& job) const;
-  // Slots, busy or not, of workers that take jobs and can compile for `target`.
-  std::uint64_t slots_for(const platform& target, std::uint64_t memory_above = 0) const;
+  // How many such jobs the workers that take jobs could run at a time if they were idle.
+  std::uint64_t slots_for(const platform& target, std::uint64_t memory_above = 0, bool measures = false) const;
 
   // What is wrong with these books, for tests; empty when nothing is. Counts everything anew.
   std::string inconsistency() const;
@@ -130,6 +137,8 @@ private:
     age since;
     bool operator<(const place& other) const;
   };
+  using line_order = std::map<place, const std::string*>;
+  using age_order = std::map<age, const std::string*>;
   struct tenant;
   struct lane;
   // What decides whose turn it is in a lane: how many jobs the space runs, and the age of its first job there.
@@ -142,7 +151,7 @@ private:
     turn at;                // its key in the lane's order
     bool moved = false;     // that key is no longer its turn
     std::size_t index = 0;  // in the lines of its space
-    std::map<place, const std::string*> jobs;
+    line_order jobs;
   };
   // The jobs of one class and rank.
   struct lane {
@@ -162,8 +171,9 @@ private:
     std::string name;
     platform target;
     std::uint64_t memory_above = 0;
+    bool measures = false;
     std::map<unsigned, lane> lanes;  // by rank
-    std::map<age, const std::string*> by_age;
+    age_order by_age;
     std::vector<pool*> pools;  // that can compile for it, in order of preference
     unsigned overtaken = 0;    // how often in a row others went before its oldest job
     bool ready = false;        // it is in ready_
@@ -173,9 +183,11 @@ private:
     std::pair<std::size_t, std::uint64_t> number;  // a hash if there is a salt, and the order of arrival
     worker_offer offer;
     std::unordered_set<std::string> jobs;  // that it runs
+    std::size_t measuring = 0;             // of these
     bool full = false;                     // it has said so
     pool* in = nullptr;                    // null: it takes no jobs
     std::size_t free() const;
+    bool free_to_measure() const;  // a slot and a GPU
   };
   struct most_free {
     bool operator()(const worker* a, const worker* b) const;
@@ -185,30 +197,39 @@ private:
     std::string name;
     platform runs_on;
     std::uint64_t engine_memory_bytes = 0;
+    bool gpus = false;  // each worker has some
     // More for workers that can do what few others can: GPU, CPU level, memory.
     std::tuple<bool, int, std::uint64_t> scarcity;
     std::size_t workers = 0;
-    std::set<worker*, most_free> free;  // those with a free slot
-    std::vector<job_class*> classes;    // that it can compile for
+    std::set<worker*, most_free> free;             // those with a free slot
+    std::set<worker*, most_free> free_to_measure;  // of these, those with a free GPU
+    std::vector<job_class*> classes;               // that it can compile for
+
+    const auto& takers(const job_class& c) const { return c.measures ? free_to_measure : free; }
   };
   struct waiting {
     line* in = nullptr;
-    place at;
+    line_order::iterator at;  // among the jobs of its line
+    age_order::iterator old;  // among those of its class
   };
   struct occupied {
     worker* by = nullptr;
     tenant* whose = nullptr;
+    bool measures = false;
   };
 
   static bool less_scarce(const pool* a, const pool* b);
-  static result<void> can_take(const pool& p, const platform& target, std::uint64_t memory_above);
+  static result<void> can_take(const pool& p, const platform& target, std::uint64_t memory_above, bool measures);
+  static result<void> can_take(const pool& p, const job_class& c) {
+    return can_take(p, c.target, c.memory_above, c.measures);
+  }
 
   // A worker is out of all counts and orders while something of it changes.
   void take_out(worker& w);
   void put_in(worker& w);
   pool& pool_of(const worker_offer& offer);
   void drop_if_empty(pool* p);
-  job_class& class_of(const platform& target, std::uint64_t memory_above);
+  job_class& class_of(const platform& target, std::uint64_t memory_above, bool measures);
   void wake(job_class& c);
 
   tenant& tenant_of(const std::string& space);
@@ -227,7 +248,7 @@ private:
   job_class& next_class() const;
   const std::string& next_job(const job_class& c) const;
   worker* best_worker(const job_class& c) const;
-  void run(const std::string& job, worker& w, tenant& t);
+  void run(const std::string& job, worker& w, tenant& t, bool measures);
   void count_overtaken(const age& chosen);
 
   std::string salt_;

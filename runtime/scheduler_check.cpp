@@ -16,14 +16,20 @@ std::string scheduler::inconsistency() const {
     if (w.offer.takes_jobs()) slots += w.offer.slots;
     free_slots += w.free();
     occupied_slots += w.jobs.size();
+    std::size_t measuring = 0;
     for (const auto& job : w.jobs) {
       auto ran = running_.find(job);
       if (ran == running_.end() || ran->second.by != &w)
         return "worker " + id + " runs " + job + ", which does not run";
+      measuring += ran->second.measures;
     }
+    if (measuring != w.measuring) return "worker " + id + " does not count the GPUs that are taken";
     if ((w.in != nullptr) != w.offer.takes_jobs()) return "worker " + id + " is in no pool, or should not be";
     if (w.in && w.in->free.contains(const_cast<worker*>(&w)) != (w.free() > 0)) {
       return "worker " + id + " is wrongly free or full in its pool";
+    }
+    if (w.in && w.in->free_to_measure.contains(const_cast<worker*>(&w)) != w.free_to_measure()) {
+      return "a GPU of worker " + id + " is wrongly free or taken in its pool";
     }
     if (w.in) ++members[w.in];
     if (w.full != full_.contains(id)) return "worker " + id + " is wrongly held for full";
@@ -34,9 +40,8 @@ std::string scheduler::inconsistency() const {
 
   for (const auto& [name, p] : pools_) {
     if (p->workers == 0 || members[p.get()] != p->workers) return "a pool does not know its workers";
-    const auto fits = std::count_if(classes_.begin(), classes_.end(), [&](const auto& c) {
-      return can_take(*p, c.second->target, c.second->memory_above).ok();
-    });
+    const auto fits = std::count_if(classes_.begin(), classes_.end(),
+                                    [&at = *p](const auto& c) { return can_take(at, *c.second).ok(); });
     if (p->classes.size() != static_cast<std::size_t>(fits)) return "a pool does not know its classes";
   }
 
@@ -58,7 +63,8 @@ std::string scheduler::inconsistency() const {
       }
     }
     if (in_lanes == 0 || in_lanes != c->by_age.size()) return "a class does not count its jobs";
-    const bool free = std::any_of(c->pools.begin(), c->pools.end(), [](const pool* p) { return !p->free.empty(); });
+    const bool free =
+        std::any_of(c->pools.begin(), c->pools.end(), [&of = *c](const pool* p) { return !p->takers(of).empty(); });
     if (free && !c->ready) return "a class could start a job, and will not be looked at";
     if (c->ready != (std::find(ready_.begin(), ready_.end(), c.get()) != ready_.end()))
       return "a class is wrongly ready";

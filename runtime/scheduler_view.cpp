@@ -9,7 +9,8 @@ namespace fxfarm {
 std::size_t scheduler::ahead_of(const std::string& job) const {
   auto found = queued_.find(job);
   if (found == queued_.end()) return 0;
-  const auto& [mine, at] = found->second;
+  const auto* mine = found->second.in;
+  const auto& at = found->second.at->first;
   const auto competes = [&](const job_class& other) {
     return &other == mine->of || std::any_of(other.pools.begin(), other.pools.end(), [&](const pool* p) {
       const auto& my_pools = mine->of->pools;
@@ -39,16 +40,16 @@ std::size_t scheduler::busy_of(const std::string& worker) const {
   return it == workers_.end() ? 0 : it->second.jobs.size();
 }
 
-std::uint64_t scheduler::slots_for(const platform& target, std::uint64_t memory_above) const {
+std::uint64_t scheduler::slots_for(const platform& target, std::uint64_t memory_above, bool measures) const {
   std::map<const pool*, bool> fits;
   std::uint64_t slots = 0;
   for (const auto& [id, w] : workers_) {
     if (w.in == nullptr) continue;
     auto known = fits.find(w.in);
     if (known == fits.end()) {
-      known = fits.emplace(w.in, static_cast<bool>(can_take(*w.in, target, memory_above))).first;
+      known = fits.emplace(w.in, static_cast<bool>(can_take(*w.in, target, memory_above, measures))).first;
     }
-    if (known->second) slots += w.offer.slots;
+    if (known->second) slots += measures ? std::min(w.offer.slots, w.offer.gpus) : w.offer.slots;
   }
   return slots;
 }

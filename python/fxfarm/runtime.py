@@ -1,8 +1,8 @@
 """The process's side of the farm: one client, and two threads that keep its work away from the model's calls.
 
-The prepare thread serializes graphs and submits them; the loader thread (`loading.py`) loads what comes back
-and publishes it. Both start with the first graph, are daemons, and never raise into the model: what fails is
-logged once and shown by `graphs()`.
+The prepare thread (`preparing.py`) serializes graphs and submits them; the loader thread (`loading.py`) loads
+what comes back and publishes it. Both start with the first graph, are daemons, and never raise into the
+model: what fails is logged once and shown by `graphs()`.
 """
 
 from __future__ import annotations
@@ -12,22 +12,21 @@ import collections
 import functools
 import itertools
 import os
-import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fxfarm import _core, config, counters, local_farm, logs, manifest, pace, progress, timeline
+from fxfarm import _core, config, counters, local_farm, logs, pace, progress, timeline
 from fxfarm.graph import Graph, describe
 from fxfarm.loading import Loader
 from fxfarm.logs import log
+from fxfarm.preparing import Preparer
 from fxfarm.tables import GraphList
 
 if TYPE_CHECKING:
     from fxfarm.outstanding import OutstandingForwards
-    from fxfarm.ranks import Place, Places
 
 WAIT_SLICE_MS = 100
 """Longest time in which Ctrl-C is not noticed."""
@@ -42,34 +41,23 @@ class Runtime:
 
     def __init__(self, options: config.Config) -> None:
         self.options = options
-        # For the prepare thread; None ends it.
-        self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._serials = itertools.count()
         # Guards the tables and `_unprepared`.
         self._changed = threading.Condition()
         self._graphs: dict[int, Graph] = {}
-        self._by_client: dict[int, Graph] = {}
         self._refused: collections.deque[Graph] = collections.deque(maxlen=REFUSED_KEPT)
         self._unprepared = 0
-        # Held from a submit until the graph can be found by the client's id, which the loader may need before
-        # that.
-        self._submitting = threading.Lock()
         self._client: _core.Client | None = None
-        self._prepare_thread: threading.Thread | None = None
-        self._loader: Loader | None = None
-        # Once a graph has collectives.
-        self._places: Places | None = None
         # Work that goes on ends at its next step.
         self._stopping = threading.Event()
-        self._bg_started = 0
+        self._preparer = Preparer(options, connect=self._connected, stopping=self._stopping)
+        self._loader: Loader | None = None
         self._runs = counters.Runs()
         # The extension counts since the process began.
         self._baseline = self._totals()
         self.timeline = timeline.Timeline()
         # Once there is a graph, where it is wanted.
         self._progress: progress.Line | None = None
-        o = options
-        self._recorder = manifest.Recorder(o.record, o.record_bytes) if o.record is not None else None
         logs.set_up(options.log)
 
     # The caller's thread.
@@ -108,27 +96,18 @@ class Runtime:
 
     def _add(self, serial: int, graph: Graph, slot: _core.Slot, ends_with: object) -> None:
         slot.name_spans(tuple(f"fxfarm::{s} {graph.name}" for s in ("eager", *graph.times.plan)))
-        commands, release = self._commands, functools.partial(self._release, serial)
+        later, release = self._preparer.later, functools.partial(self._release, serial)
         # May run in any thread at any allocation, so it only puts; SimpleQueue allows that.
-        graph.life = weakref.ref(ends_with, lambda _: commands.put(release))
+        graph.life = weakref.ref(ends_with, lambda _: later(release))
         with self._changed:
             # Nobody would end threads that start after a shutdown.
             if self._stopping.is_set():
                 return self._fail(graph, "fxfarm was shut down meanwhile")
-            self._start_threads()
+            if self._preparer.start() and self.options.progress and progress.wanted(os.environ):
+                self._progress = progress.Line(self.graphs)
             self._graphs[serial] = graph
             self._unprepared += 1
-        return commands.put(functools.partial(self._prepare, graph))
-
-    def _start_threads(self) -> None:
-        """Raises RuntimeError when there can be no further thread; the next graph tries again."""
-        if self._prepare_thread is not None:
-            return
-        thread = threading.Thread(target=self._prepare_loop, name="fxfarm-prepare", daemon=True)
-        thread.start()
-        self._prepare_thread = thread
-        if self.options.progress and progress.wanted(os.environ):
-            self._progress = progress.Line(self.graphs)
+        return later(functools.partial(self._prepare, graph))
 
     def add_failed(self, reason: str) -> None:
         """Records a graph that stays eager and has no slot."""
@@ -138,20 +117,10 @@ class Runtime:
 
     # The prepare thread.
 
-    def _prepare_loop(self) -> None:
-        while (command := self._commands.get()) is not None and not self._stopping.is_set():
-            try:
-                command()
-            except pace.Stopped:
-                return
-            except Exception as e:
-                # The graphs to come need this thread.
-                log.warning("the farm's client goes on after %s", describe(e))
-
     def _prepare(self, graph: Graph) -> None:
         try:
             with pace.paced(self._stopping):
-                self._submit(graph)
+                self._preparer.submit(graph)
         except Exception as e:
             # A client that was stopped meanwhile takes no graph.
             if not self._stopping.is_set():
@@ -162,59 +131,6 @@ class Runtime:
                 self._unprepared -= 1
                 self._changed.notify_all()
 
-    def _submit(self, graph: Graph) -> None:
-        with pace.paced_imports():
-            from fxfarm import _torch
-
-            serialize, target_platform = _torch.serialize, _torch.target_platform
-        if graph.living_slot() is None:
-            return
-        serialized = serialize(graph.snapshot)
-        graph.key = graph.times.key = serialized.key
-        graph.groups = serialized.groups
-        if graph.groups:
-            graph.place = self._place(graph)
-        # Only where a call's end is the end of its work, and no backward and no other rank depends on it.
-        alone = graph.forwards is None and graph.place is None
-        graph.judged = self.options.roll_back and serialized.device == "cpu" and alone
-        pace.step()
-        target = target_platform(serialized.device, self.options.isa, graph.stages)
-        client = self._connected()
-        with self._submitting:
-            graph.times.sent_at = time.monotonic()
-            prepared_s = graph.times.sent_at - graph.times.asked_at
-            graph.client_id = client.submit(
-                graph.key, graph.name, serialized.payload, graph.stages, target, serialized.parts, prepared_s
-            )
-            self._by_client[graph.client_id] = graph
-        self._record(serialized, graph, target)
-        self._bg_started += len(graph.stages)
-        log.info(
-            "%s is sent after %.3g s: %s, key %s",
-            *(graph.name, prepared_s, ", ".join(graph.times.plan), graph.key),
-        )
-
-    def _record(self, serialized: Any, graph: Graph, target: dict[str, Any]) -> None:
-        if self._recorder is None:
-            return
-        try:
-            self._recorder.write(
-                manifest.Request(
-                    *(graph.key, graph.name, serialized.payload, list(graph.stages), target, serialized.parts)
-                )
-            )
-        except Exception as e:
-            # The graph is sent already. Once: the next graph would have the same to say.
-            self._recorder = None
-            log.warning("graphs are not recorded: %s", describe(e))
-
-    def _place(self, graph: Graph) -> Place | None:
-        from fxfarm.ranks import Places
-
-        if self._places is None:
-            self._places = Places(self.options.job)
-        return self._places.find(graph.key, graph.groups)
-
     def _release(self, serial: int) -> None:
         with self._changed:
             graph = self._graphs.pop(serial, None)
@@ -224,8 +140,7 @@ class Runtime:
             graph.times.ended_at = time.monotonic()
         if graph is None or graph.client_id is None or self._client is None:
             return
-        with self._submitting:
-            self._by_client.pop(graph.client_id, None)
+        self._preparer.forget(graph.client_id)
         self._client.release(graph.client_id)
 
     def _connected(self) -> _core.Client:
@@ -233,18 +148,14 @@ class Runtime:
             return self._client
         client = local_farm.connect(self.options)
         try:
-            found, later = self._found, self._commands.put
-            self._loader = Loader(client, self.options, find=found, later=later, stopping=self._stopping)
+            find, later = self._preparer.find, self._preparer.later
+            self._loader = Loader(client, self.options, find=find, later=later, stopping=self._stopping)
         except BaseException:
             # Without its thread nothing would ever be loaded; the next graph tries again.
             client.stop()
             raise
         self._client = client
         return client
-
-    def _found(self, client_id: int) -> Graph | None:
-        with self._submitting:
-            return self._by_client.get(client_id)
 
     def _fail(self, graph: Graph, reason: str) -> None:
         graph.error = graph.times.error = reason
@@ -311,7 +222,7 @@ class Runtime:
             runs = self._runs.total((slot, first) for slot, first in found if slot is not None)
         switches = self._loader.switches if self._loader is not None else 0
         agreed = self._loader.agreed() if self._loader is not None else {}
-        totals = {"bg_started": self._bg_started, "bg_finished": switches, **runs}
+        totals = {"bg_started": self._preparer.asked, "bg_finished": switches, **runs}
         return {**totals, **{name: agreed.get(name, 0) for name in counters.AGREEMENTS}}
 
     # The end.
@@ -319,14 +230,13 @@ class Runtime:
     def shutdown(self) -> None:
         """Ends the client and its threads in bounded time; slots keep the stage they have."""
         self._stopping.set()
-        self._commands.put(None)
+        self._preparer.end()
         with self._changed:
             self._changed.notify_all()
         # What pauses shall see that it is to stop.
         with pace.hurried():
             self._stop_client()
-            if self._prepare_thread is not None and self._prepare_thread is not threading.current_thread():
-                self._prepare_thread.join(STOP_S)
+            self._preparer.join(STOP_S)
             # That thread may have made one meanwhile.
             self._stop_client()
             if self._loader is not None:

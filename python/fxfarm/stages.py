@@ -31,7 +31,8 @@ MEASURING = frozenset(
     ("max_autotune", "max_autotune_gemm", "max_autotune_pointwise", "coordinate_descent_tuning")
 )
 """Inductor's settings under which it searches for the fastest kernels, which holds for one model of GPU; the
-few configurations of a reduction that it always measures are let pass."""
+few configurations of a reduction that it always measures are let pass. Coordinators know them, too
+(runtime/stage.cpp): a job that searches has a GPU to itself."""
 STAGES_MAX = 16
 EAGER = "eager"
 

@@ -68,7 +68,7 @@ public:
       const auto id = std::string("good ") + torch;
       core_.handle(came(id, "worker"), now_);
       workers_[id] = {};
-      give_slots(id, machine(torch), 4);
+      give_slots(id, gpu_machine(torch), 4);
     }
     for (int round = 0; core_.busy(); ++round) {
       ASSERT_LT(round, 300) << "something waits for ever";
@@ -121,6 +121,11 @@ private:
       seen_.push_back({m->id, {to, m->stage_key}});
       EXPECT_LE(at_work([&](const auto& l) { return l.second.worker == to; }), workers_.at(to))
           << "more than its slots";
+      if (!m->measures) return;
+      measuring_.insert(m->id);
+      EXPECT_LE(at_work([&](const auto& l) { return l.second.worker == to && measuring_.contains(l.first); }),
+                gpus_.at(to))
+          << "more that measure than it has GPUs";
     }
   }
   std::shared_ptr<const stored> find_in_memory(const std::string&) override { return nullptr; }
@@ -146,9 +151,10 @@ private:
     if (!id) return;
     net::lookup m;
     m.graph_key = graph_key(pick(graphs));
-    m.target = machine(pick(3) == 0 ? "2.12.0" : "2.13.0");
+    m.target = some_machine();
     m.space = "s" + std::to_string(pick(3));
     m.stages = pick(2) == 0 ? stages({"default"}) : stages({"default", "max-autotune", "other"});
+    if (m.stages.size() > 1) m.stages[1].options["max_autotune"] = "true";
     for (const auto& stage : m.stages) {
       const auto key = make_stage_key(m.graph_key, m.target, stage, salt);
       unanswered_.emplace(*id, key);
@@ -196,6 +202,7 @@ private:
     m.runs_on = std::move(runs_on);
     m.slots = slots;
     workers_.at(id) = slots;
+    gpus_[id] = 1;
     say(id, std::move(m));
   }
 
@@ -205,7 +212,9 @@ private:
     if (id.empty()) return;
     workers_gone_to_bad_.insert(id);
     net::worker_offer m;
-    if (pick(4) != 0) m.runs_on = machine(pick(3) == 0 ? "2.12.0" : "2.13.0");
+    if (pick(4) != 0) m.runs_on = some_machine();
+    m.gpus = pick(3);
+    m.gpus_taken = pick(3);
     m.slots = pick(4);
     m.taken = pick(3);
     m.draining = pick(6) == 0;
@@ -214,6 +223,10 @@ private:
     // Slots that it takes back are given to nobody any longer, and jobs in them are not called too many.
     workers_.at(id) = std::max<long>(
         m.slots, std::count_if(live_.begin(), live_.end(), [&](const auto& l) { return l.second.worker == id; }));
+    gpus_[id] = std::max<long>(m.gpus, std::count_if(live_.begin(), live_.end(), [&](const auto& l) {
+                                 return l.second.worker == id && measuring_.contains(l.first);
+                               }));
+    if (m.gpus == 0 && m.runs_on.device != "cpu") gpus_[id] = std::max(gpus_[id], 1L);
     say(id, std::move(m));
   }
 
@@ -225,13 +238,16 @@ private:
     m.id = "brought " + std::to_string(seen_.size());
     m.graph_key = graph_key(pick(graphs));
     m.stage = stages({"default"}).front();
-    m.target = machine("2.13.0");
+    m.target = some_machine();
+    m.measures = pick(2) == 0;
     m.stage_key = pick(8) == 0 ? hex64('f') : make_stage_key(m.graph_key, m.target, m.stage, salt);
     m.attempts = pick(4);
     live_[m.id] = {id, m.stage_key};
     seen_.push_back({m.id, {id, m.stage_key}});
     say(id, net::job_held{m});
     workers_.at(id) += live_.contains(m.id);
+    if (m.measures) measuring_.insert(m.id);
+    gpus_[id] += live_.contains(m.id) && m.measures;
     if (pick(4) == 0) say(id, net::job_held{m});
   }
 
@@ -288,6 +304,10 @@ private:
     say("never came", net::release{});
   }
 
+  platform some_machine() {
+    const std::string torch = pick(3) == 0 ? "2.12.0" : "2.13.0";
+    return pick(2) == 0 ? machine(torch) : gpu_machine(torch);
+  }
   unsigned pick(unsigned below) { return std::uniform_int_distribution<unsigned>(0, below - 1)(random_); }
   const std::string* some(const std::set<std::string>& of) {
     return of.empty() ? nullptr : &*std::next(of.begin(), pick(static_cast<unsigned>(of.size())));
@@ -324,6 +344,8 @@ private:
   std::vector<std::pair<net::peer_id, std::string>> asked_;  // peer and graph
   std::set<std::string> clients_;
   std::map<std::string, long> workers_;        // and how many jobs each may have
+  std::map<std::string, long> gpus_;           // likewise, of those that measure
+  std::set<std::string> measuring_;            // attempts that do
   std::set<std::string> workers_gone_to_bad_;  // that may have offered what they do not have
   std::set<std::pair<net::peer_id, std::string>> unanswered_;
   std::set<std::string> keys_;

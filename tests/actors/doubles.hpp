@@ -78,6 +78,15 @@ inline platform machine(std::string torch = "2.13.0") {
   p.python = "3.11";
   return p;
 }
+// That, with a GPU.
+inline platform gpu_machine(std::string torch = "2.13.0") {
+  auto p = machine(std::move(torch));
+  p.device = "cuda";
+  p.triton = "3.6.0";
+  p.gpu = "H100 sm_90";
+  p.gpu_driver = "cuda 13.0";
+  return p;
+}
 inline stage_list stages(std::initializer_list<const char*> names) {
   stage_list out;
   for (const char* name : names) out.push_back({name, {{"mode", std::string("\"") + name + "\""}}});

@@ -164,8 +164,8 @@ inline std::vector<golden> golden_messages() {
         "\247verdict\245abort"  // verdict: 'abort'
         "\246reason\243why"  // reason: 'why'
         ""sv},
-    {worker_offer{"w", platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 4, 1, {"j1"}, true, "io", "none", 70000},
-        "\202\244type\254worker_offer\244body\211"  // worker_offer, 9 fields
+    {worker_offer{"w", platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 4, 1, {"j1"}, true, "io", "none", 70000, 2, 1},
+        "\202\244type\254worker_offer\244body\213"  // worker_offer, 11 fields
         "\244name\241w"  // name: 'w'
         "\247runs_on\211\245torch\2522.13.0+cpu\246python\2443.11\246triton\2453.6.0\244arch"
         "\247aarch64\243isa\251x86-64-v4\247threads\010\246device\244cuda\243gpu\252H100 sm_"
@@ -177,9 +177,11 @@ inline std::vector<golden> golden_messages() {
         "\247problem\242io"  // problem: 'io'
         "\247sandbox\244none"  // sandbox: 'none'
         "\263engine_memory_bytes\316\000\001\021p"  // engine_memory_bytes: 70000
+        "\244gpus\002"  // gpus: 2
+        "\252gpus_taken\001"  // gpus_taken: 1
         ""sv},
-    {job{"j1", "s1", "g1", "f/0", stage_spec{"max-autotune", {{"max_autotune", "true"}}}, platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 15000, 1800000, 1, 2, "team", "team", "7:aa"},
-        "\202\244type\243job\244body\215"  // job, 13 fields
+    {job{"j1", "s1", "g1", "f/0", stage_spec{"max-autotune", {{"max_autotune", "true"}}}, platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 15000, 1800000, 1, 2, "team", "team", "7:aa", true},
+        "\202\244type\243job\244body\216"  // job, 14 fields
         "\242id\242j1"  // id: 'j1'
         "\251stage_key\242s1"  // stage_key: 's1'
         "\251graph_key\242g1"  // graph_key: 'g1'
@@ -195,10 +197,11 @@ inline std::vector<golden> golden_messages() {
         "\245space\244team"  // space: 'team'
         "\245scope\244team"  // scope: 'team'
         "\246ticket\2447:aa"  // ticket: '7:aa'
+        "\250measures\303"  // measures: True
         ""sv},
     {job_held{job{"j1", "s1", "g1", "f/0", stage_spec{"default", {}}, platform{"", "", "", "", "", 0, "", "", ""}, 0, 0, 0, 3, "", "", ""}},
         "\202\244type\250job_held\244body\201"  // job_held, 1 field
-        "\243job\215"  // job, 13 fields
+        "\243job\216"  // job, 14 fields
         "\242id\242j1"  // id: 'j1'
         "\251stage_key\242s1"  // stage_key: 's1'
         "\251graph_key\242g1"  // graph_key: 'g1'
@@ -213,6 +216,7 @@ inline std::vector<golden> golden_messages() {
         "\245space\240"  // space: ''
         "\245scope\240"  // scope: ''
         "\246ticket\240"  // ticket: ''
+        "\250measures\302"  // measures: False
         ""sv},
     {job_alive{{"j1", "j2"}},
         "\202\244type\251job_alive\244body\201"  // job_alive, 1 fields

@@ -209,7 +209,7 @@ def client() -> Client:
 def prepared() -> None:
     """Returns when the prepare thread has done all that was put there so far."""
     done = threading.Event()
-    runtime.get()._commands.put(done.set)
+    runtime.get()._preparer.later(done.set)
     assert done.wait(10)
 
 

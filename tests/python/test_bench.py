@@ -31,7 +31,7 @@ def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
 def test_one_missed_target_is_a_failure_and_is_named(target: str, status: int, said: str) -> None:
     done = run(
         "-c",
-        "import harness, sys; report = harness.Report('b'); report.demand('always', True); "
+        "import results, sys; report = results.Report('b'); report.demand('always', True); "
         f"report.{target}; sys.exit(report.finish(None))",
     )
     assert (done.returncode, said in done.stdout.splitlines()) == (status, True), done.stdout + done.stderr

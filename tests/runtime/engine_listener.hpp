@@ -1,13 +1,18 @@
 #pragma once
-// Engines of a few lines of Python, and who listens to them.
+// Engines of a few lines of Python, who listens to them, and what is left of them.
 
 #include "runtime/engine_process.hpp"
 
+#include <cerrno>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <fstream>
 #include <mutex>
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace fxfarm {
 
@@ -82,6 +87,37 @@ inline std::unique_ptr<engine_process> start(listener& l, engine_options options
     return nullptr;
   }
   return *std::move(started);
+}
+
+// An engine of that script, with graces that a test can wait for.
+inline engine_options python(const std::string& script) {
+  engine_options options;
+  options.argv = {"python3", "-S", "-c", engine_prelude + script};
+  options.stop_grace = std::chrono::milliseconds(200);
+  options.watch_period = std::chrono::milliseconds(20);
+  return options;
+}
+
+// Whether the process still runs: a zombie, which the parent of an orphan may leave for a while, does not.
+inline bool runs(int pid) {
+  std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+  std::string text;
+  std::getline(stat, text);
+  const auto bracket = text.rfind(')');
+  return bracket != std::string::npos && text.substr(bracket + 2, 1) != "Z";
+}
+
+// Death of a process that is not our child can only be looked for.
+inline bool ends_soon(int pid) {
+  for (auto end = std::chrono::steady_clock::now() + patience; std::chrono::steady_clock::now() < end;) {
+    if (!runs(pid)) return true;
+    ::usleep(1000);
+  }
+  return false;
+}
+
+inline bool has_children() {
+  return ::waitpid(-1, nullptr, WNOHANG) != -1 || errno != ECHILD;
 }
 
 }  // namespace fxfarm

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from .replaced import replaced
+
 # Private API is used all over `_torch`; it was read and tested on these versions only.
 SUPPORTED = ((2, 11), (2, 13))
 # What `scheme`, `inner` and `inner_compiler` rest on changes more often.
@@ -52,19 +54,16 @@ def compiled_for(march: str) -> Iterator[None]:
         return
     from torch._inductor import cpp_builder
 
-    original = cpp_builder._get_optimization_cflags
+    stock = cpp_builder._get_optimization_cflags
 
     def flags(*args: Any, **kwargs: Any) -> tuple[list[str], list[str]]:
-        compiler, linker = original(*args, **kwargs)
+        compiler, linker = stock(*args, **kwargs)
         if "march=native" not in compiler:
             raise RuntimeError(f"torch {torch.__version__}: no -march where fxfarm knows it")
         return [f"march={march}" if flag == "march=native" else flag for flag in compiler], linker
 
-    cpp_builder._get_optimization_cflags = flags
-    try:
+    with replaced(cpp_builder, _get_optimization_cflags=flags):
         yield
-    finally:
-        cpp_builder._get_optimization_cflags = original
 
 
 def graph_name(compile_id: str) -> str:

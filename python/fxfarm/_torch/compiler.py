@@ -23,6 +23,7 @@ from .compat import check_version, compiled_for
 from .errors import CompileError, describe
 from .inner_compiler import compile_inner
 from .rebuild import RebuiltGraph, rebuild
+from .replaced import replaced
 from .triton_tuning import TritonRecorder
 
 # torch 2.11-2.13: `strict` makes a failure to serialize raise instead of being logged; 2.11 would put the
@@ -259,7 +260,6 @@ def _vector_isa(level: str) -> Iterator[None]:
     """
     from torch._inductor import cpu_vec_isa
 
-    module: Any = cpu_vec_isa
     if not level:
         yield
         return
@@ -267,12 +267,8 @@ def _vector_isa(level: str) -> Iterator[None]:
     found = known.get(platform.VECTOR_BITS[level])
     # The stock truth value of a set is what runs the C++ compiler.
     chosen = [] if found is None else [type(found.__name__, (found,), {"__bool__": lambda _: True})()]
-    original = module.valid_vec_isa_list
-    module.valid_vec_isa_list = lambda: chosen
-    try:
+    with replaced(cpu_vec_isa, valid_vec_isa_list=lambda: chosen):
         yield
-    finally:
-        module.valid_vec_isa_list = original
 
 
 @contextlib.contextmanager
@@ -285,16 +281,11 @@ def _unique_cache_keys() -> Iterator[None]:
     """
     from torch._functorch._aot_autograd import autograd_cache
 
-    original = autograd_cache.autograd_cache_key
-
     def unique(*_args: Any, **_kwargs: Any) -> tuple[str, list[str]]:
         return f"fxfarm-{uuid.uuid4().hex}", []
 
-    autograd_cache.autograd_cache_key = unique
-    try:
+    with replaced(autograd_cache, autograd_cache_key=unique):
         yield
-    finally:
-        autograd_cache.autograd_cache_key = original
 
 
 class _KernelRecorder:
@@ -314,7 +305,7 @@ class _KernelRecorder:
 
         recorder = self
         pending: dict[str, Callable[[], Any]] = {}
-        original = AsyncCompile.cpp_pybinding, AsyncCompile.wait
+        stock_wait = AsyncCompile.wait
 
         def cpp_pybinding(_: Any, argtypes: list[str], source: str) -> Any:
             key = wrapper.kernel_key(argtypes, source)
@@ -332,15 +323,13 @@ class _KernelRecorder:
                     recorder.paths[value.key] = path = Path(scope[name].__self__.__file__)
                     disk.touch(path)
             recorder.seconds += time.perf_counter() - start
-            original[1](self, scope)
+            stock_wait(self, scope)
 
-        AsyncCompile.cpp_pybinding = cpp_pybinding  # type: ignore[method-assign,assignment]
-        AsyncCompile.wait = wait  # type: ignore[method-assign]
-        try:
-            with concurrent.futures.ThreadPoolExecutor(_compile_threads(), "fxfarm-kernel") as pool:
-                yield
-        finally:
-            AsyncCompile.cpp_pybinding, AsyncCompile.wait = original  # type: ignore[method-assign]
+        with (
+            replaced(AsyncCompile, cpp_pybinding=cpp_pybinding, wait=wait),
+            concurrent.futures.ThreadPoolExecutor(_compile_threads(), "fxfarm-kernel") as pool,
+        ):
+            yield
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,32 +19,31 @@ import torch
 
 from fxfarm import pace
 
+from . import recording
+from .replaced import replaced
+
 _COMPILER = "torch._inductor.compile_fx"
 _TREES = "torch._inductor.cudagraph_trees"
 
 
 def asked(options: Mapping[str, str], device: str) -> bool:
-    """Whether a stage with these options, as JSON texts, is to be recorded on `device`."""
+    """Whether a stage with these options, as JSON texts by name, is to be recorded on a device of type
+    `device`.
+    """
     return device == "cuda" and options.get("triton.cudagraphs") == "true"
 
 
 @contextlib.contextmanager
 def unrecorded() -> Iterator[None]:
-    """Has what is compiled in the body left as it is in this process (worker side)."""
+    """Has no CUDA graph put around what is compiled in the body (worker side)."""
     # torch 2.11-2.13: CompiledFxGraph.post_compile calls one of them, found in its module.
     from torch._inductor import output_code
-
-    module: Any = output_code
-    stock = module.cudagraph_post_compile, module.cudagraph_partition_post_compile
 
     def leave(*_args: Any) -> None:
         """Records nothing."""
 
-    module.cudagraph_post_compile = module.cudagraph_partition_post_compile = leave
-    try:
+    with replaced(output_code, cudagraph_post_compile=leave, cudagraph_partition_post_compile=leave):
         yield
-    finally:
-        module.cudagraph_post_compile, module.cudagraph_partition_post_compile = stock
 
 
 @contextlib.contextmanager
@@ -52,13 +51,14 @@ def wrapping(wanted: bool) -> Iterator[None]:
     """Has CompiledFxGraph.post_compile find what it puts CUDA graphs around code with, in the body.
 
     torch 2.11-2.13 take that, and cudagraph_trees a few small functions, from the compiler's main module,
-    whose import would hold the interpreter lock for a tenth of a second at a time.
+    whose import would hold the interpreter lock for a tenth of a second at a time. On the loader thread; what
+    other threads load or compile meanwhile finds the same.
     """
     if not wanted:
         yield
         return
     if _COMPILER in sys.modules:
-        importlib.import_module(_TREES)
+        recording.prepare(importlib.import_module(_TREES))
         with _backwards_told_later():
             yield
         return
@@ -66,7 +66,9 @@ def wrapping(wanted: bool) -> Iterator[None]:
     stand_in.enter()
     try:
         with pace.paced_imports():
-            importlib.import_module(_TREES)
+            trees = importlib.import_module(_TREES)
+        pace.step()
+        recording.prepare(trees)
         with _backwards_told_later():
             yield
     finally:
@@ -79,11 +81,9 @@ def _backwards_told_later() -> Iterator[None]:
 
     torch 2.11-2.13, output_code.maybe_handle_backward_generation, looks up when it is loaded what the forward
     has recorded, and wants to find something; here neither has run then, and it may run on another thread.
+    So it is for what Inductor itself makes on another thread meanwhile.
     """
     from torch._inductor import output_code
-
-    module: Any = output_code
-    stock = module.maybe_handle_backward_generation
 
     def handle(code: Any, forward_device: Any) -> None:
         if not code.fx_kwargs["is_backward"] or forward_device is None or forward_device.value is None:
@@ -98,11 +98,8 @@ def _backwards_told_later() -> Iterator[None]:
 
         code.current_callable = on_any_thread(backward)
 
-    module.maybe_handle_backward_generation = handle
-    try:
+    with replaced(output_code, maybe_handle_backward_generation=handle):
         yield
-    finally:
-        module.maybe_handle_backward_generation = stock
 
 
 def on_any_thread(call: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
@@ -119,6 +116,7 @@ def on_any_thread(call: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any
 
 
 def _make_place() -> None:
+    """Gives this thread what cudagraph_trees (torch 2.11-2.13) gives the one that imports it."""
     local, stash = sys.modules[_TREES].local, torch._C._stash_obj_in_tls
     local.tree_manager_containers = {}
     local.tree_manager_locks = defaultdict(threading.Lock)
@@ -170,11 +168,14 @@ _TAKEN = (
 
 
 def _like(x: torch.Tensor) -> torch.Tensor:
+    """As compile_fx.static_input (torch 2.11-2.13): memory for an input of that shape and those strides."""
     return torch.empty_strided(x.size(), x.stride(), dtype=x.dtype, device=x.device)
 
 
 def _to_align(inputs: Sequence[Any], static: Sequence[int]) -> list[int]:
-    """Positions of tensors that a call may bring at an address that Triton's code cannot take."""
+    """Positions of tensors that a call may bring at an address that Triton's code cannot take; `static` are
+    those of tensors that stay where they are. As compile_fx.get_input_idxs_to_check (torch 2.11-2.13).
+    """
     from torch._inductor.utils import should_assume_input_aligned, tensor_is_aligned
 
     stay = {i for i in static if isinstance(inputs[i], torch.Tensor) and tensor_is_aligned(inputs[i])}
@@ -183,7 +184,9 @@ def _to_align(inputs: Sequence[Any], static: Sequence[int]) -> list[int]:
 
 
 def _record_later(model: Callable[..., Any], static: Sequence[int] = (), **about: Any) -> Callable[..., Any]:
-    """Code that is recorded once it is called; `about` as in cudagraph_trees.cudagraphify_impl."""
+    """Code that is recorded once it is called, by each thread for itself; `static` as in _to_align, `about`
+    as in cudagraph_trees.cudagraphify_impl. As compile_fx.cudagraphify (torch 2.11-2.13).
+    """
     static = about.pop("static_input_idxs", static)
     # What is recorded belongs to the thread that has recorded it.
     own = threading.local()

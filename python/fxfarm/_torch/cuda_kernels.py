@@ -18,20 +18,20 @@ from typing import Any
 import torch
 
 from .errors import LoadError
-from .pack import digest
+from .pack import GpuKernel, digest
 
-# Read and written in single steps and without a lock, which a fork could leave held.
+# The driver's function by the digest of its code and name, and CUDA's number of the GPU. Read and written in
+# single steps and without a lock, which a fork could leave held.
 _loaded: dict[tuple[str, int], int] = {}
 
-# https://docs.nvidia.com/cuda/cuda-driver-api: CU_FUNC_CACHE_PREFER_SHARED,
-# CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-# CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN and CU_STREAM_CAPTURE_MODE_RELAXED.
-_CAPTURE_RELAXED = 2
-_PREFER_SHARED = 1
-_STATIC_SHARED_BYTES, _MAX_DYNAMIC_SHARED_BYTES = 1, 8
-_MAX_SHARED_OPTIN = 97
-# What a kernel may have without asking.
-_SHARED_BYTES = 48 * 1024
+# As https://docs.nvidia.com/cuda/cuda-driver-api has them, without the CU_ in front.
+_STREAM_CAPTURE_MODE_RELAXED = 2
+_FUNC_CACHE_PREFER_SHARED = 1
+_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES = 1
+_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
+_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97
+# What a block may have without asking for it.
+_UNASKED_SHARED_BYTES = 48 * 1024
 
 
 class Kernel:
@@ -43,8 +43,12 @@ class Kernel:
         self.run = run
 
 
-def load(kernel: dict[str, Any]) -> Kernel:
-    """The kernel that an artifact carries, its code loaded once per process and GPU. Raises LoadError."""
+def load(kernel: GpuKernel) -> Kernel:
+    """The kernel that an artifact carries, its code loaded once per process and GPU. Any thread.
+
+    Raises LoadError for code of another Python, for more shared memory than the GPU has, and with the
+    driver's words for what it refuses.
+    """
     if kernel["magic"] != importlib.util.MAGIC_NUMBER:
         raise LoadError("its Triton kernels are launched by code for another Python")
     function = _function(kernel)
@@ -61,8 +65,8 @@ def load(kernel: dict[str, Any]) -> Kernel:
     return Kernel(types.FunctionType(marshal.loads(kernel["launcher"]), {"runner": runner}))
 
 
-def _function(kernel: dict[str, Any]) -> int:
-    """The address of the driver's function."""
+def _function(kernel: GpuKernel) -> int:
+    """The driver's handle of the kernel (CUfunction). Two threads at once may load one code twice."""
     cubin, device = kernel["cubin"], kernel["device"]
     key = digest(cubin + kernel["function"].encode()), device
     known = _loaded.get(key)
@@ -70,35 +74,40 @@ def _function(kernel: dict[str, Any]) -> int:
         return known
     driver = _driver()
     module, function = ctypes.c_void_p(), ctypes.c_void_p()
-    with _context(driver, device):
+    with context(device):
         _check(driver, driver.cuModuleLoadData(ctypes.byref(module), cubin))
         name = kernel["function"].encode()
         _check(driver, driver.cuModuleGetFunction(ctypes.byref(function), module, name))
-        if kernel["shared_bytes"] > _SHARED_BYTES:
+        if kernel["shared_bytes"] > _UNASKED_SHARED_BYTES:
             _allow_shared(driver, function, device, kernel["shared_bytes"])
     return _loaded.setdefault(key, int(function.value or 0))
 
 
 @contextlib.contextmanager
-def _context(driver: Any, device: int) -> Iterator[None]:
+def context(device: int) -> Iterator[None]:
     """Makes the context that torch uses on that GPU this thread's in the body, which a thread that captures
-    for a CUDA graph meanwhile does not mind.
+    for a CUDA graph meanwhile does not mind. Afterwards this thread has the context and the mode of before.
+
+    Raises LoadError with the driver's words, and OSError where there is none.
     """
     torch.cuda.init()
-    before, mode = ctypes.c_void_p(), ctypes.c_int(_CAPTURE_RELAXED)
+    driver = _driver()
+    before, mode = ctypes.c_void_p(), ctypes.c_int(_STREAM_CAPTURE_MODE_RELAXED)
     _check(driver, driver.cuCtxGetCurrent(ctypes.byref(before)))
     _check(driver, driver.cuCtxSetCurrent(_primary(device)))
     try:
         _check(driver, driver.cuThreadExchangeStreamCaptureMode(ctypes.byref(mode)))
-        yield
-        _check(driver, driver.cuThreadExchangeStreamCaptureMode(ctypes.byref(mode)))
+        try:
+            yield
+        finally:
+            _check(driver, driver.cuThreadExchangeStreamCaptureMode(ctypes.byref(mode)))
     finally:
         _check(driver, driver.cuCtxSetCurrent(before))
 
 
 @functools.cache
 def _primary(device: int) -> ctypes.c_void_p:
-    """Held until the process ends, as torch holds it."""
+    """That GPU's primary context, which torch uses. Held until the process ends, as torch holds it."""
     driver = _driver()
     context, handle = ctypes.c_void_p(), ctypes.c_int()
     _check(driver, driver.cuDeviceGet(ctypes.byref(handle), device))
@@ -107,22 +116,29 @@ def _primary(device: int) -> ctypes.c_void_p:
 
 
 def _allow_shared(driver: Any, function: ctypes.c_void_p, device: int, wanted: int) -> None:
-    """As torch's launcher asks for it: all that the kernel may have beside what it has anyway."""
+    """Lets each block have `wanted` bytes of dynamic shared memory; raises LoadError where the GPU has less.
+    As torch._C._StaticCudaLauncher._load_kernel (torch 2.11-2.13) asks for it: all that the kernel may have
+    beside what it has anyway.
+    """
     handle, most, fixed = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
     _check(driver, driver.cuDeviceGet(ctypes.byref(handle), device))
-    _check(driver, driver.cuDeviceGetAttribute(ctypes.byref(most), _MAX_SHARED_OPTIN, handle))
-    _check(driver, driver.cuFuncGetAttribute(ctypes.byref(fixed), _STATIC_SHARED_BYTES, function))
+    attribute = _DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+    _check(driver, driver.cuDeviceGetAttribute(ctypes.byref(most), attribute, handle))
+    attribute = _FUNC_ATTRIBUTE_SHARED_SIZE_BYTES
+    _check(driver, driver.cuFuncGetAttribute(ctypes.byref(fixed), attribute, function))
     if wanted + fixed.value > most.value:
         raise LoadError(
             f"a kernel wants {wanted + fixed.value} bytes of shared memory, the GPU has {most.value}"
         )
-    _check(driver, driver.cuFuncSetCacheConfig(function, _PREFER_SHARED))
+    _check(driver, driver.cuFuncSetCacheConfig(function, _FUNC_CACHE_PREFER_SHARED))
     dynamic = most.value - fixed.value
-    _check(driver, driver.cuFuncSetAttribute(function, _MAX_DYNAMIC_SHARED_BYTES, dynamic))
+    attribute = _FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+    _check(driver, driver.cuFuncSetAttribute(function, attribute, dynamic))
 
 
 @functools.cache
 def _driver() -> Any:
+    """CUDA's driver as ctypes calls it: without the interpreter lock. Raises OSError where there is none."""
     driver = ctypes.CDLL("libcuda.so.1")
     # Handles are pointers; what is not declared would be cut to 32 bits.
     handle, number = ctypes.c_void_p, ctypes.c_int
@@ -139,6 +155,7 @@ def _driver() -> Any:
 
 
 def _check(driver: Any, status: int) -> None:
+    """Raises LoadError unless a call of the driver's went well."""
     if status == 0:
         return
     text = ctypes.c_char_p()

@@ -1,7 +1,8 @@
 """A GPU for one engine alone while it measures kernels (worker side).
 
-Engines of one host that share their directory of headers take turns; what a model does on the same GPU is not
-their business, save that they leave it memory.
+The scheduler gives a worker one job at a time whose stage searches for kernels. Engines of one host that
+share their directory of headers take turns beside that, at whatever they time, whoever gave them their jobs;
+what a model does on the same GPU is not their business, save that they leave it memory.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 
 import torch
 
+from .replaced import replaced
+
 MEMORY_PART = 0.5
 """How much of the memory that nobody uses an engine takes to measure. The model may be on the same GPU, and
 must not meet an error for want of it."""
@@ -25,8 +28,9 @@ _within = False
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Runs the body while no other engine measures; it raises torch.OutOfMemoryError rather than take more
-    than its part of the GPU's memory.
+    """Runs the body while no other engine measures, after those that are at it; it raises
+    torch.OutOfMemoryError rather than take more than its part of the memory of the current GPU. Within
+    another one it changes nothing. One thread of a process.
     """
     global _within
     if _within:
@@ -52,25 +56,24 @@ def measuring() -> Iterator[None]:
     """Has Inductor, in the body, take turns with other engines to choose between kernels for products of
     matrices, save where it measures them in processes of its own.
     """
-    # torch 2.11-2.13: makes the inputs, runs and times each choice.
+    # torch 2.11-2.13: its class method makes the inputs, runs and times each choice.
     from torch._inductor.select_algorithm import AlgorithmSelectorCache
 
-    selector: Any = AlgorithmSelectorCache
-    stock = selector.__dict__["benchmark_in_current_process"]
+    stock: Any = vars(AlgorithmSelectorCache)["benchmark_in_current_process"]
 
     def benchmark(cls: Any, *args: Any, **options: Any) -> Any:
         with alone():
             return stock.__func__(cls, *args, **options)
 
-    selector.benchmark_in_current_process = classmethod(benchmark)
-    try:
+    with replaced(AlgorithmSelectorCache, benchmark_in_current_process=classmethod(benchmark)):
         yield
-    finally:
-        selector.benchmark_in_current_process = stock
 
 
 @contextlib.contextmanager
 def _turn() -> Iterator[None]:
+    """Holds the lock that this host's engines share; without a directory to share it is free. Raises OSError
+    when the directory is not there.
+    """
     # Set by the worker; in a sandbox it can be read only, and be locked as it is.
     # The wait has the job's deadline: the worker ends an engine that waits past it, or measures so long.
     directory = os.environ.get("FXFARM_ENGINE_HEADERS_DIR")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypedDict, get_type_hints
 
 import msgpack
 
@@ -14,10 +14,34 @@ from .errors import CorruptArtifact
 FORMAT = 5
 """Part of every graph key: what was packed in another way is missed and not misread."""
 _CODE_FIELDS = {"source", "code", "magic"}
-_GPU_KERNEL_FIELDS: dict[str, type] = {
-    **{"name": str, "function": str, "types": str, "cubin": bytes, "launcher": bytes, "magic": bytes},
-    **{"device": int, "shared_bytes": int, "warps": int, "scratch": int},
-}
+
+
+class GpuKernel(TypedDict):
+    """A Triton kernel that is launched without Triton, in the one configuration that the worker chose."""
+
+    name: str
+    """Its key, see triton_tuning.triton_key."""
+    function: str
+    """Its name in the machine code."""
+    cubin: bytes
+    """The machine code of one CUDA module."""
+    device: int
+    """CUDA's number of the GPU that launches it."""
+    shared_bytes: int
+    """Of dynamic shared memory, for each block."""
+    warps: int
+    """In each block."""
+    types: str
+    """Of what it is launched with, a letter each (StaticallyLaunchedCudaKernel.arg_tys, torch 2.11-2.13)."""
+    scratch: int
+    """So many of the last of these are null pointers: memory that the launcher is not to bring."""
+    launcher: bytes
+    """Marshalled code of a function of the wrapper's arguments; calls its global `runner` with the grid."""
+    magic: bytes
+    """Of the Python that can run that code (importlib.util.MAGIC_NUMBER)."""
+
+
+_GPU_KERNEL_FIELDS: Mapping[str, type] = get_type_hints(GpuKernel)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +54,7 @@ class Artifact:
     entry: bytes
     codes: list[dict[str, Any]]
     files: list[dict[str, Any]]
-    gpu_kernels: list[dict[str, Any]]
+    gpu_kernels: list[GpuKernel]
     constants: list[dict[str, Any]]
 
 
@@ -84,7 +108,7 @@ def _check_files(files: Iterable[dict[str, Any]]) -> None:
             raise CorruptArtifact(f"file {file['name']} does not match its digest")
 
 
-def _check_gpu_kernels(kernels: Iterable[dict[str, Any]]) -> None:
+def _check_gpu_kernels(kernels: Iterable[Mapping[str, Any]]) -> None:
     for kernel in kernels:
         for field, kind in _GPU_KERNEL_FIELDS.items():
             value = kernel[field]

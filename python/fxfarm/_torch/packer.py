@@ -13,7 +13,7 @@ import torch
 
 from . import assumptions, cuda_graphs, wrapper
 from .errors import CompileError
-from .pack import Artifact, digest, pack
+from .pack import Artifact, GpuKernel, digest, pack
 from .rebuild import RebuiltGraph
 from .triton_tuning import TritonRecorder
 
@@ -71,7 +71,7 @@ def packed(
 class _Parts:
     """What an artifact carries beside its manifest."""
 
-    def __init__(self, triton: Mapping[str, dict[str, Any]]) -> None:
+    def __init__(self, triton: Mapping[str, GpuKernel]) -> None:
         self.entry = b""
         self.codes: list[dict[str, Any]] = []
         self.needs: set[str] = set()
@@ -156,9 +156,9 @@ class _Parts:
             found.append({"name": name, "digest": digest(data), "data": data})
         return found
 
-    def gpu_kernels(self) -> list[dict[str, Any]]:
+    def gpu_kernels(self) -> list[GpuKernel]:
         """The Triton kernels that the wrappers use."""
-        return [{"name": name, **self._triton[name]} for name in dict.fromkeys(self._triton_kernels)]
+        return [self._triton[name] for name in dict.fromkeys(self._triton_kernels)]
 
 
 def _mutated(graph: RebuiltGraph, changes: list[bool]) -> list[int]:

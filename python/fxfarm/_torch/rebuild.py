@@ -3,70 +3,70 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgpack
-import sympy
 import torch
-from torch._dynamo.source import ConstantSource, LocalSource  # torch 2.11-2.13
-from torch._subclasses.fake_tensor import FakeTensorMode  # torch 2.11-2.13
-from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv  # torch 2.11-2.13
+from torch._dynamo.source import LocalSource  # torch 2.11-2.13
 
-from . import expressions, libraries, said, values
+from . import libraries, said, values
 from .capture import InnerFacts
 from .errors import CompileError, Unserializable
-from .graph_codec import FORMAT, device_from
+from .fake_inputs import Inputs, ItemInput, Symbols, fake_constant
+from .graph_codec import FORMAT
 
+# Nodes as graph_codec writes them: a placeholder is ["p"]; the others are [op, target, arguments, keyword
+# arguments] with "a" for get_attr, "M" for call_module, "o" for the output, and these.
 _OPS = {"f": "call_function", "m": "call_method"}
-
-
-@dataclasses.dataclass(frozen=True)
-class ItemInput:
-    """A tensor input of one element that the graph reads as a number: its place, the symbols that the number
-    is made of, and its value when the graph was captured.
-    """
-
-    position: int
-    symbols: frozenset[str]
-    value: int | float
 
 
 @dataclasses.dataclass
 class RebuiltGraph:
-    """What a compile takes. Constants of the graph are its last inputs, so that an artifact carries them
-    once. `static` inputs stay where they are in memory: parameters, buffers, what was marked so. `inner` is
-    there for a graph from below AOTAutograd, with `log_levels`: see capture.InnerFacts. So many of the shape
-    environment's guards are `guards_known` when the graph is called; the others the compile has made. Its
-    collectives are of process groups of the sizes `groups`.
-    """
+    """What a compile takes."""
 
     module: torch.fx.GraphModule
     fake_mode: Any
+    """A FakeTensorMode with the graph's own shape environment."""
     inputs: list[Any]
+    """Fake tensors, and numbers that may be symbolic. Constants of the graph are the last ones, so that an
+    artifact carries them once."""
     static: list[bool]
+    """Of each input, whether it stays where it is in memory: parameters, buffers, what was marked so."""
     constants: list[dict[str, Any]]
+    """As graph_codec.tensor_from takes them."""
     symbolic_positions: list[int]
+    """Places of the inputs that guards call t0, t1, ...: those that are still symbolic."""
     ambient: dict[str, Any]
+    """The settings that the graph was captured under; see ambient.applied."""
     inner: InnerFacts | None
+    """Of a graph from below AOTAutograd."""
     log_levels: dict[str, int]
+    """Of such a graph's client; see said.log_levels."""
     items: list[ItemInput]
     fixed: frozenset[str]
+    """Symbols in whose place the graph has the number that they stood for."""
     guards_known: int
+    """So many of the shape environment's guards are known when the graph is called; the others the compile
+    makes."""
     groups: list[int]
+    """How many ranks each process group of its collectives has."""
 
     def pinned(self) -> list[tuple[int, int | float]]:
         """Inputs of one element whose value compiled code relies on: places and values. It has fixed those,
-        or has assumed something of them."""
+        or has assumed something of them. After the compile.
+        """
         made = self.fake_mode.shape_env.guards[self.guards_known :]
         relied_on = {str(symbol) for guard in made for symbol in guard.expr.free_symbols} | self.fixed
         return [(item.position, item.value) for item in self.items if item.symbols & relied_on]
 
 
 def rebuild(payload: bytes, fixed: Collection[str] = ()) -> RebuiltGraph:
-    """A number that an input of one element holds is a constant where one of its symbols is among `fixed`.
+    """The graph that graph_codec.serialize made `payload` of. A number that an input of one element holds is
+    a constant in it where one of the number's symbols is among `fixed`.
 
-    Raises CompileError(bad_input) for bytes that are no graph or name what this process lacks.
+    Raises CompileError: bad_input for bytes that are no graph or name what this process lacks, unserializable
+    for values that cannot be made again here.
     """
     try:
         outer = msgpack.unpackb(payload, strict_map_key=False)
@@ -74,11 +74,11 @@ def rebuild(payload: bytes, fixed: Collection[str] = ()) -> RebuiltGraph:
             raise CompileError("bad_input", f"graph format {outer['format']}, this engine reads {FORMAT}")
         data = msgpack.unpackb(outer["graph"], strict_map_key=False, use_list=True)
         libraries.bring(data["operators"])
-        symbols = _Symbols(data)
+        symbols = Symbols(data)
         mode = symbols.restore()
         items = list(symbols.items())
         literals = {i.position: i.value for i in items if not i.symbols or i.symbols & set(fixed)}
-        inputs = _Inputs(mode, symbols, literals).build(data["inputs"])
+        inputs = Inputs(mode, symbols, literals).build(data["inputs"])
         inner = None if data["inner"] is None else InnerFacts(**data["inner"])
         levels = said.checked_levels(outer["log_levels"] or {})
         builder = _Builder(data["constants"], symbols.number, literals)
@@ -89,7 +89,7 @@ def rebuild(payload: bytes, fixed: Collection[str] = ()) -> RebuiltGraph:
         else:
             module = builder.from_autograd(data["module"], inner)
         with mode:
-            lifted = [_fake_constant(c) for c in data["constants"]]
+            lifted = [fake_constant(c) for c in data["constants"]]
     except CompileError:
         raise
     except Unserializable as error:
@@ -97,7 +97,6 @@ def rebuild(payload: bytes, fixed: Collection[str] = ()) -> RebuiltGraph:
     # Whatever torch and sympy make of what is no graph: they were not made to be told such.
     except Exception as error:
         raise CompileError("bad_input", f"not a graph: {type(error).__name__}: {error}") from error
-    # The inputs that guards call t0, t1, ...: those that are still symbolic.
     positions = [i for i, value in enumerate(inputs) if isinstance(value, torch.SymInt)]
     return RebuiltGraph(
         *(module, mode, inputs + lifted, static, data["constants"], positions, data["ambient"]),
@@ -105,160 +104,11 @@ def rebuild(payload: bytes, fixed: Collection[str] = ()) -> RebuiltGraph:
     )
 
 
-def _fake_constant(data: dict[str, Any]) -> torch.Tensor:
-    dtype, device = getattr(torch, data["dtype"]), device_from(data["device"])
-    return torch.empty_strided(data["size"], data["stride"], dtype=dtype, device=device)
-
-
-class _Symbols:
-    """Symbols with their hints and ranges, then the assumptions that the tracer had made of them."""
-
-    def __init__(self, data: dict[str, Any]) -> None:
-        self._data = data
-        self._env: Any = ShapeEnv()
-        self._symbols: list[Any] = []
-
-    def restore(self) -> Any:
-        for i, (hint, lower, upper, is_float, positive) in enumerate(self._data["symbols"]):
-            number = float(hint) if is_float else hint
-            self._symbols.append(self._symbol(f"symbol_{i}", number, lower, upper, positive))
-        for guard in self._data["guards"]:
-            expr = self._decode(msgpack.unpackb(guard, strict_map_key=False))
-            # ShapeEnv.evaluate_expr (torch 2.11-2.13) records the expression as a guard when it holds for the
-            # hints.
-            if not self._env.evaluate_expr(expr):
-                raise CompileError("bad_input", f"assumption {expr} contradicts the graph's own sizes")
-        return FakeTensorMode(shape_env=self._env)
-
-    def _symbol(self, name: str, hint: Any, lower: Any, upper: Any, positive: bool) -> Any:
-        env = self._env
-        # ShapeEnv.create_symbol (torch 2.11-2.13): DYNAMIC makes a fresh symbol and shares none by value.
-        symbol = env.create_symbol(
-            hint,
-            source=ConstantSource(f"fxfarm_{name}"),
-            dynamic_dim=DimDynamic.DYNAMIC,
-            positive=positive or None,
-            do_not_specialize_zero_one=True,
-        )
-        if lower is not None and upper is not None:
-            vr = env.var_to_range[symbol]
-            env.var_to_range[symbol] = type(vr)(self._decode(lower), self._decode(upper))
-        return symbol
-
-    def _decode(self, data: Any) -> Any:
-        return expressions.decode(data, self._symbols.__getitem__)
-
-    def number(self, data: Any, kind: str = "SymInt") -> Any:
-        """A Python number, or a symbolic one that belongs to the restored environment."""
-        if isinstance(data, bool | int | float):
-            return data
-        expr = self._decode(data)
-        # ShapeEnv.create_symintnode and its kin (torch 2.11-2.13).
-        makers = {
-            "SymInt": (self._env.create_symintnode, int),
-            "SymFloat": (self._env.create_symfloatnode, float),
-            "SymBool": (self._env.create_symboolnode, None),
-        }
-        make, convert = makers[kind]
-        if convert is None:
-            return make(expr)
-        return make(expr, hint=convert(self._value(expr)))
-
-    def input_number(self, data: Any, kind: str) -> Any:
-        """An input that is a number: symbolic even where its value is known, as Dynamo has it.
-
-        AOTAutograd (2.11-2.13) would give a plain int a symbol of its own, and guards would count it.
-        """
-        made = self.number(data, kind)
-        if type(made) is not int or self._data["inner"] is not None:
-            return made
-        symbol = self._symbol(f"number_{len(self._env.var_to_range)}", made, None, None, False)
-        found = self._env.create_symintnode(symbol, hint=made)
-        self._env.evaluate_expr(sympy.Eq(symbol, made))
-        return found
-
-    def items(self) -> Iterator[ItemInput]:
-        """The inputs of one element whose number the tracer knew."""
-        for position, facts in enumerate(self._data["inputs"]):
-            data = facts.get("item")
-            if data is not None:
-                expr = sympy.sympify(self._decode(data))
-                value = self._value(expr)
-                number = float(value) if value.is_Float else int(value)
-                yield ItemInput(position, frozenset(map(str, expr.free_symbols)), number)
-
-    def _value(self, expr: Any) -> Any:
-        hints = {s: h[0] for s, h in zip(self._symbols, self._data["symbols"], strict=True)}
-        return expr.subs(hints)
-
-
-class _Inputs:
-    """Fake tensors with the captured metadata, sharing storages where the originals did."""
-
-    def __init__(self, mode: Any, symbols: _Symbols, literals: Mapping[int, int | float]) -> None:
-        self._mode = mode
-        self._symbols = symbols
-        self._number = symbols.number
-        self._literals = literals
-
-    def build(self, inputs: list[dict[str, Any]]) -> list[Any]:
-        sharing: dict[int, int] = {}
-        for facts in inputs:
-            if facts["kind"] == "tensor":
-                sharing[facts["storage"][0]] = sharing.get(facts["storage"][0], 0) + 1
-        storages: dict[int, Any] = {}
-        made = []
-        for position, facts in enumerate(inputs):
-            if facts["kind"] != "tensor":
-                made.append(self._symbols.input_number(facts["expr"], facts["kind"]))
-                continue
-            with self._mode:
-                tensor = self._tensor(facts, storages, sharing)
-            if facts["item"] is not None and position not in self._literals:
-                kind = "SymFloat" if tensor.dtype.is_floating_point else "SymInt"
-                tensor.item_memo = self._number(facts["item"], kind)
-            made.append(tensor)
-        return made
-
-    def _tensor(self, facts: dict[str, Any], storages: dict[int, Any], sharing: dict[int, int]) -> Any:
-        tensor: Any
-        requires_grad, is_leaf, is_parameter, is_view, _, is_conj, is_neg = facts["flags"]
-        dtype, device = getattr(torch, facts["dtype"]), device_from(facts["device"])
-        size = [self._number(s) for s in facts["size"]]
-        stride = [self._number(s) for s in facts["stride"]]
-        offset = self._number(facts["offset"])
-        storage, nbytes = facts["storage"][0], self._number(facts["storage"][1])
-        plain = sharing[storage] == 1 and not is_view and isinstance(offset, int) and offset == 0
-        track = requires_grad and not is_leaf
-        if plain:
-            tensor = torch.empty_strided(
-                size, stride, dtype=dtype, device=device, requires_grad=requires_grad
-            )
-            if track:
-                with torch.enable_grad():
-                    tensor = tensor.as_strided(size, stride)
-        else:
-            if storage not in storages:
-                count = nbytes // dtype.itemsize
-                storages[storage] = torch.empty((count,), dtype=dtype, device=device)
-            base = storages[storage]
-            if base.dtype != dtype:
-                base = base.view(dtype)
-            if track and not base.requires_grad:
-                base.requires_grad_()
-            with torch.set_grad_enabled(track):
-                tensor = base.as_strided(size, stride, offset)
-            if requires_grad and is_leaf:
-                tensor.requires_grad_()
-        if is_conj or is_neg:
-            tensor = torch._conj(tensor) if is_conj else tensor
-            tensor = torch._neg_view(tensor) if is_neg else tensor
-        if is_parameter:
-            tensor._is_param = True
-        return tensor
-
-
 class _Builder:
+    """Makes graph modules of what graph_codec has of them. `number` makes one that may be symbolic;
+    `literals` are the numbers that take the place of inputs of one element, by position.
+    """
+
     def __init__(
         self, constants: list[dict[str, Any]], number: Any, literals: Mapping[int, int | float]
     ) -> None:
@@ -274,7 +124,7 @@ class _Builder:
         return module
 
     def from_dynamo(self, data: dict[str, Any], static: list[bool]) -> Any:
-        """A graph as Dynamo gives it to a backend."""
+        """A graph as Dynamo gives it to a backend; `static` as in RebuiltGraph."""
         module: Any = self._module(data, top=True)
 
         def mark(module: Any) -> None:
@@ -294,6 +144,9 @@ class _Builder:
         return module
 
     def _module(self, data: dict[str, Any], top: bool = False) -> torch.fx.GraphModule:
+        """A module and those within it. The constants become inputs of the one at the `top`, after its own.
+        Raises Unserializable.
+        """
         graph = torch.fx.Graph()
         root = torch.nn.Module()
         made: list[Any] = []
@@ -335,6 +188,7 @@ class _Builder:
         return torch.fx.GraphModule(root, graph)
 
     def _attribute(self, graph: Any, root: Any, target: list[Any], lifted: list[Any]) -> Any:
+        """The node of a constant, which is one of the inputs `lifted`, or of a module or value in `root`."""
         kind, value = target
         if kind == "constant":
             return lifted[value]
@@ -346,6 +200,7 @@ class _Builder:
 
     @staticmethod
     def _add(root: Any, module: torch.fx.GraphModule) -> str:
+        """Puts the module in `root`; the name it has there."""
         name = f"module_{len(root._modules)}"
         root.add_module(name, module)
         return name

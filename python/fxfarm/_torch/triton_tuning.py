@@ -22,6 +22,8 @@ import torch
 
 from . import gpu_lease
 from .errors import CompileError, describe
+from .pack import GpuKernel
+from .replaced import replaced
 
 
 def triton_key(name: str, source: str, device: str) -> str:
@@ -42,7 +44,9 @@ class TritonRecorder:
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
-        """Notes what is compiled in the body. One compile at a time in a process."""
+        """Notes what is compiled in the body, and nothing of an attempt before it. One compile at a time in a
+        process.
+        """
         # torch 2.11-2.13: a wrapper calls AsyncCompile.triton once per kernel, then AsyncCompile.wait with
         # its globals, where a future then gives way to the CachingAutotuner. CompileResult.make_launcher
         # makes what launches one configuration.
@@ -54,38 +58,36 @@ class TritonRecorder:
         self._kernels.clear()
         self._wrappers.clear()
         pending: dict[str, Any] = {}
-        stock = AsyncCompile.triton, AsyncCompile.wait
-        results: tuple[Any, ...] = (StaticTritonCompileResult, TritonCompileResult)
-        stock_launchers = [result.make_launcher for result in results]
+        stock_triton, stock_wait = AsyncCompile.triton, AsyncCompile.wait
 
         def triton(self: Any, kernel_name: str, source_code: str, device_str: str = "cuda") -> Any:
-            made = stock[0](self, kernel_name, source_code, device_str)
+            made = stock_triton(self, kernel_name, source_code, device_str)
             pending[triton_key(kernel_name, source_code, device_str)] = made
             return made
 
         def wait(self: Any, scope: dict[str, Any]) -> None:
             names = {id(value): name for name, value in scope.items()}
             keys = {key: names[id(made)] for key, made in pending.items() if id(made) in names}
-            stock[1](self, scope)
+            stock_wait(self, scope)
             recorder._kernels |= {key: scope[name] for key, name in keys.items()}
             recorder._wrappers.append(scope)
             pending.clear()
 
-        patched: Any = AsyncCompile
-        patched.triton, patched.wait = triton, wait
-        for result in results:
-            result.make_launcher = _with_result(result.make_launcher)
-        try:
+        static, other = StaticTritonCompileResult, TritonCompileResult
+        with (
+            replaced(AsyncCompile, triton=triton, wait=wait),
+            replaced(static, make_launcher=_with_result(static.make_launcher)),
+            replaced(other, make_launcher=_with_result(other.make_launcher)),
+        ):
             yield
-        finally:
-            patched.triton, patched.wait = stock
-            for result, make in zip(results, stock_launchers, strict=True):
-                result.make_launcher = make
 
-    def tune(self, asked: bool) -> None:
-        """Runs what was compiled, so that Inductor measures the configurations of its kernels. Where that is
-        not possible, kernels keep the configuration that Inductor puts first, and `unmeasured` says why; with
-        `asked`, where the stage is there for what is measured, CompileError is raised for want of memory.
+    def tune(self, must_measure: bool) -> None:
+        """Runs what was compiled, so that Inductor measures the configurations of its kernels, while no other
+        engine measures; in the body of `recording`. Afterwards each kernel has one launcher.
+
+        Where that is not possible, kernels keep the configuration that Inductor puts first, and `unmeasured`
+        says why. With `must_measure`, where the stage is there for what is measured, want of memory raises
+        CompileError (compile_failed) instead.
         """
         if not self._kernels:
             return
@@ -96,7 +98,7 @@ class TritonRecorder:
                     _run(wrapper)
                 except torch.OutOfMemoryError as error:
                     self.unmeasured = describe(error)
-                    if asked:
+                    if must_measure:
                         raise CompileError(
                             "compile_failed", f"to measure kernels: {self.unmeasured}"
                         ) from error
@@ -108,14 +110,15 @@ class TritonRecorder:
             kernel.launchers = kernel.launchers[:1]
         self.seconds += time.perf_counter() - start
 
-    def packed(self) -> dict[str, dict[str, Any]]:
-        """By key, what is needed to launch each kernel that can be launched without Triton."""
-        found = {key: _packed(kernel) for key, kernel in self._kernels.items()}
+    def packed(self) -> dict[str, GpuKernel]:
+        """By key, each kernel that can be launched without Triton; after `tune`."""
+        found = {key: _packed(key, kernel) for key, kernel in self._kernels.items()}
         return {key: kernel for key, kernel in found.items() if kernel is not None}
 
 
 def _run(wrapper: dict[str, Any]) -> None:
-    # Wrappers of torch 2.11-2.13 bring inputs along under `benchmark_harness`.
+    """Calls a wrapper's code, given its globals, with inputs made up for it. Raises whatever that raises."""
+    # Wrappers of torch 2.11-2.13 bring them along under `benchmark_harness`.
     if "get_args" in wrapper:
         _restore_parts(wrapper)
         wrapper["call"](wrapper["get_args"]())
@@ -133,7 +136,7 @@ def _restore_parts(wrapper: dict[str, Any]) -> None:
 
 
 def _with_result(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Notes in each launcher what it was made of."""
+    """CompileResult.make_launcher (torch 2.11-2.13) that notes in each launcher what it was made of."""
 
     def make_launcher(result: Any) -> Any:
         launcher = make(result)
@@ -143,8 +146,8 @@ def _with_result(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return make_launcher
 
 
-def _packed(kernel: Any) -> dict[str, Any] | None:
-    """A CachingAutotuner's one launcher (torch 2.11-2.13)."""
+def _packed(key: str, kernel: Any) -> GpuKernel | None:
+    """A CachingAutotuner's one launcher (torch 2.11-2.13); None: only Triton can launch it."""
     launchers = getattr(kernel, "launchers", [])
     result = getattr(launchers[0], "_fxfarm_result", None) if launchers else None
     if result is None:
@@ -156,6 +159,7 @@ def _packed(kernel: Any) -> dict[str, Any] | None:
     # StaticallyLaunchedCudaKernel.run: each sort of scratch memory that a kernel knows of is one argument.
     scratch = int(static.has_global_scratch) + int(static.has_profile_scratch)
     return {
+        "name": key,
         "function": static.name,
         "cubin": cubin,
         "device": int(result.compile_meta.get("device") or 0),
@@ -169,7 +173,9 @@ def _packed(kernel: Any) -> dict[str, Any] | None:
 
 
 def _static(result: Any, launcher: Any) -> tuple[Any, bytes, Any] | None:
-    """The StaticallyLaunchedCudaKernel of a compile result, its machine code and what launches it."""
+    """The StaticallyLaunchedCudaKernel of a compile result, its machine code and what launches it; None:
+    only Triton can launch it.
+    """
     from torch._inductor.runtime.static_triton_launcher import StaticallyLaunchedCudaKernel
     from torch._inductor.runtime.triton_heuristics import StaticTritonCompileResult
 
@@ -194,7 +200,9 @@ def _static(result: Any, launcher: Any) -> tuple[Any, bytes, Any] | None:
 
 
 def _cubin(result: Any) -> Path:
-    """As StaticTritonCompileResult.reload_cubin_path finds it (torch 2.11-2.13)."""
+    """The file with its machine code, as StaticTritonCompileResult.reload_cubin_path (torch 2.11-2.13) finds
+    it.
+    """
     from torch._inductor.runtime.cache_dir_utils import triton_cache_dir
     from torch._inductor.runtime.runtime_utils import triton_hash_to_path_key
 

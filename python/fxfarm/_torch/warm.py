@@ -22,6 +22,7 @@ from .compat import check_version
 from .compiler import compile_graph
 from .errors import HeadersMissingError, describe
 from .graph_codec import serialize
+from .replaced import replaced
 
 
 def device() -> str:
@@ -121,14 +122,11 @@ class _KeptHeaders:
             if not link.is_symlink():
                 link.symlink_to(made)
         self._use(self._own)
-        torchs: Any = codecache
-        compile_cpp = torchs._worker_compile_cpp  # torch 2.11-2.13: builds what is not there
-        if self.warming:
-            torchs._worker_compile_cpp = self._look_only
-        try:
+        if not self.warming:
             return self._build(header, command, **options)
-        finally:
-            torchs._worker_compile_cpp = compile_cpp
+        # torch 2.11-2.13: the stock one builds what is not there.
+        with replaced(codecache, _worker_compile_cpp=self._look_only):
+            return self._build(header, command, **options)
 
     def _look_only(self, lock: str, builders: Sequence[Any]) -> None:
         for builder in builders:

@@ -3,8 +3,9 @@
 usage: echo_engine.py DIRECTORY CONTROL [what an interpreter is given]
 
 DIRECTORY holds `platform` (a msgpack map). The artifact of a graph's stage is `echo` of both, so a client
-knows what must come. With `wait` in the file `any` of CONTROL, jobs are told in the pipe `events` and wait
-for a byte in the pipe `gate`; with `take SECONDS`, each takes so long, as a compile does.
+knows what must come. With `wait` in the file `any` of CONTROL, or in one named like their stage, jobs are
+told in the pipe `events` and wait for a byte in the pipe `gate`; with `take SECONDS`, each takes so long, as
+a compile does.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def main() -> None:
 
     def compile_one(job: dict[str, Any]) -> None:
         stage = job["stage"]["name"]
-        how, _, seconds = wanted(control, "any").partition(" ")
+        how, _, seconds = wanted(control, stage).partition(" ")
         if how == "wait":
             tell(control, "job", os.getpid(), job["graph"].decode(), stage)
             wait_at_gate(control)

@@ -6,7 +6,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,13 +19,18 @@ PLATFORM = {
     **{"torch": "2.13.0", "python": "3.11", "triton": "", "arch": "x86_64", "isa": "x86-64-v3"},
     **{"threads": 1, "device": "cpu", "gpu": "", "gpu_driver": ""},
 }
+GPU_PLATFORM = {
+    **PLATFORM,
+    **{"triton": "3.6.0", "device": "cuda", "gpu": "NVIDIA H100 80GB HBM3 sm_90", "gpu_driver": "cuda 13.0"},
+}
+"""Of which an echo engine has no need: it says so, and its worker is one with a GPU."""
 
 
 @contextmanager
-def echo_farm_in(place: Path) -> Iterator[Farm]:
+def echo_farm_in(place: Path, platform: Mapping[str, object] = PLATFORM) -> Iterator[Farm]:
     artifacts = place / "artifacts"
     artifacts.mkdir()
-    (artifacts / "platform").write_bytes(msgpack.packb(PLATFORM))
+    (artifacts / "platform").write_bytes(msgpack.packb(platform))
     with farm_in(place, artifacts, "echo_engine.py") as farm:
         yield farm
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster import Farm, free_port
-from echo_farm import AT_ONCE, Asking, echo_farm_in, next_line
+from echo_farm import AT_ONCE, GPU_PLATFORM, Asking, echo_farm_in, next_line
 from programs import Role, signalled, until
 from redis_servers import Redis, redis_in
 
@@ -133,7 +133,7 @@ class Storm:
 @contextmanager
 def storm_in(directory: Path) -> Iterator[Storm]:
     (directory / "redis").mkdir()
-    with redis_in(directory / "redis") as redis, echo_farm_in(directory) as farm:
+    with redis_in(directory / "redis") as redis, echo_farm_in(directory, GPU_PLATFORM) as farm:
         storm = Storm(farm, redis)
         try:
             yield storm
@@ -151,16 +151,17 @@ def descriptors(pid: int) -> int:
 
 
 def check_nothing_is_left(storm: Storm) -> None:
-    """Jobs, slots, engines and open files of a farm that has nothing to do."""
+    """Jobs, slots, GPUs, engines and open files of a farm that has nothing to do."""
     farm = storm.farm
     for endpoint in storm.endpoints:
 
         def at_rest(endpoint: str = endpoint) -> bool:
             status = farm.ask("status", endpoint)
-            slots = [(w["state"], w["busy"], w["slots"]) for w in status["workers"]]
-            return slots == [("idle", 0, SLOTS)] * WORKERS and set(status["jobs"].values()) == {0}
+            fields = ("state", "busy", "slots", "gpus_busy", "gpus")
+            workers = [tuple(w[field] for field in fields) for w in status["workers"]]
+            return workers == [("idle", 0, SLOTS, 0, 1)] * WORKERS and set(status["jobs"].values()) == {0}
 
-        until("no job is left, and every slot is free", at_rest)
+        until("no job is left, and every slot and GPU is free", at_rest)
         assert farm.ask("status", endpoint)["graph_bytes"] == 0
         check_every_attempt_ended_once(farm, endpoint)
     until("every slot has one engine", lambda: len(engines_of(farm)) == WORKERS * SLOTS)

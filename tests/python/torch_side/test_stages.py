@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +25,12 @@ def test_named_stages_are_those_of_torch_compile() -> None:
     assert {name: dict(options) for name, options in stages.NAMED.items()} == {
         n: modes[n] for n in stages.NAMED
     }
+
+
+def test_the_coordinator_knows_the_settings_that_measure() -> None:
+    source = (Path(__file__).parents[3] / "runtime/stage.cpp").read_text()
+    listed = source.partition("searching{")[2].partition("};")[0]
+    assert set(re.findall(r'"(\w+)"', listed)) == stages.MEASURING
 
 
 def test_a_stage_of_the_configuration_is_named_like_the_others() -> None:

@@ -1,0 +1,97 @@
+// What a worker says of its GPU, with engines that only listen.
+
+#include "actors/worker.hpp"
+#include "doubles.hpp"
+
+using namespace fxfarm;
+using namespace fxfarm::actors;
+
+namespace {
+
+const std::string farm = "tcp://farm", other = "tcp://other";
+
+class worker_gpu_test : public actors_test {
+protected:
+  void start(const platform& runs_on) {
+    worker_options o;
+    o.name = "w";
+    o.link = link;
+    o.slots = 2;
+    o.spawn_engine = [this](std::size_t, const engine_owner&) {
+      return system.spawn([](engine_actor::pointer self) -> engine_actor::behavior_type {
+        return {
+            [](engine_job&) {},
+            [](const engine_cancel&) {},
+            [](const engine_frame&) {},
+            [](const engine_exited&) {},
+            [](const engine_deadline&) {},
+            [](const engine_restart&) {},
+            [](const engine_change&) {},
+            [self](const drain&) { self->quit(); },
+        };
+      });
+    };
+    o.probe = &metrics.worker();
+    worker = system.spawn(worker_behavior, std::move(o));
+    run();
+    tell(worker, farm_found{{farm, other}, {}});
+    for (const auto& coordinator : {farm, other}) deliver(worker, came(coordinator));
+    for (std::size_t slot = 0; slot < 2; ++slot) tell(worker, engine_state{slot, runs_on, true, std::nullopt});
+  }
+  void TearDown() override {
+    tell(worker, drain{true});
+    worker = nullptr;
+    actors_test::TearDown();
+  }
+  void job(const std::string& id, const std::string& from, bool measures) {
+    net::job m;
+    m.id = id;
+    m.stage_key = "stage of " + id;
+    m.graph_key = "graph of " + id;
+    m.deadline_ms = 60'000;
+    m.measures = measures;
+    deliver(worker, said(from, m, some_bytes("graph")));
+  }
+  void done(std::size_t slot, const std::string& id) {
+    tell(worker, engine_outcome{slot, id, some_bytes("artifact"), {}, std::nullopt});
+  }
+  // How many GPUs it was last told of, and how many of them others have.
+  std::pair<unsigned, unsigned> told(const std::string& coordinator) {
+    const auto offers = link->take<net::worker_offer>(coordinator);
+    if (offers.empty()) return last[coordinator];
+    return last[coordinator] = {offers.back().gpus, offers.back().gpus_taken};
+  }
+  using gpus = std::pair<unsigned, unsigned>;
+
+  monitoring::metrics metrics{"1", "worker"};
+  std::shared_ptr<outbox> link = std::make_shared<outbox>();
+  std::map<std::string, gpus> last;
+  worker_actor worker;
+};
+
+}  // namespace
+
+TEST_F(worker_gpu_test, offers_the_one_that_its_engines_see) {
+  start(gpu_machine());
+  EXPECT_EQ(told(farm), (gpus{1, 0}));
+}
+
+TEST_F(worker_gpu_test, offers_none_where_its_engines_see_none) {
+  start(machine());
+  EXPECT_EQ(told(farm), (gpus{0, 0}));
+}
+
+TEST_F(worker_gpu_test, tells_each_coordinator_what_jobs_of_others_have) {
+  start(gpu_machine());
+  job("compiles", farm, false);
+  EXPECT_EQ(told(other), (gpus{1, 0})) << "it takes a slot and no GPU";
+  job("measures", farm, true);
+  EXPECT_EQ(told(farm), (gpus{1, 0})) << "it is its own";
+  EXPECT_EQ(told(other), (gpus{1, 1}));
+  job("waits", other, true);
+  EXPECT_EQ(told(farm), (gpus{1, 1})) << "both had counted on it, and the second has a claim, too";
+  done(1, "measures");
+  EXPECT_EQ(told(other), (gpus{1, 0}));
+  done(1, "waits");
+  EXPECT_EQ(told(farm), (gpus{1, 0}));
+}

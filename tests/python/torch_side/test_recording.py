@@ -1,0 +1,68 @@
+"""What makes recording a CUDA graph cheaper answers as torch's own does."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import torch
+from torch._inductor import cudagraph_trees
+
+from fxfarm._torch import recording
+
+# Taken before anything can have put others in their place.
+NODE: Any = cudagraph_trees.CUDAGraphNode
+TORCHS = NODE._is_cuda_graph_recorded_tensor, NODE._is_alias_of_live_recorded_tensor
+
+
+def path(tensors: list[list[torch.Tensor | None]]) -> Any:
+    """A node whose path has recorded these outputs."""
+    node = NODE.__new__(NODE)
+    wrap = cudagraph_trees.StorageWeakRefWrapper
+    node.path_weakrefs = [[None if t is None else wrap(t) for t in outputs] for outputs in tensors]
+    return node
+
+
+def test_searches_find_what_torchs_find() -> None:
+    alive = [torch.arange(4.0) + i for i in range(4)]
+    node = path([[alive[0], None], [], [alive[1], alive[2], alive[1][2:]]])
+    asked = [*alive, alive[1][1:], torch.zeros(1)]
+    wanted = [((0, 0), True), ((2, 0), True), ((2, 1), True), (None, False), ((2, 0), True), (None, False)]
+    for tensor, (place, recorded) in zip(asked, wanted, strict=True):
+        for search in (TORCHS[1], recording._live_output):
+            assert search(node, tensor) == place
+        for search in (TORCHS[0], recording._is_recorded):
+            assert search(node, tensor) is recorded
+
+
+def test_an_output_that_has_died_is_recorded_and_not_alive() -> None:
+    class At(torch.Tensor):
+        """A tensor that says that it is at an address."""
+
+        address: int
+
+        def untyped_storage(self) -> Any:
+            return self
+
+        def data_ptr(self) -> int:
+            return self.address
+
+    gone = torch.arange(4.0)
+    node = path([[gone]])
+    asked = torch.zeros(1).as_subclass(At)
+    asked.address = gone.untyped_storage().data_ptr()
+    del gone
+    assert [search(node, asked) for search in (TORCHS[1], recording._live_output)] == [None, None]
+    assert [search(node, asked) for search in (TORCHS[0], recording._is_recorded)] == [True, True]
+
+
+def test_searches_take_the_place_of_torchs_once() -> None:
+    class Node:
+        """As torch's class."""
+
+        _is_cuda_graph_recorded_tensor, _is_alias_of_live_recorded_tensor = TORCHS
+
+    for _ in itertools.repeat(None, 2):
+        recording._search_by_address(Node)
+        assert Node._is_cuda_graph_recorded_tensor is recording._is_recorded
+        assert Node._is_alias_of_live_recorded_tensor is recording._live_output
