@@ -31,6 +31,7 @@ from typing import Any
 
 import faults_farm
 import harness
+import results
 from faults_farm import Ground, LostError, limit, option
 
 AT_ONCE_S = 1.0
@@ -322,7 +323,7 @@ def one_round(fault: Fault, real: bool, found: Found) -> None:
         found.twice.append(int(made.compiled_twice))
 
 
-def tell(report: harness.Report, fault: Fault, found: Found, rounds: int, real: bool) -> None:
+def tell(report: results.Report, fault: Fault, found: Found, rounds: int, real: bool) -> None:
     """The rows of a fault, and its targets; times are held where a job's own is nothing beside them."""
     known = bounds()
     for number, (row, times) in enumerate(found.times.items()):
@@ -352,7 +353,7 @@ def main(argv: Sequence[str]) -> int:
     wanted = options.only.split(",") if options.only else names
     if unknown := set(wanted) - set(names):
         parser.error(f"--only: there is no {', '.join(sorted(unknown))}")
-    report = harness.Report("faults")
+    report = results.Report("faults")
     for fault in FAULTS:
         if fault.strike.__name__ not in wanted:
             continue

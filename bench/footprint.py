@@ -32,9 +32,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cpu_models
 import harness
 import idle
 import links
+import results
 import workers
 from faults_farm import descendants
 
@@ -256,7 +258,7 @@ def inductor_pool(compilers: int) -> None:
     # Inductor's own way to a pool that is ready, in torch 2.13; it has no public one.
     from torch._inductor.async_compile import AsyncCompile
 
-    module, inputs, _ = harness.build("mlp")
+    module, inputs, _ = cpu_models.build("mlp")
     with torch.no_grad():
         harness.compiled(module, "inductor")(*inputs)
     pool = AsyncCompile.process_pool()
@@ -393,7 +395,7 @@ def bytes_of(size: str) -> float:
 # Targets.
 
 
-def hold(report: harness.Report) -> None:
+def hold(report: results.Report) -> None:
     """What the parts may take at most, idle and until they are ready."""
     rows = report.document["rows"]
     at_rest = {row["part"]: row for row in rows if row["state"] == "idle"}
@@ -415,7 +417,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="how long a round watches, or asks")
     parser.add_argument("--dist", type=Path, default=ROOT / "dist", help="where the wheel is")
     options = parser.parse_args(argv)
-    report = harness.Report("footprint")
+    report = results.Report("footprint")
     measured: list[Callable[[float, int], list[dict[str, Any]]]] = [
         separate,
         lambda seconds, rounds: [looked_up(seconds, rounds)],
