@@ -67,6 +67,20 @@ with harness.Place() as place, links.coordinator(place, "ipc", 3, {artifact_byte
     assert counted.get("link_rejected", 0) == found["watcher_lost"] == 0
 
 
+def test_the_load_is_not_held_back_by_the_quota_of_one_client() -> None:
+    """A coordinator answers more lookups in a second than it lets one client have, which the load, that asks
+    as fast as it can, takes for a failure."""
+    done = run(
+        "-c",
+        """
+import harness, links
+with harness.Place() as place, links.coordinator(place, "ipc", 3, 256) as farm:
+    assert farm.load(connections=1, outstanding=512, seconds=1.5)["answers"] > 0
+""",
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_plain_peer_answers_in_pieces_what_the_load_waits_for() -> None:
     done = run(
         "-c",
