@@ -243,9 +243,9 @@ class Ground:
     def call(self, *endpoints: str) -> Caller:
         """A client of these coordinators, or of all, which has learnt what a job takes."""
         self.caller = Caller(endpoints or list(self.coordinators), self.graphs)
-        took = [self.plain_job() for _ in range(1 if self.real else 1 + PLAIN_JOBS)]
-        # The first one finds no connection yet.
-        self.plain_s = statistics.median(took[1:] or took)
+        took = [self.plain_job() for _ in range(1 + (1 if self.real else PLAIN_JOBS))]
+        # The first one finds no connection yet, and an engine that has compiled nothing.
+        self.plain_s = statistics.median(took[1:])
         if not self.real:
             self.held_s = statistics.median(self._held_job() for _ in range(PLAIN_JOBS))
         return self.caller
