@@ -86,7 +86,9 @@ def coordinator(place: harness.Place, transport: str, graphs: int, artifact_byte
     if transport == "tcp":
         endpoint = f"tcp://127.0.0.1:{free_port()}"
     role = ("coordinator", "--listen", endpoint, "--cache-bytes", "0", "--metrics", "off")
-    with harness.farm_process(place, *role) as pid:
+    # What it can do is measured, not what it lets one client have.
+    unbounded = ("--lookups-per-key", "10000000")
+    with harness.farm_process(place, *role, *unbounded) as pid:
         fill = words(endpoint=endpoint, graphs=graphs, artifact_bytes=artifact_bytes)
         subprocess.run([program(), "fill", *fill], check=True)
         yield Peer(pid, endpoint, peer="farm", graphs=graphs, artifact_bytes=artifact_bytes)

@@ -67,6 +67,20 @@ with harness.Place() as place, links.coordinator(place, "ipc", 3, {artifact_byte
     assert counted.get("link_rejected", 0) == found["watcher_lost"] == 0
 
 
+def test_the_load_is_not_held_back_by_the_quota_of_one_client() -> None:
+    """A coordinator answers more lookups in a second than it lets one client have, which the load, that asks
+    as fast as it can, takes for a failure."""
+    done = run(
+        "-c",
+        """
+import harness, links
+with harness.Place() as place, links.coordinator(place, "ipc", 3, 256) as farm:
+    assert farm.load(connections=1, outstanding=512, seconds=1.5)["answers"] > 0
+""",
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_plain_peer_answers_in_pieces_what_the_load_waits_for() -> None:
     done = run(
         "-c",
@@ -156,3 +170,116 @@ print(json.dumps(calls.by_stage(way)))
     ]
     assert [(s["to"], s["call"]) for s in switches] == [("partly", 301), ("default", 302)]
     assert [(s["before_over_ms"], s["over_ms"]) for s in switches] == [(15.0, 30.0), (30.0, 40.0)]
+
+
+def test_what_a_fault_costs_is_told_with_the_jobs_that_were_tried_again(tmp_path: Path) -> None:
+    told = tmp_path / "faults.json"
+    run("faults.py", "--rounds", "1", "--only", "engine_killed,worker_told_to_end", "--json", str(told))
+    document = json.loads(told.read_text())
+    assert [(row["fault"], row.get("tried_again")) for row in document["rows"]] == [
+        *(("engine killed", [1]), ("worker told to end", [0])),
+        ("until it has ended, from its last answer", None),
+    ]
+    assert all(len(row["recovered_s"]) == 1 and row["bound"] for row in document["rows"])
+    # How long it takes is the machine's, which others use, too.
+    jobs = [target for target in document["targets"] if ": every job" in target["target"]]
+    jobs += [target for target in document["targets"] if ": jobs tried again" in target["target"]]
+    assert [target["met"] for target in jobs] == [True] * 4, jobs
+
+
+@pytest.mark.parametrize(
+    ("change", "missed"),
+    [
+        ("retried=2", "MISSED: engine_killed: jobs tried again in each round: [1], want 2"),
+        ("strike=lost", "MISSED: lost: every job came to its end in each of 1 rounds"),
+    ],
+)
+def test_a_job_that_is_lost_or_tried_again_too_often_is_a_failure(change: str, missed: str) -> None:
+    done = run(
+        "-c",
+        f"""
+import dataclasses, faults, sys
+def lost(ground):
+    ground.step_s_max = 0.2
+    ground.call()
+    ground.take(ground.begin().graph)
+(fault,) = [fault for fault in faults.FAULTS if fault.strike is faults.engine_killed]
+fault = dataclasses.replace(fault, {change})
+faults.FAULTS = (fault,)
+sys.exit(faults.main(["--rounds", "1"]))
+""",
+    )
+    assert (done.returncode, missed in done.stdout.splitlines()) == (1, True), done.stdout + done.stderr
+
+
+def test_the_bounds_of_recoveries_are_read_and_not_copied() -> None:
+    done = run(
+        "-c",
+        """
+import faults, faults_farm
+rows = faults.bounds()
+assert all(bound.told and bound.seconds_max > 0 for bound in rows.values())
+assert f"peer_silence_max {faults_farm.limit('peer_silence_max')}" in rows["client's link silent"].told
+for ask, *words in ((faults_farm.limit, "no_such_bound"), (faults_farm.option, "worker", "no_such_option")):
+    try:
+        ask(*words)
+    except LookupError as why:
+        print(why)
+""",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "no bound no_such_bound in runtime/limits.hpp",
+        "no option no_such_option of worker",
+    ]
+
+
+def test_memory_threads_and_files_of_processes_are_counted() -> None:
+    done = run(
+        "-c",
+        """
+import dataclasses, footprint, json, os, threading
+before = footprint.look([os.getpid()])
+held = bytearray(b"x" * (64 << 20))
+end = threading.Event()
+threading.Thread(target=end.wait).start()
+file = open("/dev/null")
+after = footprint.look([os.getpid(), 1 << 30])
+end.set()
+print(json.dumps([dataclasses.asdict(before), dataclasses.asdict(after)]))
+""",
+    )
+    assert done.returncode == 0, done.stderr
+    before, after = json.loads(done.stdout)
+    grown = {name: after[name] - before[name] for name in before}
+    assert (grown["threads"], grown["open_files"]) == (1, 1)
+    assert 63 <= grown["pss_mib"] <= 80
+    assert 63 <= grown["rss_mib"] <= 80
+
+
+def test_a_role_is_timed_to_its_ready_line_and_watched_at_work() -> None:
+    done = run(
+        "-c",
+        """
+import footprint, json
+import harness
+row = footprint.looked_up(0.3, 2)
+with harness.Place() as place:
+    role = ("coordinator", "--listen", f"ipc://{place.root}/s", "--metrics", "off")
+    with footprint.started(place, *role) as took:
+        farms = len(place.farms())
+    after = len(place.farms())
+    try:
+        with footprint.started(place, "coordinator", "--no-such-option"):
+            pass
+    except RuntimeError as why:
+        print(json.dumps([row, took, farms, after, str(why)]))
+""",
+    )
+    assert done.returncode == 0, done.stderr
+    row, took, farms, after, why = json.loads(done.stdout.splitlines()[-1])
+    assert all(len(row[name]) == 2 for name in ("pss_mib", "threads", "cpu_percent", "per_second"))
+    assert min(row["pss_mib"] + row["cpu_percent"] + row["per_second"]) > 1
+    assert 0 < took < 60
+    assert (farms, after) == (1, 0)
+    assert why == "fxfarm coordinator --no-such-option ended with 2"
