@@ -222,11 +222,11 @@ TEST_F(coordinator_gpu_test, is_not_wanted_by_a_cpus_job_whatever_its_worker_say
   tell(came("v", "worker"));
   tell(said("a", ask_for_graph('3', {plain}, machine())));
   answer_reads();
-  tell(said("a", net::submit{hex64('3')}, some_bytes("graph")));
   tell(said("v", net::job_held{brought}));
-  tell(gone("v"));
+  tell(went("v"));
+  tell(said("a", net::submit{hex64('3')}, some_bytes("graph")));
   worker("u", 1, machine());
-  EXPECT_EQ(given("u"), "3") << "a worker without a GPU takes it";
+  EXPECT_EQ(given("u") + given("w"), "3") << "no GPU is free";
 }
 
 TEST_F(coordinator_gpu_test, is_not_given_while_another_coordinators_job_has_it) {
