@@ -2,7 +2,6 @@
 
 #include "runtime/job_table.hpp"
 
-
 namespace fxfarm {
 
 std::string job_table::inconsistency() const {
