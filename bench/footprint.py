@@ -13,8 +13,7 @@ client's share is a process with a compiled model less the same without fxfarm. 
 started and idle.
 
 "ready_s" is from the program's start to the line that says so; an engine's, from its worker's start to the
-moment when a coordinator knows that it is warm and waits for a job; a client's, what importing fxfarm takes
-beside torch.
+moment when a coordinator knows that it waits for a job; a client's, what importing fxfarm takes beside torch.
 """
 
 from __future__ import annotations
@@ -34,7 +33,6 @@ from pathlib import Path
 from typing import Any
 
 import cpu_models
-import fanout
 import harness
 import idle
 import links
@@ -169,19 +167,9 @@ def farm_of_one(place: harness.Place) -> Iterator[tuple[str, int, int]]:
     with harness.farm_process(place, "coordinator", "--listen", socket, *metrics) as head:
         role = ("worker", "--coordinators", socket, "--python", sys.executable)
         with harness.farm_process(place, *role, *metrics) as worker:
-            wait_for_engine(place, socket)
+            if not harness.wait_until(lambda: workers.idle(socket) == 1, READY_S_MAX):
+                raise RuntimeError("no engine is ready in time")
             yield socket, head, worker
-
-
-def wait_for_engine(place: harness.Place, endpoint: str) -> None:
-    """Waits until one has imported and tried all that it compiles with; its worker counts as idle before.
-    Raises RuntimeError."""
-
-    def warm() -> bool:
-        return bool(fanout.asked(place, endpoint, "stats")["values"].get("engines_now_idle") == 1)
-
-    if not harness.wait_until(warm, READY_S_MAX):
-        raise RuntimeError("no engine is ready in time")
 
 
 def separate(seconds: float, rounds: int) -> list[dict[str, Any]]:
@@ -338,7 +326,8 @@ def starts(rounds: int) -> list[dict[str, Any]]:
                 role = ("worker", "--coordinators", socket, "--metrics", "127.0.0.1:0", *python)
                 with started(place, *role) as ready:
                     add("worker", ready)
-                    wait_for_engine(place, socket)
+                    if not harness.wait_until(lambda at=socket: workers.idle(at) == 1, READY_S_MAX):  # type: ignore[misc]
+                        raise RuntimeError("no engine is ready in time")
                     add("engine", time.monotonic() - begin)
             with started(place, "local", "--socket", f"{place.root}/local.sock", *python) as ready:
                 add("local farm", ready)
