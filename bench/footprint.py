@@ -12,8 +12,9 @@ client's share is a process with a compiled model less the same without fxfarm. 
 `torch.compile` keeps in a process of its own for the same: that process, and Inductor's pool of compilers,
 started and idle.
 
-"ready_s" is from the program's start to the line that says so; an engine's, from its worker's start to the
-moment when a coordinator knows that it waits for a job; a client's, what importing fxfarm takes beside torch.
+"ready_s" is from the program's start to the line that says so; an idle worker's, from its start until its
+coordinator counts it as one, while its engine still warms up; a client's, what importing fxfarm takes beside
+torch.
 """
 
 from __future__ import annotations
@@ -328,7 +329,7 @@ def starts(rounds: int) -> list[dict[str, Any]]:
                     add("worker", ready)
                     if not harness.wait_until(lambda at=socket: workers.idle(at) == 1, READY_S_MAX):  # type: ignore[misc]
                         raise RuntimeError("no engine is ready in time")
-                    add("engine", time.monotonic() - begin)
+                    add("idle worker", time.monotonic() - begin)
             with started(place, "local", "--socket", f"{place.root}/local.sock", *python) as ready:
                 add("local farm", ready)
             add("client", place.run(importing))
