@@ -5,6 +5,7 @@
 #include <array>
 #include <cerrno>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include <sys/eventfd.h>
@@ -13,7 +14,7 @@ namespace fxfarm::net {
 namespace {
 
 constexpr const char* zap_endpoint = "inproc://zeromq.zap.01";
-constexpr const char* events_endpoint = "inproc://handshakes";
+constexpr const char* events_endpoint = "inproc://connections";
 constexpr const char* domain = "fxfarm";
 constexpr std::size_t key_bytes = 32;
 // What encryption adds to a message: a flag, the command's name, a nonce and a tag.
@@ -21,6 +22,7 @@ constexpr std::int64_t curve_bytes_more = 64;
 
 constexpr int failures =
     ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL;  // _AUTH is what we said ourselves
+constexpr int ends = ZMQ_EVENT_DISCONNECTED;
 
 void make_room(zmq::socket_t& socket) {
   socket.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(limits::frame_bytes_max) + curve_bytes_more);
@@ -43,16 +45,19 @@ std::vector<std::string> receive_all(zmq::socket_t& from) {
 
 }  // namespace
 
-gatekeeper::gatekeeper(zmq::context_t& context, const accepting& who, link_counters& counters)
+gatekeeper::gatekeeper(zmq::context_t& context, const accepting* who, link_counters& counters,
+                       std::function<void()> ended)
     : who_(who),
       counters_(counters),
-      zap_(context, zmq::socket_type::rep),
+      on_ended_(std::move(ended)),
       monitor_(context, zmq::socket_type::pair),
       stop_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (!stop_) throw std::system_error(errno, std::generic_category(), "eventfd");
-  zap_.set(zmq::sockopt::linger, 0);
   monitor_.set(zmq::sockopt::linger, 0);
-  zap_.bind(zap_endpoint);
+  if (who_ == nullptr) return;
+  zap_.emplace(context, zmq::socket_type::rep);
+  zap_->set(zmq::sockopt::linger, 0);
+  zap_->bind(zap_endpoint);
 }
 
 gatekeeper::~gatekeeper() {
@@ -65,13 +70,16 @@ gatekeeper::~gatekeeper() {
 }
 
 void gatekeeper::guard(zmq::socket_t& socket) {
-  socket.set(zmq::sockopt::curve_server, true);
-  socket.set(zmq::sockopt::curve_secretkey, who_.secret_key);
-  // ZeroMQ would let everybody in if nobody listened to its question; but then no message says whose it is, and a
-  // router asks that of each.
-  socket.set(zmq::sockopt::zap_domain, domain);
-  make_room(socket);
-  if (::zmq_socket_monitor(socket.handle(), events_endpoint, failures) != 0) throw zmq::error_t();
+  if (who_ != nullptr) {
+    socket.set(zmq::sockopt::curve_server, true);
+    socket.set(zmq::sockopt::curve_secretkey, who_->secret_key);
+    // ZeroMQ would let everybody in if nobody listened to its question; but then no message says whose it is, and a
+    // router asks that of each.
+    socket.set(zmq::sockopt::zap_domain, domain);
+    make_room(socket);
+  }
+  const int events = who_ == nullptr ? ends : ends | failures;
+  if (::zmq_socket_monitor(socket.handle(), events_endpoint, events) != 0) throw zmq::error_t();
   monitor_.connect(events_endpoint);
 }
 
@@ -81,15 +89,21 @@ void gatekeeper::start() {
 
 void gatekeeper::run() {
   block_signals();
-  std::array<zmq::pollitem_t, 3> items{zmq::pollitem_t{zap_.handle(), 0, ZMQ_POLLIN, 0},
+  std::array<zmq::pollitem_t, 3> items{zmq::pollitem_t{nullptr, stop_.get(), ZMQ_POLLIN, 0},
                                        zmq::pollitem_t{monitor_.handle(), 0, ZMQ_POLLIN, 0},
-                                       zmq::pollitem_t{nullptr, stop_.get(), ZMQ_POLLIN, 0}};
+                                       zmq::pollitem_t{zap_ ? zap_->handle() : nullptr, 0, ZMQ_POLLIN, 0}};
+  const int count = zap_ ? 3 : 2;
   received event;
-  while ((items[2].revents & ZMQ_POLLIN) == 0) {
-    ::zmq_poll(items.data(), items.size(), -1);
-    if ((items[0].revents & ZMQ_POLLIN) != 0) answer(zap_);
-    while (receive_parts(monitor_, event)) count(event);
+  while ((items[0].revents & ZMQ_POLLIN) == 0) {
+    ::zmq_poll(items.data(), count, -1);
+    if ((items[2].revents & ZMQ_POLLIN) != 0) answer(*zap_);
+    while (receive_parts(monitor_, event)) note(event);
   }
+}
+
+std::set<int> gatekeeper::take_ended() {
+  std::lock_guard lock(mutex_);
+  return std::exchange(ended_, {});
 }
 
 // The request: version, request id, domain, address, routing id, mechanism, credentials.
@@ -103,7 +117,7 @@ void gatekeeper::answer(zmq::socket_t& zap) {
     key = ::zmq_z85_encode(key.data(), credentials, key_bytes) == nullptr ? std::string()
                                                                           : key.substr(0, curve_key_chars);
   }
-  const bool known = !key.empty() && who_.keys()->knows(key);
+  const bool known = !key.empty() && who_->keys()->knows(key);
   if (!known) {
     link_counters::add(counters_.refused_for(refusal::unknown_key));
     log_refusal(key, parts.size() > 3 ? parts[3] : std::string());
@@ -122,8 +136,20 @@ void gatekeeper::answer(zmq::socket_t& zap) {
   }
 }
 
-void gatekeeper::count(const received& event) {
-  const auto [number, value] = socket_event(event);
+void gatekeeper::note(const received& event) {
+  const auto what = socket_event(event);
+  if (what.number != ZMQ_EVENT_DISCONNECTED) return count_refused(what);
+  bool first = false;
+  {
+    std::lock_guard lock(mutex_);
+    first = ended_.empty();
+    ended_.insert(static_cast<int>(what.value));
+  }
+  if (first) on_ended_();
+}
+
+void gatekeeper::count_refused(const event_value& failure) {
+  const auto [number, value] = failure;
   auto why = refusal::malformed;
   if (number == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL) {
     why = refusal::unfinished;
@@ -147,6 +173,10 @@ void gatekeeper::log_refusal(const std::string& key, const std::string& address)
   log::warning("a key that is not authorized was refused",
                {{"key", key}, {"address", address}, {"not_logged_before", unlogged}});
   unlogged_ = 0;
+}
+
+int descriptor_of(const zmq::message_t& message) {
+  return ::zmq_msg_get(message.handle(), ZMQ_SRCFD);
 }
 
 std::string key_of(const zmq::message_t& message) {

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <thread>
 #include <unordered_set>
 
@@ -20,9 +21,11 @@ namespace {
 
 // A peer's pipe can become writable without a wake of ours, when ZeroMQ learns of it during a call for another peer.
 constexpr std::chrono::milliseconds blocked_retry{5};
+// From the end of a connection, or from what has been read of it since, until the socket refuses to send there.
+constexpr std::chrono::milliseconds ended_settles{20};
 
 struct command {
-  enum class kind : std::uint8_t { send, drop, recheck, stop };
+  enum class kind : std::uint8_t { send, drop, recheck, ended, stop };
   kind what = kind::stop;
   peer_id peer;
   bytes encoded;
@@ -38,8 +41,8 @@ public:
       : options_(std::move(options)), sink_(std::move(sink)), socket_(context_, zmq::socket_type::router) {
     set_bounds(socket_, options_.link);
     socket_.set(zmq::sockopt::router_mandatory, true);
-    if (!options_.accept) return;
-    gate_ = std::make_unique<gatekeeper>(context_, *options_.accept, counters);
+    gate_ = std::make_unique<gatekeeper>(context_, options_.accept ? &*options_.accept : nullptr, counters,
+                                         [this] { push({command::kind::ended, {}, {}, nullptr, {}}); });
     gate_->guard(socket_);
   }
 
@@ -54,7 +57,7 @@ public:
   }
 
   void start() {
-    if (gate_) gate_->start();
+    gate_->start();
     thread_ = std::thread([this] { run(); });
   }
 
@@ -103,8 +106,10 @@ private:
     ready_.merge(blocked_);
     if (more) return;
     auto until = peers_.next_deadline();
-    if (stop_at_) until = std::min(until.value_or(time_point::max()), *stop_at_);
-    if (blocked) until = std::min(until.value_or(time_point::max()), now_ + blocked_retry);
+    const auto no_later_than = [&](time_point then) { until = std::min(until.value_or(then), then); };
+    if (stop_at_) no_later_than(*stop_at_);
+    if (!ended_.empty()) no_later_than(ended_.front().first);
+    if (blocked) no_later_than(now_ + blocked_retry);
     std::array<pollfd, 2> fds{pollfd{socket_.get(zmq::sockopt::fd), POLLIN, 0}, pollfd{outbox_.fd(), POLLIN, 0}};
     ::poll(fds.data(), fds.size(), poll_timeout(until, clock::now()));
   }
@@ -123,6 +128,9 @@ private:
     for (auto& c : commands_) {
       if (c.what == command::kind::stop) stop_at_ = now_ + finish_;
       if (c.what == command::kind::recheck) recheck();
+      if (c.what == command::kind::ended) {
+        for (const auto descriptor : gate_->take_ended()) note_ended(descriptor);
+      }
       auto* p = peers_.with_id(c.peer);
       if (p == nullptr) continue;
       if (c.what == command::kind::drop) {
@@ -134,6 +142,25 @@ private:
       }
     }
     commands_.clear();
+  }
+
+  void note_ended(int descriptor) {
+    if (const auto* p = peers_.with_descriptor(descriptor)) ended_.emplace_back(now_ + ended_settles, p->id);
+  }
+
+  // Whose connection has ended cannot be sent to; another one may have got its descriptor, and hears us once more. What
+  // it has sent is read first.
+  void try_ended() {
+    while (!ended_.empty() && ended_.front().first <= now_) {
+      auto* p = peers_.with_id(ended_.front().second);
+      ended_.pop_front();
+      if (p == nullptr) continue;
+      if (now_ - p->link.heard() < ended_settles) {
+        ended_.emplace_back(now_ + ended_settles, p->id);
+      } else {
+        push(*p, encode(heartbeat{}));
+      }
+    }
   }
 
   void overrun(peer& p) {
@@ -161,7 +188,7 @@ private:
       link_counters::add(counters.messages_in);
       link_counters::add(counters.bytes_in, frame.size());
       auto came = in.count == 2 ? decode(frame) : error{errc::protocol, "message: expected one frame"};
-      const auto key = gate_ ? key_of(in.parts[in.count > 1 ? 1 : 0]) : std::string();
+      const auto key = options_.accept ? key_of(in.parts[in.count > 1 ? 1 : 0]) : std::string();
       auto* from = peers_.with_routing(routing);
       // A connection chooses its name, and may choose one that has been another's.
       if (from != nullptr && from->key != key) {
@@ -172,7 +199,7 @@ private:
         reject(routing, came.failure());
         if (from != nullptr) remove(*from, came.failure());
       } else if (const auto* who = std::get_if<hello>(&came->content)) {
-        greet(routing, *who, key);
+        greet(routing, *who, key, descriptor_of(in.parts[1]));
       } else if (from != nullptr) {
         take(*from, std::move(*came));
       } else if (!std::holds_alternative<goodbye>(came->content) && !std::holds_alternative<rejected>(came->content)) {
@@ -181,20 +208,20 @@ private:
     }
   }
 
-  void greet(const std::string& routing, const hello& who, const std::string& key) {
+  void greet(const std::string& routing, const hello& who, const std::string& key, int descriptor) {
     if (auto fine = check_hello(who); !fine) {
       reject(routing, fine.failure());
       if (auto* before = peers_.with_routing(routing)) remove(*before, fine.failure());
       return;
     }
     key_right right;
-    if (gate_) {
+    if (options_.accept) {
       const auto keys = options_.accept->keys();
       const auto admitted = admit(*keys, key, who.role);
       if (admitted.right == nullptr) return turn_away(routing, admitted);
       right = *admitted.right;
     }
-    const auto name = gate_ ? key + "/" + who.id : who.id;
+    const auto name = options_.accept ? key + "/" + who.id : who.id;
     const error replaced{errc::unreachable, "replaced by a newer connection of the same peer"};
     if (auto* before = peers_.with_routing(routing)) remove(*before, replaced);
     if (auto* before = peers_.with_name(name)) remove(*before, replaced, goodbye{replaced.message});
@@ -202,8 +229,9 @@ private:
       reject(routing, {errc::busy, "no more than " + std::to_string(options_.peers_max) + " peers"});
       return;
     }
+    note_ended(descriptor);  // of one that had it before
     auto& p = peers_.add({routing, who.id + "#" + std::to_string(++connections_), name, key, right,
-                          session(side::bound, options_.link, counters, now_)});
+                          session(side::bound, options_.link, counters, now_), descriptor});
     const auto scope = p.right.scope();
     p.link.adopt_enclosed(who.enclosed_bytes);
     link_counters::add(counters.peers_up);
@@ -221,7 +249,7 @@ private:
 
   // Other keys are in force: who came in by what is no longer so has to come in again, or not at all.
   void recheck() {
-    if (!gate_) return;
+    if (!options_.accept) return;
     const auto keys = options_.accept->keys();
     std::vector<peer*> changed;
     for (const auto& [routing, p] : peers_.by_routing()) {
@@ -259,6 +287,7 @@ private:
   }
 
   void fire_timers() {
+    try_ended();
     while (auto* p = peers_.due(now_)) {
       if (auto alive = p->link.tick(now_); alive) {
         peers_.rearm(*p);
@@ -329,7 +358,7 @@ private:
   inbound_sink sink_;
   outbox<command> outbox_{options_.link.outbox_max};
   zmq::context_t context_{1};
-  std::unique_ptr<gatekeeper> gate_;  // null: keys are off
+  std::unique_ptr<gatekeeper> gate_;
   zmq::socket_t socket_;
   std::thread thread_;
 
@@ -342,6 +371,7 @@ private:
   std::set<std::string> overrun_;
   inbound_batch batch_;
   router_peers peers_;
+  std::deque<std::pair<time_point, peer_id>> ended_;  // their connections, and when to try them
   std::unordered_set<peer*> ready_;    // something may be to be sent
   std::unordered_set<peer*> blocked_;  // their pipes are full
 };

@@ -23,6 +23,7 @@ struct router_peer {
   std::string key;   // that it has proved to have; empty where keys are off
   key_right right;   // likewise
   session link;
+  int descriptor = -1;  // of its connection; negative when it is not known
   std::multimap<time_point, router_peer*>::iterator timer = {};  // router_peers' own
 };
 
@@ -39,6 +40,8 @@ public:
   }
   router_peer* with_id(const peer_id& id) const { return find(by_id_, id); }
   router_peer* with_name(const std::string& name) const { return find(by_name_, name); }
+  // The one that came last by a connection with this descriptor; it may be gone, and another one may have it.
+  router_peer* with_descriptor(int descriptor) const { return find(by_descriptor_, descriptor); }
 
   // None has its routing, its id or its name.
   router_peer& add(router_peer one) {
@@ -47,6 +50,7 @@ public:
     by_routing_.emplace(p.routing, std::move(owned));
     by_id_.emplace(p.id, &p);
     by_name_.emplace(p.name, &p);
+    if (p.descriptor >= 0) by_descriptor_[p.descriptor] = &p;
     p.timer = timers_.emplace(p.link.deadline(), &p);
     return p;
   }
@@ -62,6 +66,7 @@ public:
     timers_.erase(p.timer);
     by_id_.erase(p.id);
     by_name_.erase(p.name);
+    if (with_descriptor(p.descriptor) == &p) by_descriptor_.erase(p.descriptor);
     by_routing_.erase(std::string(p.routing));
   }
 
@@ -74,7 +79,8 @@ public:
   }
 
 private:
-  static router_peer* find(const std::unordered_map<std::string, router_peer*>& in, const std::string& what) {
+  template <class Key>
+  static router_peer* find(const std::unordered_map<Key, router_peer*>& in, const Key& what) {
     const auto found = in.find(what);
     return found == in.end() ? nullptr : found->second;
   }
@@ -82,6 +88,7 @@ private:
   std::unordered_map<std::string, std::unique_ptr<router_peer>> by_routing_;
   std::unordered_map<peer_id, router_peer*> by_id_;
   std::unordered_map<std::string, router_peer*> by_name_;
+  std::unordered_map<int, router_peer*> by_descriptor_;
   std::multimap<time_point, router_peer*> timers_;
 };
 

@@ -82,6 +82,8 @@ public:
   // up silent streams; `timeout` when the peer has been silent for too long.
   result<void> tick(time_point now);
   time_point deadline() const;
+  // When the peer was last heard.
+  time_point heard() const { return heard_; }
 
   // How often the peer wants to hear from us; never slower than our own period.
   void adopt_heartbeat(clock::duration wanted);

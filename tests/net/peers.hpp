@@ -135,6 +135,10 @@ public:
   }
   std::string endpoint() const { return socket_.get(zmq::sockopt::last_endpoint); }
   void close() { socket_.close(); }
+  void close_when_sent() {
+    socket_.set(zmq::sockopt::linger, static_cast<int>(std::chrono::milliseconds(patience).count()));
+    socket_.close();
+  }
 
 private:
   zmq::context_t context_;

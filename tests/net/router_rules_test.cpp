@@ -49,6 +49,52 @@ TEST_F(at_router, answers_a_hello_with_who_it_is_and_how_often_it_wants_to_be_he
   EXPECT_EQ(answer->heartbeat_ms, 2'000U);
 }
 
+TEST_F(at_router, knows_at_once_that_a_connection_has_ended_without_a_word) {
+  link_options patient;
+  patient.heartbeat_period = 1h;
+  patient.silence_max = 2h;
+  for (const auto& endpoint : {dir.endpoint(), std::string("tcp://127.0.0.1:0")}) {
+    auto started = start(endpoint, patient);
+    ASSERT_TRUE(started);
+    const auto& r = *started;
+    bare_peer stays(zmq::socket_type::dealer, r->endpoints().front());
+    const auto staying = welcome_to(stays, "stays");
+    for (int i = 0; i < 3; ++i) {
+      bare_peer goes(zmq::socket_type::dealer, r->endpoints().front());
+      const auto going = welcome_to(goes, "goes");
+      goes.close();
+      const auto down = seen.next();
+      ASSERT_TRUE(content_of<peer_down>(down));
+      EXPECT_EQ(down->peer, going);
+      EXPECT_EQ(content_of<peer_down>(down)->why.message, "the connection is closed");
+      EXPECT_EQ(r->counters().read().peers, 1);
+    }
+    r->send(staying, need_graph{"still there"});
+    EXPECT_TRUE(stays.receive_a<need_graph>());
+  }
+}
+
+TEST_F(at_router, delivers_what_a_connection_carried_before_it_ended) {
+  link_options patient;
+  patient.heartbeat_period = 1h;
+  patient.silence_max = 2h;
+  auto r = started(patient);
+  bare_peer goes(zmq::socket_type::dealer, dir.endpoint());
+  welcome_to(goes);
+  constexpr int count = limits::socket_messages_max - 4;  // what ZeroMQ has no room for is lost in it
+  for (int i = 0; i < count; ++i) goes.send(need_graph{std::to_string(i)});
+  goes.send(goodbye{"done"});
+  goes.close_when_sent();
+  for (int i = 0; i < count; ++i) {
+    const auto came = next_of<need_graph>(seen);
+    ASSERT_TRUE(came) << i;
+    EXPECT_EQ(came->graph_key, std::to_string(i));
+  }
+  const auto down = next_of<peer_down>(seen);
+  ASSERT_TRUE(down);
+  EXPECT_EQ(down->why.message, "done");
+}
+
 TEST_F(at_router, sends_the_rest_to_a_peer_that_was_slow_while_others_keep_talking) {
   constexpr int count = 4'000;  // of 4 KiB: more than the sockets hold
   auto r = started();
