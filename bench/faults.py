@@ -264,8 +264,7 @@ def bounds() -> dict[str, Bound]:
     restart, probe, again = "engine_restart_delay_min", "redis_probe_delay", "reconnect_delay"
     start = faults_farm.seconds(limit(restart)) + AT_ONCE_S
     return {
-        # A closed connection is found out by what cannot be sent through it.
-        "worker killed": Bound(named("heartbeat_period", "peer_silence_max"), 2 * beat),
+        "worker killed": Bound(closed, AT_ONCE_S),
         # The job waits for the engine that is started in its place.
         "engine killed": Bound(named(restart), start),
         "the only engine killed": Bound(named(restart), start),

@@ -32,6 +32,8 @@ def local_farm(folder: Path) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="fxfarm-") as sockets:
         socket = f"{sockets}/farm.sock"
         options = {"socket": socket, "python": sys.executable, "nice": 0, "metrics": "off"}
+        # It is there for all tests, however long others take that have their own.
+        options["idle-timeout"] = "24h"
         # A folder that outlives the tests saves the next run the headers.
         engines = os.environ.get("TEST_ENGINE_CACHE", folder / "engines")
         options |= {"cache-dir": folder / "cache", "engine-cache-dir": engines}
