@@ -1,5 +1,5 @@
 """Cached lookups through one coordinator: round trips per second and their latency, beside a plain ZeroMQ
-echo, Ray's actor calls and Dask's tasks.
+echo, gRPC's, Ray's actor calls and Dask's tasks.
 
     python bench/dispatch.py [--rounds 3] [--seconds 1.5] [--no-others] [--json FILE]
 
@@ -7,7 +7,8 @@ The coordinator is a process of its own with artifacts of 256 bytes in memory. T
 that answers a message as long as the lookup with one as long as the two that bring an artifact. Both get the
 same load, of bench/micro/link_load.cpp: raw DEALER sockets in one thread, which do not decode what they get,
 so that little of the machine goes to asking; "load_us" and "peer_us" are both ends' processor time for one
-round trip.
+round trip. gRPC's peer is its asynchronous C++ server with one thread, and a client of its own with one, of
+bench/micro/grpc_bench.cpp; both send bytes that nothing parses.
 Ray and Dask are installed into build/bench/venv, and are left out where they cannot be had.
 """
 
@@ -55,13 +56,16 @@ def add_round(row: dict[str, Any], found: dict[str, Any]) -> None:
 
 
 def side_by_side(transport: str, rounds: int, seconds: float) -> Iterator[list[dict[str, Any]]]:
-    """Rows of the farm and of the plain peer for each number of connections, and alone; rounds in turns."""
+    """Rows of the farm, the plain peer and gRPC for each number of connections, and alone; rounds in turns."""
     with harness.Place() as place, links.coordinator(place, transport, GRAPHS, ARTIFACT_BYTES) as farm:
         first = farm.load(connections=1, outstanding=1, seconds=0.1)
         sizes = {name: first[name] for name in ("request_bytes", "answer_bytes")}
-        with links.plain_peer(place, transport, **sizes) as plain:
+        with (
+            links.plain_peer(place, transport, **sizes) as plain,
+            links.grpc_peer(place, transport, **sizes) as grpc,
+        ):
             for connections, outstanding in [(1, 1), *((n, OUTSTANDING) for n in CONNECTIONS)]:
-                peers = {"fxfarm": farm, "plain ZeroMQ": plain}
+                peers = {"fxfarm": farm, "plain ZeroMQ": plain, "gRPC": grpc}
                 rows = [row_of(transport, connections, outstanding, name) for name in peers]
                 for _ in range(rounds):
                     for row, peer in zip(rows, peers.values(), strict=True):
@@ -105,9 +109,10 @@ def main(argv: Sequence[str]) -> int:
     report = results.Report("dispatch")
     sizes: dict[str, int] = {}
     for transport in ("tcp", "ipc"):
-        for farm, plain in side_by_side(transport, options.rounds, options.seconds):
-            report.add(**farm)
-            report.add(**plain)
+        for rows in side_by_side(transport, options.rounds, options.seconds):
+            for row in rows:
+                report.add(**row)
+            farm, plain, _ = rows
             sizes = {name: farm[name] for name in ("request_bytes", "answer_bytes")}
             where = f"{transport}, {farm['connections']} connections"
             if farm["outstanding"] == 1:

@@ -10,7 +10,7 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,12 @@ LOAD_S_MAX = 120.0
 def program() -> str:
     """bench/micro/link_bench.cpp, built once for all that this process measures."""
     return str(harness.micro_program("fxfarm_link_bench"))
+
+
+@functools.cache
+def grpc_program() -> str:
+    """bench/micro/grpc_bench.cpp, likewise."""
+    return str(harness.micro_program("fxfarm_grpc_bench"))
 
 
 def words(**values: object) -> list[str]:
@@ -54,17 +60,20 @@ def free_port() -> int:
 class Peer:
     """A process that answers, and where."""
 
-    def __init__(self, pid: int, endpoint: str, **asked: object) -> None:
+    def __init__(
+        self, pid: int, endpoint: str, *, load: Callable[[], str] = program, **asked: object
+    ) -> None:
         self.pid = pid
         self.endpoint = endpoint
         self.asked = asked
         """What the load has to know of it."""
+        self._load = load
 
     def load(self, **shape: object) -> dict[str, Any]:
-        """What bench/micro/link_bench.cpp tells of one load, with "per_second" and each end's processor time
+        """What its load's program tells of one, with "per_second" and each end's processor time
         of an answer, "load_us" and "peer_us". Raises subprocess.CalledProcessError.
         """
-        command = [program(), "load"]
+        command = [self._load(), "load"]
         command += words(endpoint=self.endpoint, **self.asked, **shape)
         before = cpu_seconds(self.pid)
         done = subprocess.run(command, stdout=subprocess.PIPE, timeout=LOAD_S_MAX, check=True)
@@ -109,20 +118,31 @@ def plain_peer(
     shape = words(
         endpoint=listen, answer_bytes=answer_bytes, piece_bytes=piece_bytes, messages_max=messages_max
     )
-    process = subprocess.Popen(
-        [program(), "plain", *shape],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    with _answering([program(), "plain", *shape]) as (pid, endpoint):
+        yield Peer(pid, endpoint, peer="plain", request_bytes=request_bytes, answer_bytes=answer_bytes)
+
+
+@contextlib.contextmanager
+def grpc_peer(
+    place: harness.Place, transport: str, *, request_bytes: int, answer_bytes: int
+) -> Iterator[Peer]:
+    """gRPC's asynchronous server, which answers a unary call with so many bytes."""
+    listen = f"unix:{place.fresh('socket')}/grpc" if transport == "ipc" else "127.0.0.1:0"
+    shape = words(endpoint=listen, answer_bytes=answer_bytes)
+    with _answering([grpc_program(), "serve", *shape]) as (pid, endpoint):
+        yield Peer(pid, endpoint, load=grpc_program, request_bytes=request_bytes, answer_bytes=answer_bytes)
+
+
+@contextlib.contextmanager
+def _answering(command: list[str]) -> Iterator[tuple[int, str]]:
+    """A program that prints where it listens and runs until its input ends; its process id and that endpoint."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None and process.stdout is not None
     try:
         endpoint = process.stdout.readline().strip()
         if not endpoint:
-            raise RuntimeError("the plain peer did not start")
-        yield Peer(
-            process.pid, endpoint, peer="plain", request_bytes=request_bytes, answer_bytes=answer_bytes
-        )
+            raise RuntimeError(f"{Path(command[0]).name} did not start")
+        yield process.pid, endpoint
     finally:
         process.stdin.close()
         process.wait(harness.FARM_STOP_S_MAX)

@@ -5,6 +5,7 @@
 #include "link_bench.hpp"
 #include "net/codec.hpp"
 #include "net/dialer.hpp"
+#include "program.hpp"
 #include "runtime/digest.hpp"
 #include "runtime/limits.hpp"
 
@@ -15,32 +16,17 @@
 #include <unordered_map>
 
 #include <msgpack.hpp>
-#include <sys/resource.h>
 #include <unistd.h>
 #include <zmq.hpp>
 
 namespace fxfarm::bench {
 namespace {
 
-using clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds answer_max{20'000};
-
-double seconds_since(clock::time_point then) {
-  return std::chrono::duration<double>(clock::now() - then).count();
-}
 
 // A farm that is silent but for its heartbeats never answers.
 void expect_answer_since(clock::time_point then) {
   if (clock::now() - then > answer_max) throw std::runtime_error("no answer");
-}
-
-double cpu_seconds() {
-  rusage used{};
-  ::getrusage(RUSAGE_SELF, &used);
-  const auto seconds = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
-  };
-  return seconds(used.ru_utime) + seconds(used.ru_stime);
 }
 
 byte_view view_of(const zmq::message_t& frame) {
