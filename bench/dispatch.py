@@ -56,7 +56,7 @@ def add_round(row: dict[str, Any], found: dict[str, Any]) -> None:
 
 
 def side_by_side(transport: str, rounds: int, seconds: float) -> Iterator[list[dict[str, Any]]]:
-    """Rows of the farm, the plain peer and gRPC for each number of connections, and alone; rounds in turns."""
+    """Rows of farm, plain peer and gRPC for each number of connections, and alone; rounds in turns."""
     with harness.Place() as place, links.coordinator(place, transport, GRAPHS, ARTIFACT_BYTES) as farm:
         first = farm.load(connections=1, outstanding=1, seconds=0.1)
         sizes = {name: first[name] for name in ("request_bytes", "answer_bytes")}

@@ -135,7 +135,7 @@ def grpc_peer(
 
 @contextlib.contextmanager
 def _answering(command: list[str]) -> Iterator[tuple[int, str]]:
-    """A program that prints where it listens and runs until its input ends; its process id and that endpoint."""
+    """A program that prints where it listens and runs until its input ends: its process id, and where."""
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None and process.stdout is not None
     try:

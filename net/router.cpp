@@ -41,8 +41,9 @@ public:
       : options_(std::move(options)), sink_(std::move(sink)), socket_(context_, zmq::socket_type::router) {
     set_bounds(socket_, options_.link);
     socket_.set(zmq::sockopt::router_mandatory, true);
-    gate_ = std::make_unique<gatekeeper>(context_, options_.accept ? &*options_.accept : nullptr, counters,
-                                         [this] { push({command::kind::ended, {}, {}, nullptr, {}}); });
+    gate_ = std::make_unique<gatekeeper>(context_, options_.accept ? &*options_.accept : nullptr, counters, [this] {
+      push({command::kind::ended, {}, {}, nullptr, {}});
+    });
     gate_->guard(socket_);
   }
 
@@ -372,8 +373,8 @@ private:
   inbound_batch batch_;
   router_peers peers_;
   std::deque<std::pair<time_point, peer_id>> ended_;  // their connections, and when to try them
-  std::unordered_set<peer*> ready_;    // something may be to be sent
-  std::unordered_set<peer*> blocked_;  // their pipes are full
+  std::unordered_set<peer*> ready_;                   // something may be to be sent
+  std::unordered_set<peer*> blocked_;                 // their pipes are full
 };
 
 result<std::unique_ptr<router>> router::start(router_options options, inbound_sink sink) {

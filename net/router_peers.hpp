@@ -23,7 +23,7 @@ struct router_peer {
   std::string key;   // that it has proved to have; empty where keys are off
   key_right right;   // likewise
   session link;
-  int descriptor = -1;  // of its connection; negative when it is not known
+  int descriptor = -1;                                           // of its connection; negative when it is not known
   std::multimap<time_point, router_peer*>::iterator timer = {};  // router_peers' own
 };
 

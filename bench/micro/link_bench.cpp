@@ -1,6 +1,7 @@
 // One end of a measurement: a mode and KEY=VALUE words in, a JSON document out. bench/dispatch.py and bench/fanout.py
 // are made for it.
 #include "link_bench.hpp"
+
 #include "program.hpp"
 
 #include <iostream>
