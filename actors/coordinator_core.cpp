@@ -102,12 +102,13 @@ void coordinator_core::queue_jobs(const std::vector<std::string>& stage_keys, ti
 void coordinator_core::enqueue(const job_record& job) {
   const auto& r = job.request;
   scheduler_.enqueue({r.stage_key, *r.target, r.rank, r.space, compiles_.expected(r.graph_key, r.stage->name),
-                      job.queued_at, compiles_.memory_above(r.graph_key, r.stage->name), r.measures});
+                      job.queued_at, compiles_.memory_above(r.graph_key, r.stage->name), r.measures,
+                      compiles_.memory_expected(r.graph_key, r.stage->name), job.failed_on});
 }
 
 void coordinator_core::start_jobs(time_point now) {
   if (draining_) return;
-  for (const auto& [key, worker] : scheduler_.assign()) {
+  for (const auto& [key, worker, memory_bytes] : scheduler_.assign()) {
     const auto* job = jobs_.find(key);
     const auto& r = job->request;
     const auto& graph = graphs_.at(r.graph_key).data;
@@ -120,6 +121,7 @@ void coordinator_core::start_jobs(time_point now) {
     message.lease_ms = static_cast<std::uint64_t>(settings_.jobs.lease.count());
     message.deadline_ms = static_cast<std::uint64_t>(settings_.jobs.deadline.count());
     message.measures = r.measures;
+    message.memory_bytes = memory_bytes;
     if (leases_) message.ticket = ticket_for(worker, message);
     send(worker, std::move(message), graph);
     tell_running(*job, life_step::started, now);
@@ -202,6 +204,7 @@ void coordinator_core::tick(time_point now) {
   ask_again(now);
   settle(jobs_.expire(now), now);
   scheduler_.trust_again();
+  scheduler_.avoid_no_longer(now - limits::retry_elsewhere);
   pass_over_no_longer();
   accounts_.forget_idle(now);
   start_jobs(now);

@@ -85,14 +85,19 @@ stage_facts coordinator_core::facts_of(const stage_entry& stage, time_point now)
           asked != graph_asked_.end() && !asked->second.last.empty())
         f.asked = name_of(asked->second.last);
       break;
-    case job_state::queued:
+    case job_state::queued: {
       f.seconds = seconds_between(job->queued_at, now);
       f.ahead = scheduler_.ahead_of(stage.stage_key);
       f.measures = measures;
       f.slots = scheduler_.slots_for(*job->request.target, memory_above, measures);
       if (auto fits = scheduler_.check_fit(*job->request.target, memory_above, measures); !fits)
         f.missing = fits.failure().message;
+      const auto lacks = scheduler_.shortage_of(stage.stage_key);
+      f.memory_bytes = lacks.memory_bytes;
+      if (!lacks.kept.empty()) f.kept = name_of(lacks.kept);
+      if (!lacks.avoids.empty()) f.avoids = name_of(lacks.avoids.front());
       break;
+    }
     default:
       f.seconds = seconds_between(job->started_at, now);
   }

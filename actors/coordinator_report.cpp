@@ -109,6 +109,8 @@ json coordinator_core::workers_json(bool& truncated) const {
                {"engine_memory_bytes", w.offer.engine_memory_bytes},
                {"gpus", w.offer.gpus},
                {"gpus_busy", w.measuring},
+               {"memory_bytes", w.offer.memory_bytes},
+               {"memory_free_bytes", w.memory_free},
                {"runs_on", to_json(w.offer.runs_on)}};
     if (!room.takes(entry)) break;
     workers.push_back(std::move(entry));

@@ -86,6 +86,8 @@ void coordinator_core::on(const net::inbound& in, const net::job_done& m, time_p
   scheduler_.release(request.stage_key);
   compiles_.took(request.graph_key, request.stage->name,
                  std::chrono::duration<double>(std::max(now - job->started_at, time_point::duration(0))).count());
+  compiles_.had_memory(request.graph_key, request.stage->name, m.memory_bytes, true);
+  if (m.memory_bytes > 0) probe_.memory_had(request.stage->name, static_cast<double>(m.memory_bytes));
   probe_.job_finished();
   probe_.artifact_made(static_cast<double>(artifact->size()));
   probe_.compiled(request.stage->name, total(m.phases));

@@ -22,7 +22,8 @@ unsigned gpus_of(const net::worker_offer& m) {
 
 void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, time_point now) {
   scheduler::worker_offer offer{
-      m.runs_on, m.slots, m.taken, m.draining, m.problem, m.sandbox, m.engine_memory_bytes, gpus_of(m), m.gpus_taken};
+      m.runs_on,  m.slots,      m.taken,        m.draining,    m.problem, m.sandbox, m.engine_memory_bytes,
+      gpus_of(m), m.gpus_taken, m.memory_bytes, m.memory_taken};
   auto& starting_since = peers_.at(from).starting_since;
   if (!offer.starting()) {
     starting_since.reset();
@@ -73,7 +74,9 @@ void coordinator_core::on(const net::peer_id& from, const net::job_held& m, time
   if (!jobs_.adopt(request, from, job.id, job.attempts, now))
     return refuse("it is at work elsewhere, or there are too many");
   const auto& adopted = *jobs_.find(job.stage_key);
-  scheduler_.occupy(job.stage_key, from, job.space, adopted.request.measures);
+  // A coordinator of a version that counts no memory has not said.
+  scheduler_.occupy(job.stage_key, from, job.space, adopted.request.measures,
+                    job.memory_bytes > 0 ? job.memory_bytes : compiles_.memory_expected(graph_key, job.stage.name));
   probe_.adopted();
   tell_running(adopted, life_step::adopted, now);
   forget_graph_unless_used(graph_key);
@@ -87,6 +90,8 @@ void coordinator_core::on(const net::peer_id& from, const net::job_alive& m, tim
 
 void coordinator_core::on(const net::peer_id& from, const net::job_failed& m, time_point now) {
   const auto code = errc_from_string(m.code);
+  if (const auto* job = jobs_.find_attempt(from, m.id))
+    compiles_.had_memory(job->request.graph_key, job->request.stage->name, m.memory_bytes, false);
   attempt_failed(from, m.id, {code == errc::none ? errc::protocol : code, m.reason}, fault::of_attempt, now);
 }
 

@@ -111,8 +111,14 @@ void engine_slot::run(engine_job& job) {
     job_ = job.id;
     return process_->kill({errc::engine_crashed, cache_->directory() + " or its lock was deleted"});
   }
-  if (auto sent = process_->send(encode_compile(job)); !sent) return refuse(sent.failure());
-  process_->watch(settings_.bounds);
+  // First, so that not even the shortest job ends unseen.
+  auto bounds = settings_.bounds;
+  bounds.memory_noted = true;
+  process_->watch(bounds);
+  if (auto sent = process_->send(encode_compile(job)); !sent) {
+    process_->watch({});
+    return refuse(sent.failure());
+  }
   job_ = job.id;
   self_->delayed_send(self_, job.deadline, engine_deadline{generation_, job.id});
 }
@@ -176,14 +182,17 @@ void engine_slot::say_hello(const engine_hello& hello) {
 }
 
 void engine_slot::settle_job(blob artifact, std::map<std::string, double> phases, std::optional<error> why) {
+  const auto memory_bytes = process_->memory_peak();
   process_->watch({});
   restart_delay_ = settings_.restart_delay_min;
   auto id = *std::exchange(job_, std::nullopt);
-  self_->send(owner_, engine_outcome{slot_, std::move(id), std::move(artifact), std::move(phases), std::move(why)});
+  self_->send(owner_, engine_outcome{slot_, std::move(id), std::move(artifact), std::move(phases), std::move(why),
+                                     memory_bytes});
 }
 
 void engine_slot::take_exit(const engine_exited& m) {
   if (m.generation != generation_ || !process_) return;
+  const auto memory_bytes = process_->memory_peak();
   process_.reset();
   if (std::exchange(changing_, false) && !ending_) {
     probe_->engine_restarted("namespace");
@@ -202,7 +211,7 @@ void engine_slot::take_exit(const engine_exited& m) {
   if (job) restart_delay_ = settings_.restart_delay_min;
   // First that the slot is not ready: the outcome may bring the next job at once.
   if (!ending_) restart_later(why);
-  if (job) self_->send(owner_, engine_outcome{slot_, std::move(*job), nullptr, {}, why});
+  if (job) self_->send(owner_, engine_outcome{slot_, std::move(*job), nullptr, {}, why, memory_bytes});
   if (ending_) self_->quit();
 }
 

@@ -120,6 +120,7 @@ struct engine_outcome {
   blob artifact;                         // null when it failed
   std::map<std::string, double> phases;  // seconds
   std::optional<error> why;
+  std::uint64_t memory_bytes = 0;  // that the job was seen to have at most; 0: not known
 };
 
 // --- client and output -----------------------------------------------------------------------------------------------

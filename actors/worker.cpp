@@ -2,6 +2,7 @@
 
 #include "monitoring/log.hpp"
 #include "runtime/digest.hpp"
+#include "runtime/memory_steps.hpp"
 #include "runtime/rendezvous.hpp"
 
 #include <algorithm>
@@ -14,7 +15,8 @@ namespace {
 std::string summary(const net::worker_offer& offer) {
   std::string out = std::to_string(offer.slots) + "|" + std::to_string(offer.taken) + "|" +
                     std::to_string(offer.draining) + "|" + offer.problem + "|" + offer.sandbox + "|" +
-                    std::to_string(offer.gpus) + "|" + std::to_string(offer.gpus_taken);
+                    std::to_string(offer.gpus) + "|" + std::to_string(offer.gpus_taken) + "|" +
+                    std::to_string(offer.memory_bytes) + "|" + std::to_string(offer.memory_taken);
   platform::fields(offer.runs_on, [&](std::string_view, const auto& value) {
     out += '|';
     if constexpr (std::is_integral_v<std::decay_t<decltype(value)>>) {
@@ -247,12 +249,18 @@ void worker_slots::take_outcome(engine_outcome& m) {
 }
 
 void worker_slots::deliver(const accepted_job& job, engine_outcome outcome) {
-  if (outcome.why) return fail(job, *outcome.why);
+  if (outcome.why) return fail(job, *outcome.why, outcome.memory_bytes);
   track_result(job, outcome.artifact->size());
   net::job_done m{job.what.id, job.what.stage_key, std::move(outcome.phases)};
+  m.memory_bytes = outcome.memory_bytes;
   const auto& made = *outcome.artifact;
   if (options_.signer) m.signature = options_.signer->sign({job.what.stage_key, digest_hex(made), made.size()});
   options_.link->send(job.coordinator, std::move(m), outcome.artifact);
+}
+
+// Whatever a coordinator says, a sum of it stays a number.
+std::uint64_t worker_slots::memory_of(const accepted_job& job) {
+  return std::min(job.what.memory_bytes, memory_step_bytes(memory_step_last));
 }
 
 void worker_slots::track_result(const accepted_job& job, std::size_t bytes) {
@@ -262,10 +270,10 @@ void worker_slots::track_result(const accepted_job& job, std::size_t bytes) {
                    self_->clock().now() + limits::stream_silence_max + limits::transfer_time_max(bytes)});
 }
 
-void worker_slots::fail(const accepted_job& job, const error& why) {
+void worker_slots::fail(const accepted_job& job, const error& why, std::uint64_t memory_bytes) {
   log::warning("job " + job.what.name + ", stage " + job.what.stage.name + ": " + to_string(why));
   options_.probe->job_failed(to_string(why.code));
-  net::job_failed m{job.what.id, job.what.stage_key, std::string(to_string(why.code)), why.message};
+  net::job_failed m{job.what.id, job.what.stage_key, std::string(to_string(why.code)), why.message, memory_bytes};
   m.reason.resize(std::min(m.reason.size(), limits::text_bytes_max));
   options_.link->send(job.coordinator, std::move(m), nullptr);
 }
@@ -275,11 +283,13 @@ net::worker_offer worker_slots::make_offer(const net::peer_id& to) const {
   out.name = options_.name;
   out.sandbox = options_.sandbox;
   out.engine_memory_bytes = options_.engine.bounds.memory_bytes;
+  out.memory_bytes = options_.memory_bytes;
   out.draining = draining_ || held_back_;
   const auto count = [&](const accepted_job& job) {
     if (job.coordinator == to) return out.running.push_back(job.what.id);
     ++out.taken;
     if (job.what.measures) ++out.gpus_taken;
+    out.memory_taken += memory_of(job);
   };
   for (const auto& slot : slots_) {
     if (slot.runs_on && !out_of_order(slot)) {
@@ -369,6 +379,9 @@ void worker_slots::publish_gauges() const {
   options_.probe->engines_now("busy", busy);
   options_.probe->engines_now("restarting", faulty);
   options_.probe->jobs_now(busy);
+  std::uint64_t taken = 0;
+  for (const auto& slot : slots_) taken += slot.job ? memory_of(*slot.job) : 0;
+  options_.probe->memory_now(static_cast<double>(options_.memory_bytes), static_cast<double>(taken));
   options_.probe->lacks("engines", idle + busy > 0 ? "" : "none is warm");
   options_.probe->coordinators_now(static_cast<double>(coordinators_.size()));
   options_.probe->lacks("coordinators", coordinators_.empty() ? "none is connected" : "");

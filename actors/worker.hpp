@@ -25,8 +25,9 @@ struct worker_options {
   std::shared_ptr<net::connector> link;
   unsigned slots = 1;
   engine_settings engine;
-  bool engines_shared = false;  // by namespaces that share nothing else
-  std::string sandbox;          // what engines are in, for people
+  std::uint64_t memory_bytes = 0;  // that the engines may use together; 0: it is not counted
+  bool engines_shared = false;     // by namespaces that share nothing else
+  std::string sandbox;             // what engines are in, for people
   std::chrono::milliseconds lease_renewal = limits::job_lease / 3;
   // Makes the engine of a slot, in place of one that runs `engine`.
   std::function<engine_actor(std::size_t slot, engine_owner owner)> spawn_engine;
@@ -101,7 +102,8 @@ private:
   void offer_changes();
   net::worker_offer make_offer(const net::peer_id& to) const;
   void track_result(const accepted_job& job, std::size_t bytes);
-  void fail(const accepted_job& job, const error& why);
+  void fail(const accepted_job& job, const error& why, std::uint64_t memory_bytes = 0);
+  static std::uint64_t memory_of(const accepted_job& job);
   bool has_jobs() const;
   void settle();
   void end();

@@ -26,10 +26,11 @@ result<std::string> render_status(const std::string& document) {
 
   const auto& workers = at(*d, "workers");
   if (!workers.is_array() || workers.empty()) return text + "\nno workers\n";
-  std::vector<std::vector<std::string>> rows{{"WORKER", "STATE", "BUSY", "SLOTS", "SANDBOX", "RUNS ON"}};
+  std::vector<std::vector<std::string>> rows{
+      {"WORKER", "STATE", "BUSY", "SLOTS", "GPUS", "MEMORY", "SANDBOX", "RUNS ON"}};
   for (const auto& w : workers) {
-    rows.push_back({cell(w, "name"), cell(w, "state"), cell(w, "busy"), cell(w, "slots"), cell(w, "sandbox"),
-                    platform_cell(at(w, "runs_on"))});
+    rows.push_back({cell(w, "name"), cell(w, "state"), cell(w, "busy"), cell(w, "slots"), gpus_cell(w), memory_cell(w),
+                    cell(w, "sandbox"), platform_cell(at(w, "runs_on"))});
   }
   return text + "\n" + render_table(rows);
 }

@@ -62,6 +62,17 @@ std::string byte_cell(const json& value) {
   return text.data();
 }
 
+std::string gpus_cell(const json& worker) {
+  const auto all = cell(worker, "gpus");
+  return all == "-" || all == "0" ? "-" : cell(worker, "gpus_busy") + " of " + all;
+}
+
+std::string memory_cell(const json& worker) {
+  const auto& all = at(worker, "memory_bytes");
+  if (!all.is_number_unsigned() || all == 0) return "-";
+  return byte_cell(at(worker, "memory_free_bytes")) + " of " + byte_cell(all) + " free";
+}
+
 std::string platform_cell(const json& p) {
   if (!p.is_object()) return "-";
   auto gpu = cell(p, "gpu");

@@ -19,6 +19,10 @@ const nlohmann::json& at(const nlohmann::json& object, const char* key);
 std::string cell(const nlohmann::json& value);
 std::string cell(const nlohmann::json& object, const char* key);
 std::string byte_cell(const nlohmann::json& value);
+// Of a worker: "1 of 2" GPUs that jobs have, or memory that is free for them; "-" where there are none, or it is not
+// counted.
+std::string gpus_cell(const nlohmann::json& worker);
+std::string memory_cell(const nlohmann::json& worker);
 std::string platform_cell(const nlohmann::json& platform);
 std::string time_cell(const nlohmann::json& unix_seconds);
 // "12 s", "3 min", "5.2 h", for a time that has passed.

@@ -46,9 +46,10 @@ std::string throughput(const json& d) {
 
 std::string workers_text(const json& workers) {
   if (!workers.is_array() || workers.empty()) return "no workers\n";
-  std::vector<std::vector<std::string>> rows{{"WORKER", "STATE", "BUSY", "SLOTS", "PROBLEM"}};
+  std::vector<std::vector<std::string>> rows{{"WORKER", "STATE", "BUSY", "SLOTS", "GPUS", "MEMORY", "PROBLEM"}};
   for (const auto& w : workers) {
-    rows.push_back({cell(w, "name"), cell(w, "state"), cell(w, "busy"), cell(w, "slots"), cell(w, "problem")});
+    rows.push_back({cell(w, "name"), cell(w, "state"), cell(w, "busy"), cell(w, "slots"), gpus_cell(w), memory_cell(w),
+                    cell(w, "problem")});
   }
   return render_table(rows);
 }

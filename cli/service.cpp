@@ -284,6 +284,7 @@ result<std::unique_ptr<worker_half>> worker_half::start(service& host, const opt
   options.name = o.name;
   options.link = half->dialer_;
   options.slots = o.engine.slots;
+  options.memory_bytes = o.engine.worker_memory_bytes;
   options.engine = engines_of(o.engine, *room, *std::move(scratch));
   // Where one has been, the next isolated namespace is not far: engines wait for whoever comes first.
   const bool isolating = o.keys && !o.engine.engine_shared_by_namespaces;

@@ -11,6 +11,16 @@ namespace {
 const prometheus::Histogram::BucketBoundaries seconds_buckets{0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1,   2.5,
                                                               5,     10,   30,   60,  120,  300, 600, 1800};
 const prometheus::Histogram::BucketBoundaries bytes_buckets{1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
+// From less than an engine has that does nothing, doubled up to 64 GiB.
+constexpr double MiB = 1024 * 1024;
+const prometheus::Histogram::BucketBoundaries memory_buckets{128 * MiB,   256 * MiB,  512 * MiB,  1024 * MiB,
+                                                             2048 * MiB,  4096 * MiB, 8192 * MiB, 16384 * MiB,
+                                                             32768 * MiB, 65536 * MiB};
+
+const prometheus::Histogram::BucketBoundaries& buckets_of(std::string_view family) {
+  if (family.ends_with("_memory_bytes")) return memory_buckets;
+  return family.ends_with("_bytes") ? bytes_buckets : seconds_buckets;
+}
 
 template <class Metric>
 prometheus::Family<Metric>& add_family(family_book& book, const family_spec& spec) {
@@ -79,7 +89,7 @@ Metric& family<Metric>::locked_at(std::span<const std::string_view> values) {
     prometheus::Labels labels;
     for (std::size_t i = 0; i < admitted.size(); ++i) labels[spec_.labels[i]] = admitted[i];
     if constexpr (std::is_same_v<Metric, prometheus::Histogram>) {
-      child = &family_.Add(labels, spec_.name.ends_with("_bytes") ? bytes_buckets : seconds_buckets);
+      child = &family_.Add(labels, buckets_of(spec_.name));
     } else {
       child = &family_.Add(labels);
     }

@@ -59,6 +59,7 @@ public:
   void waiting_now(const std::map<std::string, waiting_jobs>& by_stage);  // all there are
   void phase_took(std::string_view stage, std::string_view phase, double seconds);
   void compiled(std::string_view stage, double seconds);           // all phases of one job
+  void memory_had(std::string_view stage, double bytes);           // by one job, at most
   void request_to_switch(std::string_view stage, double seconds);  // from the client's request to running it
   // What that time went to: "prepare" in the client, "farm" from the lookup to the artifact, "load" in the client.
   void switch_step(std::string_view stage, std::string_view step, double seconds);
@@ -123,6 +124,7 @@ public:
 
   void engines_now(std::string_view state, double count);  // "starting", "idle", "busy", "restarting"
   void jobs_now(double running);
+  void memory_now(double offered, double taken);  // bytes; offered is 0 where it is not counted
   void coordinators_now(double count);
   // See readiness::lacks.
   void lacks(std::string_view part, std::string_view what);

@@ -111,6 +111,12 @@ struct coordinator_probe::impl {
       {"fxfarm_compile_phase_seconds", "Time of each phase of a compile.", {"stage", "phase"}, "phase_seconds", 1}};
   histograms compiles{
       book, {"fxfarm_compile_seconds", "Time of compiles, all phases.", {"stage"}, "compile_seconds"}, {{"default"}}};
+  histograms memory{book,
+                    {"fxfarm_compile_memory_bytes",
+                     "Resident memory that compiles had at most, with their engine and compilers.",
+                     {"stage"},
+                     "compile_memory_bytes"},
+                    {{"default"}}};
   histograms switches{book,
                       {"fxfarm_request_to_switch_seconds",
                        "Time from a client's request to running the stage.",
@@ -255,6 +261,9 @@ void coordinator_probe::request_to_switch(std::string_view stage, double seconds
 void coordinator_probe::switch_step(std::string_view stage, std::string_view step, double seconds) {
   impl_->steps.at({stage, step}).Observe(seconds);
 }
+void coordinator_probe::memory_had(std::string_view stage, double bytes) {
+  impl_->memory.at({stage}).Observe(bytes);
+}
 void coordinator_probe::load_took(std::string_view stage, double seconds) {
   impl_->loads.at({stage}).Observe(seconds);
 }
@@ -284,6 +293,14 @@ struct worker_probe::impl {
                  {"fxfarm_worker_engines", "Engines by state.", {"state"}, "engines_now", 0},
                  {{"starting"}, {"idle"}, {"busy"}, {"restarting"}}};
   gauges running{book, {"fxfarm_worker_jobs", "Jobs that run on this worker.", {}, "worker_jobs_now"}};
+  gauges memory{
+      book,
+      {"fxfarm_worker_memory_bytes",
+       "Memory that engines may use together, 0 where it is not counted; and how much of it is taken by jobs.",
+       {"what"},
+       "worker_memory_bytes",
+       0},
+      {{"offered"}, {"taken"}}};
   gauges coordinators{
       book,
       {"fxfarm_worker_coordinators", "Coordinators that this worker is connected to.", {}, "worker_coordinators_now"}};
@@ -322,6 +339,10 @@ void worker_probe::engines_now(std::string_view state, double count) {
 }
 void worker_probe::jobs_now(double running) {
   impl_->running.at({}).Set(running);
+}
+void worker_probe::memory_now(double offered, double taken) {
+  impl_->memory.at({"offered"}).Set(offered);
+  impl_->memory.at({"taken"}).Set(taken);
 }
 void worker_probe::coordinators_now(double count) {
   impl_->coordinators.at({}).Set(count);

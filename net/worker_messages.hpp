@@ -28,6 +28,8 @@ struct worker_offer {
   std::uint64_t engine_memory_bytes = 0;  // that each of them may use; 0: no limit
   unsigned gpus = 0;        // each for one job that measures; 0 of a worker on a GPU: it does not say, and has one
   unsigned gpus_taken = 0;  // of these, by jobs of other coordinators
+  std::uint64_t memory_bytes = 0;  // that its engines may use together; 0: it is not counted
+  std::uint64_t memory_taken = 0;  // of these, by jobs of other coordinators
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -42,6 +44,8 @@ struct worker_offer {
     f("engine_memory_bytes", s.engine_memory_bytes);
     f("gpus", s.gpus);
     f("gpus_taken", s.gpus_taken);
+    f("memory_bytes", s.memory_bytes);
+    f("memory_taken", s.memory_taken);
   }
 };
 
@@ -56,12 +60,13 @@ struct job {
   platform target;
   std::uint64_t lease_ms = 0;
   std::uint64_t deadline_ms = 0;
-  unsigned rank = 0;        // of the stage in its plan
-  unsigned attempts = 0;    // with this one
-  std::string space;        // of the client that asked first
-  std::string scope = {};   // as in welcome, of the clients that asked
-  std::string ticket = {};  // whoever has it was given this job; empty where keys are off
-  bool measures = false;    // it times kernels: one of the worker's `gpus` is its as long as its lease
+  unsigned rank = 0;               // of the stage in its plan
+  unsigned attempts = 0;           // with this one
+  std::string space;               // of the client that asked first
+  std::string scope = {};          // as in welcome, of the clients that asked
+  std::string ticket = {};         // whoever has it was given this job; empty where keys are off
+  bool measures = false;           // it times kernels: one of the worker's `gpus` is its as long as its lease
+  std::uint64_t memory_bytes = 0;  // so many of the worker's are, likewise
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -79,6 +84,7 @@ struct job {
     f("scope", s.scope);
     f("ticket", s.ticket);
     f("measures", s.measures);
+    f("memory_bytes", s.memory_bytes);
   }
 };
 
@@ -111,6 +117,7 @@ struct job_done {
   std::string stage_key;
   std::map<std::string, double> phases;  // seconds
   artifact_signature signature = {};     // by this worker, see runtime/artifact_signature.hpp
+  std::uint64_t memory_bytes = 0;        // resident, that the job was seen to have at most; 0: not known
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -119,6 +126,7 @@ struct job_done {
     f("phases", s.phases);
     f("signer", s.signature.signer);
     f("signature", s.signature.value);
+    f("memory_bytes", s.memory_bytes);
   }
 };
 
@@ -128,6 +136,7 @@ struct job_failed {
   std::string stage_key;
   std::string code;  // errc by name
   std::string reason;
+  std::uint64_t memory_bytes = 0;  // as in job_done
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -135,6 +144,7 @@ struct job_failed {
     f("stage_key", s.stage_key);
     f("code", s.code);
     f("reason", s.reason);
+    f("memory_bytes", s.memory_bytes);
   }
 };
 

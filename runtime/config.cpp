@@ -3,6 +3,7 @@
 #include "runtime/config_checks.hpp"
 #include "runtime/config_commands.hpp"
 #include "runtime/config_sources.hpp"
+#include "runtime/host_memory.hpp"
 
 #include <algorithm>
 #include <array>
@@ -63,14 +64,20 @@ void declare(option_set& o, farm_config& c, const std::string& cache_default) {
   declare(o, c.redis);
 }
 
-void declare(option_set& o, engine_config& c, const std::string& slots_default, const std::string& cores_default) {
+struct host_shares {
+  std::string slots, cores, memory;
+};
+void declare(option_set& o, engine_config& c, const host_shares& standard) {
   o.add("python", c.python, kinds::path(), "interpreter that runs the engines");
-  o.add("slots", c.slots, kinds::count(1, 1024), "compiles at the same time", slots_default);
+  o.add("slots", c.slots, kinds::count(1, 1024), "compiles at the same time", standard.slots);
   o.add("nice", c.nice, kinds::count(0, 19), "niceness of the engines; 19 yields most");
   o.add("engine_memory_bytes", c.engine_memory_bytes, kinds::byte_count(),
         "resident memory of one engine and its compilers; 0: no limit");
+  o.add("worker_memory_bytes", c.worker_memory_bytes, kinds::byte_count(),
+        "resident memory that jobs may have together, with their engines and compilers; 0: it is not counted",
+        standard.memory);
   o.add("engine_cores", c.engine_cores, kinds::count(0, 4096),
-        "cores that the engines and their compilers may use together; 0: all", cores_default);
+        "cores that the engines and their compilers may use together; 0: all", standard.cores);
   o.add("compile_threads", c.compile_threads, kinds::count(1, 1024),
         "compilers that one engine may run at the same time", "the engines' cores / slots");
   o.add("engine_cache_dir", c.engine_cache_dir, kinds::path(),
@@ -121,7 +128,7 @@ void declare(option_set& o, worker_config& c) {
   declare(o, static_cast<link_config&>(c));
   o.add("signing_key", c.signing_key, kinds::path(), "file with the secret key that signs what is made here");
   o.add("metrics", c.metrics, kinds::address_or_off(), "address of the metrics page");
-  declare(o, static_cast<engine_config&>(c), "cores / 2, at least 1", "0");
+  declare(o, static_cast<engine_config&>(c), {"cores / 2, at least 1", "0", "7/8 of the host's or control group's"});
 }
 
 void declare(option_set& o, local_config& c) {
@@ -134,7 +141,7 @@ void declare(option_set& o, local_config& c) {
         "none, and all are taken");
   o.add("detach", c.detach, kinds::boolean(), "run in the background, with the log in a file beside the socket");
   declare(o, static_cast<farm_config&>(c), "$XDG_CACHE_HOME/fxfarm/local");
-  declare(o, static_cast<engine_config&>(c), "1", "cores / 2, at least 2");
+  declare(o, static_cast<engine_config&>(c), {"1", "cores / 2, at least 2", "half of the host's or control group's"});
 }
 
 void declare(option_set& o, client_config& c) {
@@ -175,6 +182,7 @@ void fill_defaults(worker_config& c, const config_inputs& in) {
   fill_defaults(static_cast<engine_config&>(c), in);
   c.name = in.host_name;
   c.slots = std::max(1u, in.cores / 2);
+  c.worker_memory_bytes = in.memory_bytes / 8 * 7 / limits::MiB * limits::MiB;
 }
 
 void fill_defaults(local_config& c, const config_inputs& in) {
@@ -183,6 +191,7 @@ void fill_defaults(local_config& c, const config_inputs& in) {
   c.cache_dir = paths::cache_directory(in.environment, in.uid) + "/local";
   // On a small host the engines' priority alone has to leave the model its cores: on one core compiles take for ever.
   c.engine_cores = std::max(2u, in.cores / 2);
+  c.worker_memory_bytes = in.memory_bytes / 2 / limits::MiB * limits::MiB;
 }
 
 void fill_defaults(client_config&, const config_inputs&) {}  // the endpoint is looked for when it is needed
@@ -359,7 +368,8 @@ config_inputs config_inputs::of_process(std::vector<std::string> arguments) {
           std::max(1u, std::thread::hardware_concurrency()),
           fxfarm::host_name(),
           ::geteuid(),
-          0};
+          0,
+          host_memory_bytes()};
 }
 
 std::string_view to_string(config_source source) {

@@ -72,6 +72,7 @@ struct engine_config {
   unsigned slots = 1;
   unsigned nice = 10;
   std::uint64_t engine_memory_bytes = limits::engine_memory_bytes;  // 0: no limit
+  std::uint64_t worker_memory_bytes = 0;                            // of all engines together; 0: not counted
   unsigned engine_cores = 0;                                        // of all engines together; 0: all
   unsigned compile_threads = 0;                                     // after parsing at least 1
   std::string engine_cache_dir;
@@ -174,7 +175,8 @@ struct config_inputs {
   unsigned cores = 1;
   std::string host_name;
   unsigned uid = 0;
-  unsigned operands_max = 0;  // arguments that are neither flags nor values of flags
+  unsigned operands_max = 0;       // arguments that are neither flags nor values of flags
+  std::uint64_t memory_bytes = 0;  // that this process and its children may use; 0: unknown
 
   static config_inputs of_process(std::vector<std::string> arguments);
 };

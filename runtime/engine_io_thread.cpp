@@ -100,6 +100,7 @@ void engine_io_thread::watch(const engine_bounds& bounds) {
     std::lock_guard lock(mutex_);
     bounds_ = bounds;
   }
+  memory_peak_ = 0;
   wake();
 }
 
@@ -223,9 +224,18 @@ void engine_io_thread::check_usage() {
   if (watched && !begun && next_look_ && now < *next_look_) return;
   next_look_ = watched ? std::optional(now + options_.watch_period) : std::nullopt;
   if (!watched) return;
+  last_look_ = now;
   auto written = options_.access.writable;
   if (!scratch_.empty()) written.push_back(scratch_);
-  if (auto passed = watch_.look(child_.pid, written)) request_kill(*std::move(passed));
+  auto passed = watch_.look(child_.pid, written);
+  memory_peak_ = watch_.memory_peak();
+  if (passed) request_kill(*std::move(passed));
+}
+
+void engine_io_thread::note_memory() {
+  last_look_ = steady::now();
+  watch_.note_memory(child_.pid);
+  memory_peak_ = watch_.memory_peak();
 }
 
 std::optional<time_point> engine_io_thread::next_timer() const {
@@ -306,6 +316,9 @@ void engine_io_thread::take_frame(bytes frame) {
     deaf_ = true;
     return request_kill(allowed.failure().with_context("the engine's output"));
   }
+  // Each phase of a job, and its end, is a moment at which much memory may be in use.
+  if (watch_.active() && phase_ < phase::terminating && steady::now() >= last_look_ + limits::engine_memory_period)
+    note_memory();
   events_.on_frame(std::move(frame));
 }
 

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <deque>
 #include <future>
@@ -63,6 +64,7 @@ public:
   void request_stop();
   void watch(const engine_bounds& bounds);
   void finish();  // the last call: kills the engine and joins the thread, or lets go of it where that is the caller
+  std::uint64_t memory_peak() const { return memory_peak_; }
   int pid() const { return child_.pid; }
 
 private:
@@ -85,6 +87,7 @@ private:
   void take_requests();
   void escalate(phase next);
   void check_usage();
+  void note_memory();
   void remember_inside();
   void await_inside();
   std::optional<time_point> next_timer() const;
@@ -111,6 +114,8 @@ private:
   std::optional<error> cause_;
   std::optional<engine_bounds> bounds_;  // to be watched from now on
 
+  std::atomic<std::uint64_t> memory_peak_{0};  // of watch_
+
   // Of the thread only; child_.pid is written once, before start returns.
   spawned_process child_;
   std::string scratch_;  // its TMPDIR; empty: not its own
@@ -121,6 +126,7 @@ private:
   bool deaf_ = false;  // it was killed for a cause: its frames no longer count
   std::optional<time_point> grace_end_;
   std::optional<time_point> next_look_;
+  time_point last_look_;
   engine_watch watch_;
   std::vector<file_handle> inside_;  // what bubblewrap runs, once it said something
 };

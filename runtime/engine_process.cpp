@@ -35,6 +35,10 @@ void engine_process::watch(const engine_bounds& bounds) {
   io_->watch(bounds);
 }
 
+std::uint64_t engine_process::memory_peak() const {
+  return io_->memory_peak();
+}
+
 int engine_process::pid() const {
   return io_->pid();
 }

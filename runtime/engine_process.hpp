@@ -45,6 +45,7 @@ struct engine_bounds {
   std::chrono::milliseconds cpu_time{0};  // from the call of `watch` on
   unsigned processes = 0;                 // at a time
   std::uint64_t disk_bytes = 0;           // in its scratch, and in what it may write
+  bool memory_noted = false;              // no bound: what it has is watched all the same, see memory_peak
 };
 
 // The last `count` of the CPUs that this process may use: programs that choose their own tend to take the first ones.
@@ -106,6 +107,11 @@ public:
   // From now on ends the engine once it passes one of the bounds: with `memory`, `deadline` for its CPU time, else
   // `too_large`. Without any it is not watched, which is how it starts.
   void watch(const engine_bounds& bounds);
+
+  // The most resident memory that it, its compilers and all else that it has started were seen to have together since
+  // `watch`; what processes share counts for each. It is looked at when that begins, every watch_period, and when the
+  // engine says something, at most each limits::engine_memory_period; 0 where nothing is watched.
+  std::uint64_t memory_peak() const;
 
   int pid() const;  // for people
 

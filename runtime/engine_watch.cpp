@@ -20,13 +20,16 @@ error past(errc code, const std::string& what, std::uint64_t used, std::uint64_t
 
 void engine_watch::begin(const engine_bounds& bounds, pid_t engine) {
   bounds_ = bounds;
-  active_ = bounds.memory_bytes > 0 || bounds.cpu_time.count() > 0 || bounds.processes > 0 || bounds.disk_bytes > 0;
+  active_ = bounds.memory_bytes > 0 || bounds.cpu_time.count() > 0 || bounds.processes > 0 || bounds.disk_bytes > 0 ||
+            bounds.memory_noted;
+  memory_peak_ = 0;
   if (bounds.cpu_time.count() > 0) cpu_before_ = usage_of(engine).cpu;
 }
 
-std::optional<error> engine_watch::look(pid_t engine, const std::vector<std::string>& directories) const {
+std::optional<error> engine_watch::look(pid_t engine, const std::vector<std::string>& directories) {
   if (!active_) return std::nullopt;
   const auto used = usage_of(engine);
+  memory_peak_ = std::max(memory_peak_, used.resident_bytes);
   // First: many processes have much memory, too.
   if (passes(used.processes, bounds_.processes)) {
     return past(errc::too_large, "processes of the engine", used.processes, bounds_.processes);
@@ -48,6 +51,10 @@ std::optional<error> engine_watch::look(pid_t engine, const std::vector<std::str
     return past(errc::too_large, "bytes of files of the engine", taken, bounds_.disk_bytes);
   }
   return std::nullopt;
+}
+
+void engine_watch::note_memory(pid_t engine) {
+  memory_peak_ = std::max(memory_peak_, usage_of(engine).resident_bytes);
 }
 
 }  // namespace fxfarm

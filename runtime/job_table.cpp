@@ -269,6 +269,11 @@ job_setback job_table::set_back(job_record& job, error why, time_point now, faul
   take_out(job);
   move_to(job, job_state::queued);
   if (!refused) job.queued_at = now;
+  if (out.why.code != errc::busy) {
+    std::erase(job.failed_on, job.worker);
+    job.failed_on.push_back(job.worker);
+    if (job.failed_on.size() > limits::workers_avoided_max) job.failed_on.erase(job.failed_on.begin());
+  }
   job.worker.clear();
   job.attempt.clear();
   put_in(job);

@@ -58,10 +58,11 @@ struct job_record {
   jobs_by_graph::iterator of_graph;  // its entry
   job_state state = job_state::wants_graph;
   std::set<std::string> subscribers;
-  unsigned attempts = 0;  // started so far, less those that a full worker refused
-  unsigned refusals = 0;  // by full workers
-  std::string worker;     // while running or storing
-  std::string attempt;    // id of the running attempt
+  unsigned attempts = 0;               // started so far, less those that a full worker refused
+  unsigned refusals = 0;               // by full workers
+  std::string worker;                  // while running or storing
+  std::string attempt;                 // id of the running attempt
+  std::vector<std::string> failed_on;  // workers, the last ones; not those that were only full
   time_point created;
   time_point queued_at;
   time_point started_at;

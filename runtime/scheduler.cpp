@@ -34,9 +34,9 @@ void scheduler::take_out(worker& w) {
   --states_[static_cast<std::size_t>(state_of(w.offer, w.jobs.size()))];
   if (w.offer.takes_jobs()) slots_ -= w.offer.slots;
   free_slots_ -= w.free();
-  if (!w.in) return;
+  if (!w.in || w.kept_for || w.free() == 0) return;
   w.in->free.erase(&w);
-  w.in->free_to_measure.erase(&w);
+  if (w.free_to_measure()) w.in->free_to_measure.erase(&w);
 }
 
 void scheduler::put_in(worker& w) {
@@ -44,6 +44,7 @@ void scheduler::put_in(worker& w) {
   if (w.offer.takes_jobs()) slots_ += w.offer.slots;
   free_slots_ += w.free();
   if (!w.in || w.free() == 0) return;
+  if (w.kept_for) return wake(*w.kept_for);
   w.in->free.insert(&w);
   if (w.free_to_measure()) w.in->free_to_measure.insert(&w);
   for (auto* c : w.in->classes) wake(*c);
@@ -58,15 +59,20 @@ void scheduler::set_worker(const std::string& id, worker_offer offer) {
   } else {
     take_out(w);
   }
-  auto* before = w.in;
+  auto* before = leave(w);
   w.offer = std::move(offer);
   w.full = false;
   full_.erase(id);
-  w.in = w.offer.takes_jobs() ? &pool_of(w.offer) : nullptr;
-  if (w.in) ++w.in->workers;
-  if (before) --before->workers;
+  join(w, w.offer.takes_jobs() ? &pool_of(w.offer) : nullptr);
   put_in(w);
   if (before) drop_if_empty(before);
+  let_go_if_useless(w);
+  // A larger worker, or another one, may be what they should wait for now.
+  if (w.in) {
+    for (auto* c : w.in->classes) {
+      if (c->keeps) let_go_if_useless(*c->keeps);
+    }
+  }
   if (w.offer.slots == 0 && !w.offer.draining && !w.offer.problem.empty()) {
     faulty_.insert(id);
   } else {
@@ -85,10 +91,9 @@ void scheduler::remove_worker(const std::string& id) {
     set_running(t, t.running - 1);
     drop_if_idle(t);
   }
-  if (w.in) {
-    --w.in->workers;
-    drop_if_empty(w.in);
-  }
+  if (w.kept_for) w.kept_for->keeps = nullptr;
+  for (auto* c : avoiding_) std::erase(c->avoids, &w);
+  if (auto* before = leave(w)) drop_if_empty(before);
   full_.erase(id);
   faulty_.erase(id);
   workers_.erase(it);
@@ -120,7 +125,9 @@ const scheduler::worker_offer* scheduler::offer_of(const std::string& worker) co
 std::vector<scheduler::worker_view> scheduler::workers() const {
   std::vector<worker_view> out;
   out.reserve(workers_.size());
-  for (const auto& [id, w] : workers_) out.push_back({id, w.offer, w.jobs.size(), w.measuring});
+  for (const auto& [id, w] : workers_) {
+    out.push_back({id, w.offer, w.jobs.size(), w.measuring, w.memory_used, w.memory_free(), w.kept_for != nullptr});
+  }
   return out;
 }
 
@@ -163,7 +170,7 @@ void scheduler::drop_if_idle(tenant& t) {
 
 void scheduler::enqueue(request r) {
   assert(!queued_.contains(r.job) && !running_.contains(r.job));
-  auto& c = class_of(r.target, r.memory_above, r.measures);
+  auto& c = class_of(r);
   auto& t = tenant_of(r.space);
   auto& in = c.lanes[r.rank];
   in.rank = r.rank;
@@ -212,7 +219,9 @@ void scheduler::unqueue(std::unordered_map<std::string, waiting>::iterator job) 
   in.lines.erase(l.whose);
   if (in.lines.empty()) c.lanes.erase(in.rank);
   if (!c.by_age.empty()) return;
+  let_go(c);
   std::erase(ready_, &c);
+  std::erase(avoiding_, &c);
   for (auto* p : c.pools) std::erase(p->classes, &c);
   classes_.erase(std::string(c.name));
 }
@@ -221,7 +230,7 @@ void scheduler::unqueue(std::unordered_map<std::string, waiting>::iterator job) 
 
 void scheduler::look_at_ready() {
   std::erase_if(ready_, [](job_class* c) {
-    c->ready = std::any_of(c->pools.begin(), c->pools.end(), [c](const pool* p) { return !p->takers(*c).empty(); });
+    c->ready = can_start(*c);
     if (c->ready) put_in_order(c->lanes.begin()->second);
     return !c->ready;
   });
@@ -247,22 +256,28 @@ const std::string& scheduler::next_job(const job_class& c) const {
   return *c.lanes.begin()->second.order.begin()->second->jobs.begin()->second;
 }
 
-scheduler::worker* scheduler::best_worker(const job_class& c) const {
+scheduler::worker* scheduler::best_worker(const job_class& c) {
+  if (c.keeps && starts_on(c, *c.keeps)) return c.keeps;
   worker* best = nullptr;
+  const auto from = rung_wanted(c);
+  const auto& without = avoided_by(c);
   for (const auto* p : c.pools) {
-    const auto& takers = p->takers(c);
-    if (takers.empty()) continue;
     if (best && less_scarce(best->in, p)) break;
-    if (!best || most_free()(*takers.begin(), best)) best = *takers.begin();
+    auto* w = p->takers(c).best(from, without);
+    if (w && (!best || most_free()(w, best))) best = w;
   }
   return best;
 }
 
-void scheduler::count_overtaken(const age& chosen) {
+void scheduler::count_overtaken(const age& chosen, const worker& on) {
   for (auto* c : ready_) {
     const auto& oldest = c->by_age.begin()->first;
     if (oldest < chosen) ++c->overtaken;
     if (oldest == chosen) c->overtaken = 0;
+  }
+  // Those that lack nothing but memory, some of which the chosen one takes.
+  for (auto* c : on.in->classes) {
+    if (!c->ready && could_have(*c, on) && c->by_age.begin()->first < chosen) ++c->overtaken;
   }
 }
 
@@ -271,44 +286,54 @@ std::vector<scheduler::assignment> scheduler::assign() {
   for (look_at_ready(); !ready_.empty(); look_at_ready()) {
     auto& c = next_class();
     auto* w = best_worker(c);
+    if (auto* waiting = keeper_of(*w, c)) {
+      keep(*w, *waiting);
+      continue;
+    }
     auto found = queued_.find(next_job(c));
     const auto job = found->first;
     auto& t = *found->second.in->whose;
     const bool measures = c.measures;
-    count_overtaken(found->second.old->first);
+    const auto memory_bytes = memory_step_bytes(c.memory_step);
+    count_overtaken(found->second.old->first, *w);
+    let_go(c);
     unqueue(found);  // the class goes with its last job
-    run(job, *w, t, measures);
-    out.push_back({job, *w->id});
+    run(job, *w, t, measures, memory_bytes);
+    out.push_back({job, *w->id, memory_bytes});
   }
   return out;
 }
 
-void scheduler::run(const std::string& job, worker& w, tenant& t, bool measures) {
+void scheduler::run(const std::string& job, worker& w, tenant& t, bool measures, std::uint64_t memory_bytes) {
   set_running(t, t.running + 1);
   take_out(w);
   w.jobs.insert(job);
   if (measures) ++w.measuring;
+  w.memory_used += memory_bytes;
   put_in(w);
-  running_.emplace(job, occupied{&w, &t, measures});
+  running_.emplace(job, occupied{&w, &t, measures, memory_bytes});
 }
 
-void scheduler::occupy(const std::string& job, const std::string& worker, const std::string& space, bool measures) {
+void scheduler::occupy(const std::string& job, const std::string& worker, const std::string& space, bool measures,
+                       std::uint64_t memory_bytes) {
   assert(!running_.contains(job));
   cancel(job);
   if (!workers_.contains(worker)) set_worker(worker, {});
-  run(job, workers_.at(worker), tenant_of(space), measures);
+  run(job, workers_.at(worker), tenant_of(space), measures, memory_step_bytes(memory_step_for(memory_bytes)));
 }
 
 void scheduler::release(const std::string& job) {
   auto ran = running_.extract(job);
   if (ran.empty()) return;
-  auto& [w, t, measured] = ran.mapped();
+  auto& [w, t, measured, memory_bytes] = ran.mapped();
   take_out(*w);
   w->jobs.erase(job);
   if (measured) --w->measuring;
+  w->memory_used -= memory_bytes;
   w->full = false;
   full_.erase(*w->id);
   put_in(*w);
+  let_go_if_useless(*w);
   set_running(*t, t->running - 1);
   drop_if_idle(*t);
 }

@@ -11,10 +11,18 @@
 // A job takes a slot of its worker, and one that measures a GPU beside it, until it ends: jobs that measure at the same
 // time would time each other. Those that wait for a GPU hold up nobody else, and their turn comes as any job's.
 //
+// A job takes memory of its worker likewise, in steps (memory_steps.hpp): it starts where as much is free. One that
+// wants more than any worker has starts on one that has most, while nothing else has any of it. Where the memory that
+// the oldest such job waits for has gone to younger ones `limits::job_overtakes_max` times in a row, the next worker
+// that could have had it is kept for it, and starts nothing else until what runs there has left enough.
+//
+// A job that has failed on a worker can be kept away from it, for as long as another one could take it.
+//
 // A decision costs no more with many jobs and workers: jobs with equal needs are one class, workers on equal
 // platforms one pool, and only a pool's arrival or end compares platforms.
 
 #include "runtime/limits.hpp"
+#include "runtime/memory_steps.hpp"
 #include "runtime/platform.hpp"
 #include "runtime/time_point.hpp"
 
@@ -51,7 +59,9 @@ public:
     std::string sandbox = {};               // what its engines are in, for people
     std::uint64_t engine_memory_bytes = 0;  // that each engine may use; 0: no limit
     unsigned gpus = 0;
-    unsigned gpus_taken = 0;  // of these, as `taken`
+    unsigned gpus_taken = 0;         // of these, as `taken`
+    std::uint64_t memory_bytes = 0;  // that its engines may use together; 0: it is not counted
+    std::uint64_t memory_taken = 0;  // of these, as `taken`
 
     // Connected, but its engines have not said yet what they are.
     bool starting() const { return runs_on.torch.empty() && problem.empty() && !draining; }
@@ -66,16 +76,22 @@ public:
     time_point queued_at = {};       // since when it waits
     std::uint64_t memory_above = 0;  // bytes of a limit that it has passed; only a worker that allows more can take it
     bool measures = false;           // it takes a GPU, too
+    std::uint64_t memory_bytes = 0;  // that it takes, too, see memory_steps.hpp; 0: it is not counted
+    std::vector<std::string> avoids = {};  // workers, see avoid_no_longer
   };
   struct assignment {
     std::string job;
     std::string worker;
+    std::uint64_t memory_bytes = 0;  // that it takes
   };
   struct worker_view {
     std::string id;
     worker_offer offer;
     std::size_t busy = 0;
-    std::size_t measuring = 0;  // of these, jobs that have a GPU
+    std::size_t measuring = 0;      // of these, jobs that have a GPU
+    std::uint64_t memory_used = 0;  // by these
+    std::uint64_t memory_free = 0;  // of what it offers
+    bool kept = false;              // for a job that waits for its memory
   };
 
   // A new worker, or a change of what it offers; jobs that it runs stay counted.
@@ -97,9 +113,13 @@ public:
   // Everything that can start now; each assignment occupies a slot, and a GPU if it measures, until `release`.
   std::vector<assignment> assign();
   // A slot of `worker` has the job, which was not assigned here but may be queued.
-  void occupy(const std::string& job, const std::string& worker, const std::string& space, bool measures = false);
+  void occupy(const std::string& job, const std::string& worker, const std::string& space, bool measures = false,
+              std::uint64_t memory_bytes = 0);
   // The job has ended, or its worker has lost it. Nothing when it does not run.
   void release(const std::string& job);
+
+  // Jobs that wait since then or longer may go to workers that they avoid: others have had their time.
+  void avoid_no_longer(time_point since);
 
   // Queued jobs that no worker could take even if it were idle, with the reason.
   std::vector<std::pair<std::string, error>> unplaceable() const;
@@ -121,6 +141,13 @@ public:
   std::size_t ahead_of(const std::string& job) const;
   // How many such jobs the workers that take jobs could run at a time if they were idle.
   std::uint64_t slots_for(const platform& target, std::uint64_t memory_above = 0, bool measures = false) const;
+  // What a queued job waits for that is not a slot.
+  struct shortage {
+    std::uint64_t memory_bytes = 0;   // that it takes, which no worker with a slot for it has free; 0: that is not it
+    std::string kept;                 // a worker that is kept for it; empty: none
+    std::vector<std::string> avoids;  // workers with a slot that it leaves to others while they may take it
+  };
+  shortage shortage_of(const std::string& job) const;
 
   // What is wrong with these books, for tests; empty when nothing is. Counts everything anew.
   std::string inconsistency() const;
@@ -128,6 +155,9 @@ public:
 private:
   struct job_class;
   struct pool;
+  struct worker;
+  // Twice the step of the memory that is free, and one more where none is taken.
+  using rung = unsigned;
 
   using age = std::pair<time_point, std::uint64_t>;  // since when, and its number of arrival
   // A job's place among those of its space and rank: about as old ones together, in there the longest first.
@@ -172,11 +202,15 @@ private:
     platform target;
     std::uint64_t memory_above = 0;
     bool measures = false;
+    unsigned memory_step = 0;
+    std::vector<worker*> avoids;     // those that are connected
+    worker* keeps = nullptr;         // a worker that is kept for it
     std::map<unsigned, lane> lanes;  // by rank
     age_order by_age;
     std::vector<pool*> pools;  // that can compile for it, in order of preference
-    unsigned overtaken = 0;    // how often in a row others went before its oldest job
-    bool ready = false;        // it is in ready_
+    // How often in a row others went before its oldest job, or had memory that it waits for.
+    unsigned overtaken = 0;
+    bool ready = false;  // it is in ready_
   };
   struct worker {
     const std::string* id = nullptr;               // its key in workers_
@@ -184,13 +218,34 @@ private:
     worker_offer offer;
     std::unordered_set<std::string> jobs;  // that it runs
     std::size_t measuring = 0;             // of these
+    std::uint64_t memory_used = 0;         // by these
     bool full = false;                     // it has said so
     pool* in = nullptr;                    // null: it takes no jobs
+    job_class* kept_for = nullptr;         // nothing else starts on it
     std::size_t free() const;
     bool free_to_measure() const;  // a slot and a GPU
+    std::uint64_t memory_free() const;
+    unsigned size() const;  // the step of its memory, be it free or not; the last one where it is not counted
+    rung at() const;
   };
   struct most_free {
     bool operator()(const worker* a, const worker* b) const;
+  };
+  // Workers by how much of their memory is free, and on each rung those with the most free slots first.
+  class ladder {
+  public:
+    void insert(worker* w);
+    void erase(worker* w);
+    bool contains(worker* w) const;
+    bool is_consistent() const;  // for tests
+    bool reaches(rung from) const { return (taken_ >> from) != 0; }
+    // The worker with the most free slots at or above that rung, of those with as many one on the lowest; not one of
+    // `without`. Null when there is none.
+    worker* best(rung from, const std::vector<worker*>& without) const;
+
+  private:
+    std::uint64_t taken_ = 0;                             // rungs on which there are some
+    std::map<rung, std::set<worker*, most_free>> rungs_;  // stay once they are there
   };
   // Workers that take jobs, on platforms that can compile for the same classes; never empty.
   struct pool {
@@ -201,11 +256,13 @@ private:
     // More for workers that can do what few others can: GPU, CPU level, memory.
     std::tuple<bool, int, std::uint64_t> scarcity;
     std::size_t workers = 0;
-    std::set<worker*, most_free> free;             // those with a free slot
-    std::set<worker*, most_free> free_to_measure;  // of these, those with a free GPU
-    std::vector<job_class*> classes;               // that it can compile for
+    std::array<std::size_t, memory_steps> sizes{};  // of these, by the steps of their memory
+    ladder free;                                    // those with a free slot that are kept for nothing
+    ladder free_to_measure;                         // of these, those with a free GPU
+    std::vector<job_class*> classes;                // that it can compile for
 
-    const auto& takers(const job_class& c) const { return c.measures ? free_to_measure : free; }
+    const ladder& takers(const job_class& c) const { return c.measures ? free_to_measure : free; }
+    unsigned largest() const;  // the largest of the sizes
   };
   struct waiting {
     line* in = nullptr;
@@ -216,6 +273,7 @@ private:
     worker* by = nullptr;
     tenant* whose = nullptr;
     bool measures = false;
+    std::uint64_t memory_bytes = 0;
   };
 
   static bool less_scarce(const pool* a, const pool* b);
@@ -229,8 +287,26 @@ private:
   void put_in(worker& w);
   pool& pool_of(const worker_offer& offer);
   void drop_if_empty(pool* p);
-  job_class& class_of(const platform& target, std::uint64_t memory_above, bool measures);
+  static void join(worker& w, pool* p);  // null: none
+  // Returns the pool that it was in, if any, whose jobs may now be content with less.
+  pool* leave(worker& w);
+  job_class& class_of(const request& r);
   void wake(job_class& c);
+
+  // The size of worker that it takes: its own need, or the largest that there is.
+  static unsigned size_wanted(const job_class& c);
+  static rung rung_wanted(const job_class& c);
+  // Whether it would start there if only the worker's memory were free.
+  static bool could_have(const job_class& c, const worker& w);
+  static bool starts_on(const job_class& c, const worker& w);
+  static bool can_start(const job_class& c);
+  // Whom it leaves to others: nobody, where there are none.
+  static const std::vector<worker*>& avoided_by(const job_class& c);
+  // A class that has waited long enough for the worker's memory, and for longer than the one that would start there.
+  job_class* keeper_of(const worker& w, const job_class& instead_of) const;
+  void keep(worker& w, job_class& c);
+  void let_go(job_class& c);
+  void let_go_if_useless(worker& w);
 
   tenant& tenant_of(const std::string& space);
   void set_running(tenant& t, std::size_t running);
@@ -247,15 +323,16 @@ private:
   bool goes_before(const job_class& a, const job_class& b) const;
   job_class& next_class() const;
   const std::string& next_job(const job_class& c) const;
-  worker* best_worker(const job_class& c) const;
-  void run(const std::string& job, worker& w, tenant& t, bool measures);
-  void count_overtaken(const age& chosen);
+  static worker* best_worker(const job_class& c);
+  void run(const std::string& job, worker& w, tenant& t, bool measures, std::uint64_t memory_bytes);
+  void count_overtaken(const age& chosen, const worker& on);
 
   std::string salt_;
   std::map<std::string, worker> workers_;
   std::unordered_map<std::string, std::unique_ptr<pool>> pools_;
   std::unordered_map<std::string, std::unique_ptr<job_class>> classes_;
-  std::vector<job_class*> ready_;  // all that may have a worker with a free slot
+  std::vector<job_class*> ready_;     // all that may have a worker with a free slot
+  std::vector<job_class*> avoiding_;  // all that avoid workers, connected or not
   std::unordered_map<std::string, tenant> tenants_;
   std::unordered_map<std::string, waiting> queued_;
   std::unordered_map<std::string, occupied> running_;

@@ -18,8 +18,7 @@ std::string platform_name(const platform& p) {
 std::string pool_name(const scheduler::worker_offer& offer) {
   return platform_name(offer.runs_on) + std::to_string(offer.engine_memory_bytes) + (offer.gpus > 0 ? " gpus" : "");
 }
-std::string class_name(const platform& p, std::uint64_t memory_above, bool measures) {
-  const auto needs = std::to_string(memory_above) + (measures ? " measures" : "");
+std::string class_name(const platform& p, const std::string& needs) {
   if (p.device != "cpu") return platform_name(p) + needs;
   std::string name;
   for (const auto* part : {&p.torch, &p.python, &p.arch, &p.isa, &p.device}) name.append(*part).push_back('\0');
@@ -65,15 +64,35 @@ void scheduler::drop_if_empty(pool* p) {
   pools_.erase(std::string(p->name));
 }
 
-scheduler::job_class& scheduler::class_of(const platform& target, std::uint64_t memory_above, bool measures) {
-  auto name = class_name(target, memory_above, measures);
+scheduler::job_class& scheduler::class_of(const request& r) {
+  const auto step = memory_step_for(r.memory_bytes);
+  auto needs = std::to_string(r.memory_above) + (r.measures ? " measures " : " ") + std::to_string(step);
+  auto name = class_name(r.target, needs);
+  std::vector<worker*> avoids;
+  for (const auto& id : std::set<std::string>(r.avoids.begin(), r.avoids.end())) {
+    auto w = workers_.find(id);
+    if (w == workers_.end()) continue;
+    avoids.push_back(&w->second);
+    needs += '\0' + id;
+  }
+  if (!avoids.empty()) {
+    auto own = class_name(r.target, needs);
+    if (avoiding_.size() < limits::avoiding_classes_max || classes_.contains(own)) {
+      name = std::move(own);
+    } else {
+      avoids.clear();
+    }
+  }
   auto& c = classes_[name];
   if (c) return *c;
   c = std::make_unique<job_class>();
   c->name = std::move(name);
-  c->target = target;
-  c->memory_above = memory_above;
-  c->measures = measures;
+  c->target = r.target;
+  c->memory_above = r.memory_above;
+  c->measures = r.measures;
+  c->memory_step = step;
+  c->avoids = std::move(avoids);
+  if (!c->avoids.empty()) avoiding_.push_back(c.get());
   for (auto& [key, p] : pools_) {
     if (!can_take(*p, *c)) continue;
     p->classes.push_back(c.get());
@@ -83,10 +102,34 @@ scheduler::job_class& scheduler::class_of(const platform& target, std::uint64_t 
   return *c;
 }
 
+void scheduler::avoid_no_longer(time_point since) {
+  std::vector<std::string> late;
+  for (const auto* c : avoiding_) {
+    for (const auto& [arrived, job] : c->by_age) {
+      if (arrived.first > since) break;
+      late.push_back(*job);
+    }
+  }
+  for (const auto& job : late) {
+    const auto found = queued_.find(job);
+    const auto& in = *found->second.in;
+    const auto& at = found->second.at->first;
+    request r{job,
+              in.of->target,
+              in.in->rank,
+              in.whose->name,
+              at.seconds_expected,
+              at.since.first,
+              in.of->memory_above,
+              in.of->measures,
+              memory_step_bytes(in.of->memory_step)};
+    unqueue(found);
+    enqueue(std::move(r));
+  }
+}
+
 result<void> scheduler::check_fit(const platform& target, std::uint64_t memory_above, bool measures) const {
   if (count(worker_state::starting) > 0) return {};
-  auto known = classes_.find(class_name(target, memory_above, measures));
-  if (known != classes_.end() && !known->second->pools.empty()) return {};
   std::string missing;
   for (const auto& [name, p] : pools_) {
     auto fit = can_take(*p, target, memory_above, measures);

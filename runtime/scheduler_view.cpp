@@ -35,6 +35,24 @@ std::size_t scheduler::ahead_of(const std::string& job) const {
   return ahead;
 }
 
+scheduler::shortage scheduler::shortage_of(const std::string& job) const {
+  shortage out;
+  const auto found = queued_.find(job);
+  if (found == queued_.end()) return out;
+  const auto& c = *found->second.in->of;
+  if (can_start(c)) return out;
+  if (c.keeps) out.kept = *c.keeps->id;
+  const auto some = [&](rung from) {
+    return std::any_of(c.pools.begin(), c.pools.end(), [&](const pool* p) { return p->takers(c).reaches(from); });
+  };
+  if (c.memory_step > 0 && (c.keeps || some(0)) && !some(rung_wanted(c)))
+    out.memory_bytes = memory_step_bytes(c.memory_step);
+  for (const auto* w : avoided_by(c)) {
+    if (!w->kept_for && starts_on(c, *w)) out.avoids.push_back(*w->id);
+  }
+  return out;
+}
+
 std::size_t scheduler::busy_of(const std::string& worker) const {
   auto it = workers_.find(worker);
   return it == workers_.end() ? 0 : it->second.jobs.size();

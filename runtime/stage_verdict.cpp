@@ -1,5 +1,8 @@
 #include "runtime/stage_verdict.hpp"
 
+#include "runtime/limits.hpp"
+#include "runtime/options.hpp"
+
 #include <array>
 #include <cstdio>
 
@@ -23,6 +26,18 @@ stage_verdict queued(const stage_facts& f) {
   const auto where = f.ahead == 0 ? std::string("is next in the queue") : "waits behind " + counted(f.ahead, "job");
   const auto since = ", for " + seconds_text(f.seconds) + " so far";
   if (f.slots == 0) return {where + since + "; workers that may fit are still starting", {}};
+  if (f.memory_bytes > 0) {
+    // One that waits for memory lets others go first, so its place in the queue says little.
+    const auto kept = f.kept.empty() ? std::string() : "; what is freed of worker " + f.kept + " is kept for it";
+    return {"waits for " + render_bytes(f.memory_bytes) + " of a worker's memory" + since +
+                ": none with a slot has as much free" + kept,
+            "more workers, or a larger --worker-memory-bytes where there is more, shorten the wait"};
+  }
+  if (!f.avoids.empty()) {
+    return {where + since + "; it has failed on worker " + f.avoids + " and is left to others for " +
+                render_duration(limits::retry_elsewhere),
+            {}};
+  }
   if (f.measures) {
     return {where + since + "; " + counted(f.slots, "GPU") + " can take it, each one such job at a time",
             f.ahead > f.slots ? "more workers with such a GPU shorten the queue" : ""};

@@ -6,6 +6,7 @@
 #include "runtime/graph_life.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 namespace fxfarm {
@@ -24,6 +25,9 @@ struct stage_facts {
   std::size_t ahead = 0;               // queued jobs that go first, unless shares of spaces say otherwise
   std::size_t slots = 0;               // of workers that take jobs and fit; GPUs, when it measures
   bool measures = false;               // it wants a GPU to itself
+  std::uint64_t memory_bytes = 0;      // that it waits for, which no worker with a slot has free; 0: not for that
+  std::string kept;                    // worker whose memory is kept for it; empty: none
+  std::string avoids;                  // worker that could take it, where it has failed before; empty: none
   std::string missing;                 // why no worker fits; empty: one does, or may once it has started
   const life_event* client = nullptr;  // what a client last said of the artifact; null: nothing
   double client_seconds = 0;           // since then

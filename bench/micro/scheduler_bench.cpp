@@ -102,7 +102,7 @@ private:
   }
 
   void start() {
-    for (auto& [job, on] : jobs_.assign()) {
+    for (auto& [job, on, memory_bytes] : jobs_.assign()) {
       const auto n = std::stoull(job.substr(48), nullptr, 16);
       running_.push_back(std::move(job));
       if (filled_) enqueue({(n >> 16) & 0xff, static_cast<unsigned>((n >> 8) & 0xff), n & 0xff});

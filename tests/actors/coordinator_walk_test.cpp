@@ -215,6 +215,8 @@ private:
     if (pick(4) != 0) m.runs_on = some_machine();
     m.gpus = pick(3);
     m.gpus_taken = pick(3);
+    m.memory_bytes = std::uint64_t{pick(4)} << 30;
+    m.memory_taken = std::uint64_t{pick(3)} << 29;
     m.slots = pick(4);
     m.taken = pick(3);
     m.draining = pick(6) == 0;
@@ -240,6 +242,7 @@ private:
     m.stage = stages({"default"}).front();
     m.target = some_machine();
     m.measures = pick(2) == 0;
+    m.memory_bytes = std::uint64_t{pick(4)} << 29;
     m.stage_key = pick(8) == 0 ? hex64('f') : make_stage_key(m.graph_key, m.target, m.stage, salt);
     m.attempts = pick(4);
     live_[m.id] = {id, m.stage_key};
@@ -257,7 +260,9 @@ private:
     const auto from = pick(10) == 0 ? some_worker() : job.worker;
     if (!workers_.contains(from)) return;
     if (from == job.worker) live_.erase(id);
-    say(from, net::job_done{id, job.stage_key, {{"lower", 1.0}}}, pick(10) == 0 ? nullptr : some_bytes());
+    net::job_done m{id, job.stage_key, {{"lower", 1.0}}};
+    m.memory_bytes = std::uint64_t{pick(8)} << 28;
+    say(from, std::move(m), pick(10) == 0 ? nullptr : some_bytes());
   }
 
   void fail() {
@@ -267,7 +272,7 @@ private:
     if (!workers_.contains(from)) return;
     if (from == job.worker) live_.erase(id);
     constexpr const char* codes[] = {"busy", "busy", "engine_crashed", "compile_failed", "none", "no such code"};
-    say(from, net::job_failed{id, job.stage_key, codes[pick(6)], "why"});
+    say(from, net::job_failed{id, job.stage_key, codes[pick(6)], "why", std::uint64_t{pick(8)} << 28});
   }
 
   void keep_leases() {

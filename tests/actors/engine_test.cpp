@@ -109,6 +109,17 @@ TEST_F(engine_test, a_crash_fails_its_job_and_another_engine_is_started) {
   EXPECT_FALSE(outcome().why);
 }
 
+TEST_F(engine_test, tells_what_memory_a_job_had_however_it_ends_though_nothing_is_bounded) {
+  start(engine_that("x = bytearray(64 << 20)\nserve()"));
+  expect_ready();
+  for (const char* job : {"good", "bad", "crash"}) {
+    submit(job);
+    const auto told = outcome().memory_bytes;
+    EXPECT_GT(told, std::uint64_t{64} << 20) << job;
+    EXPECT_LT(told, std::uint64_t{1} << 30) << job;
+  }
+}
+
 TEST_F(engine_test, a_job_past_its_deadline_is_killed) {
   start(engine_that("serve()"));
   expect_ready();

@@ -70,7 +70,8 @@ TEST(render_explanation, odd_documents_are_shown_or_refused_but_never_believed) 
 
 TEST(render_top, shows_what_runs_and_what_waits) {
   const auto look = look_at_farm(R"({"uptime_seconds": 7300, "clients": 2, "draining": true, "jobs": {"queued": 1},
-      "workers": [{"name": "w", "state": "busy", "busy": 1, "slots": 2, "problem": ""}],
+      "workers": [{"name": "w", "state": "busy", "busy": 1, "slots": 2, "problem": "", "gpus": 0, "gpus_busy": 0,
+                   "memory_bytes": 0, "memory_free_bytes": 0}],
       "stages": [{"name": "default", "wants_graph": 0, "queued": 1, "running": 1, "storing": 0, "oldest_seconds": 5}],
       "counters": {"lookups": 10, "jobs_started": 3, "jobs_finished": 2, "jobs_retried": 0, "jobs_failed": 0,
                    "joined": 1},
@@ -83,8 +84,8 @@ TEST(render_top, shows_what_runs_and_what_waits) {
             "lookups 10, joined 1, jobs started 3, jobs finished 2, jobs retried 0, jobs failed 0 (since the last "
             "reset)\n"
             "\n"
-            "WORKER  STATE  BUSY  SLOTS  PROBLEM\n"
-            "w       busy   1     2      -\n"
+            "WORKER  STATE  BUSY  SLOTS  GPUS  MEMORY  PROBLEM\n"
+            "w       busy   1     2      -     -       -\n"
             "\n"
             "STAGE    WANT GRAPH  QUEUED  RUNNING  STORING  LONGEST WAIT\n"
             "default  0           1       1        0        5.0 s\n"

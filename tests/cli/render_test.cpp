@@ -13,7 +13,8 @@ TEST(render, status) {
   EXPECT_EQ(text(render_status(R"({"role": "coordinator", "version": "0.1.0", "id": "c1", "uptime_seconds": 12.5,
       "endpoints": ["tcp://127.0.0.1:7070", "ipc:///run/f.sock"], "metrics": "127.0.0.1:9090",
       "peers": {"clients": 2, "workers": 1},
-      "workers": [{"name": "farmhand", "state": "ready", "slots": 4, "busy": 1, "sandbox": "bubblewrap",
+      "workers": [{"name": "farmhand", "state": "ready", "slots": 4, "busy": 1, "gpus": 2, "gpus_busy": 1,
+                   "memory_bytes": 8589934592, "memory_free_bytes": 1610612736, "sandbox": "bubblewrap",
                    "runs_on": {"torch": "2.13.0", "python": "3.11", "isa": "x86-64-v3", "gpu": ""}}],
       "jobs": {"queued": 0, "running": 1, "wants_graph": 0},
       "store": {"disk_bytes": 10, "memory_bytes": 1572864}})")),
@@ -27,8 +28,9 @@ TEST(render, status) {
             "jobs       queued 0, running 1, wants_graph 0\n"
             "store      disk_bytes 10 B, memory_bytes 1.5 MiB\n"
             "\n"
-            "WORKER    STATE  BUSY  SLOTS  SANDBOX     RUNS ON\n"
-            "farmhand  ready  1     4      bubblewrap  torch 2.13.0, python 3.11, x86-64-v3\n");
+            "WORKER    STATE  BUSY  SLOTS  GPUS    MEMORY                   SANDBOX     RUNS ON\n"
+            "farmhand  ready  1     4      1 of 2  1.5 GiB of 8.0 GiB free  bubblewrap  torch 2.13.0, python 3.11, "
+            "x86-64-v3\n");
 }
 
 TEST(render, status_without_anything_in_it) {

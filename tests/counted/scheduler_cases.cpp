@@ -39,7 +39,7 @@ private:
                    time_point(std::chrono::milliseconds(n))});
   }
   void start() {
-    for (auto& [job, on] : jobs_.assign()) {
+    for (auto& [job, on, memory_bytes] : jobs_.assign()) {
       running_.push_back(std::move(job));
       ++started_;
     }

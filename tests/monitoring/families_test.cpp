@@ -36,6 +36,7 @@ const char* const families[] = {
     "fxfarm_client_stages_rolled_back_total counter",
     "fxfarm_clients gauge",
     "fxfarm_clients_waiting gauge",
+    "fxfarm_compile_memory_bytes histogram",
     "fxfarm_compile_phase_seconds histogram",
     "fxfarm_compile_seconds histogram",
     "fxfarm_compile_seconds_saved_total counter",
@@ -104,6 +105,7 @@ const char* const families[] = {
     "fxfarm_worker_jobs gauge",
     "fxfarm_worker_jobs_done_total counter",
     "fxfarm_worker_jobs_failed_total counter",
+    "fxfarm_worker_memory_bytes gauge",
     "fxfarm_worker_messages_refused_total counter",
     "fxfarm_worker_phase_seconds histogram",
     "fxfarm_worker_sandbox gauge",
@@ -131,6 +133,7 @@ void use(coordinator_probe& c) {
   c.waiting_now({{"default", {2, 30}}});
   c.phase_took("default", "codegen", 1);
   c.compiled("default", 2);
+  c.memory_had("default", 1e9);
   c.request_to_switch("default", 3);
   c.switch_step("default", "farm", 2);
   c.load_took("default", 0.01);
@@ -172,6 +175,7 @@ void use_everything(metrics& m) {
   auto& w = m.worker();
   w.engines_now("idle", 2);
   w.jobs_now(1);
+  w.memory_now(4e9, 1e9);
   w.coordinators_now(2);
   w.engine_restarted("engine_crashed");
   w.engines_are_in("bubblewrap");
@@ -254,6 +258,9 @@ TEST(families, every_verb_shows_in_the_statistics) {
                            "queue_seconds_count",
                            "phase_seconds_codegen_sum",
                            "compile_seconds_sum",
+                           "compile_memory_bytes_sum",
+                           "worker_memory_bytes_offered",
+                           "worker_memory_bytes_taken",
                            "request_to_switch_seconds_sum",
                            "load_seconds_count",
                            "load_failures",

@@ -164,8 +164,8 @@ inline std::vector<golden> golden_messages() {
         "\247verdict\245abort"  // verdict: 'abort'
         "\246reason\243why"  // reason: 'why'
         ""sv},
-    {worker_offer{"w", platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 4, 1, {"j1"}, true, "io", "none", 70000, 2, 1},
-        "\202\244type\254worker_offer\244body\213"  // worker_offer, 11 fields
+    {worker_offer{"w", platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 4, 1, {"j1"}, true, "io", "none", 70000, 2, 1, 80000, 3},
+        "\202\244type\254worker_offer\244body\215"  // worker_offer, 13 fields
         "\244name\241w"  // name: 'w'
         "\247runs_on\211\245torch\2522.13.0+cpu\246python\2443.11\246triton\2453.6.0\244arch"
         "\247aarch64\243isa\251x86-64-v4\247threads\010\246device\244cuda\243gpu\252H100 sm_"
@@ -179,9 +179,11 @@ inline std::vector<golden> golden_messages() {
         "\263engine_memory_bytes\316\000\001\021p"  // engine_memory_bytes: 70000
         "\244gpus\002"  // gpus: 2
         "\252gpus_taken\001"  // gpus_taken: 1
+        "\254memory_bytes\316\000\0018\200"  // memory_bytes: 80000
+        "\254memory_taken\003"  // memory_taken: 3
         ""sv},
-    {job{"j1", "s1", "g1", "f/0", stage_spec{"max-autotune", {{"max_autotune", "true"}}}, platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 15000, 1800000, 1, 2, "team", "team", "7:aa", true},
-        "\202\244type\243job\244body\216"  // job, 14 fields
+    {job{"j1", "s1", "g1", "f/0", stage_spec{"max-autotune", {{"max_autotune", "true"}}}, platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 15000, 1800000, 1, 2, "team", "team", "7:aa", true, 70000},
+        "\202\244type\243job\244body\217"  // job, 15 fields
         "\242id\242j1"  // id: 'j1'
         "\251stage_key\242s1"  // stage_key: 's1'
         "\251graph_key\242g1"  // graph_key: 'g1'
@@ -198,10 +200,11 @@ inline std::vector<golden> golden_messages() {
         "\245scope\244team"  // scope: 'team'
         "\246ticket\2447:aa"  // ticket: '7:aa'
         "\250measures\303"  // measures: True
+        "\254memory_bytes\316\000\001\021p"  // memory_bytes: 70000
         ""sv},
     {job_held{job{"j1", "s1", "g1", "f/0", stage_spec{"default", {}}, platform{"", "", "", "", "", 0, "", "", ""}, 0, 0, 0, 3, "", "", ""}},
         "\202\244type\250job_held\244body\201"  // job_held, 1 field
-        "\243job\216"  // job, 14 fields
+        "\243job\217"  // job, 15 fields
         "\242id\242j1"  // id: 'j1'
         "\251stage_key\242s1"  // stage_key: 's1'
         "\251graph_key\242g1"  // graph_key: 'g1'
@@ -217,25 +220,28 @@ inline std::vector<golden> golden_messages() {
         "\245scope\240"  // scope: ''
         "\246ticket\240"  // ticket: ''
         "\250measures\302"  // measures: False
+        "\254memory_bytes\000"  // memory_bytes: 0
         ""sv},
     {job_alive{{"j1", "j2"}},
         "\202\244type\251job_alive\244body\201"  // job_alive, 1 fields
         "\243ids\222\242j1\242j2"  // ids: ['j1', 'j2']
         ""sv},
-    {job_done{"j1", "s1", {{"lower", 0.25}}, {"k1", "v1"}},
-        "\202\244type\250job_done\244body\205"  // job_done, 5 fields
+    {job_done{"j1", "s1", {{"lower", 0.25}}, {"k1", "v1"}, 70000},
+        "\202\244type\250job_done\244body\206"  // job_done, 6 fields
         "\242id\242j1"  // id: 'j1'
         "\251stage_key\242s1"  // stage_key: 's1'
         "\246phases\201\245lower\313\077\320\000\000\000\000\000\000"  // phases: {'lower': 0.25}
         "\246signer\242k1"  // signer: 'k1'
         "\251signature\242v1"  // signature: 'v1'
+        "\254memory_bytes\316\000\001\021p"  // memory_bytes: 70000
         ""sv},
-    {job_failed{"j1", "s1", "deadline", "late"},
-        "\202\244type\252job_failed\244body\204"  // job_failed, 4 fields
+    {job_failed{"j1", "s1", "deadline", "late", 7},
+        "\202\244type\252job_failed\244body\205"  // job_failed, 5 fields
         "\242id\242j1"  // id: 'j1'
         "\251stage_key\242s1"  // stage_key: 's1'
         "\244code\250deadline"  // code: 'deadline'
         "\246reason\244late"  // reason: 'late'
+        "\254memory_bytes\007"  // memory_bytes: 7
         ""sv},
     {set_drain{true},
         "\202\244type\251set_drain\244body\201"  // set_drain, 1 fields

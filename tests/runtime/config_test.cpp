@@ -304,6 +304,26 @@ TEST(config, engines_of_a_local_farm_share_a_part_of_the_cores) {
   }
 }
 
+TEST(config, a_worker_offers_most_of_the_memory_there_is_and_a_local_farm_half_of_it) {
+  constexpr std::uint64_t GiB = 1 << 30;
+  struct {
+    std::uint64_t there;
+    std::vector<std::string> flags;
+    std::uint64_t worker, local;
+  } const table[] = {
+      {0, {}, 0, 0},
+      {16 * GiB + 12345, {}, 14 * GiB, 8 * GiB},
+      {16 * GiB, {"--worker-memory-bytes", "20GiB"}, 20 * GiB, 20 * GiB},
+      {16 * GiB, {"--worker-memory-bytes", "0"}, 0, 0},
+  };
+  for (const auto& r : table) {
+    auto in = inputs(r.flags);
+    in.memory_bytes = r.there;
+    EXPECT_EQ(parse_worker(in)->config.worker_memory_bytes, r.worker) << r.there;
+    EXPECT_EQ(parse_local(in)->config.worker_memory_bytes, r.local) << r.there;
+  }
+}
+
 TEST(config, asks_for_another_socket_when_the_default_is_too_long_for_one) {
   auto deep = inputs({}, {{"XDG_RUNTIME_DIR", "/" + std::string(120, 'd')}});
   auto got = parse_local(deep);

@@ -239,6 +239,36 @@ TEST(engine_process, may_use_memory_while_nobody_watches) {
   EXPECT_EQ(l.frame(), "b");
 }
 
+TEST(engine_process, tells_the_most_memory_that_it_and_its_children_had_since_it_is_watched) {
+  listener l;
+  auto e = start(l, python(R"(
+send(b"up")
+receive()
+child = subprocess.Popen([sys.executable, "-S", "-c", "x = b'x' * (128 << 20); print(flush=True); input() "],
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+child.stdout.readline()
+send(b"has it")
+receive()
+child.communicate(b"\\n")
+send(b"had it")
+while (m := receive()) is not None: send(m)
+)"));
+  EXPECT_EQ(l.frame(), "up");
+  EXPECT_EQ(e->memory_peak(), 0u) << "nobody watches";
+  e->watch({.memory_noted = true});
+  ASSERT_TRUE(e->send(to_bytes("go")));
+  EXPECT_EQ(l.frame(), "has it");
+  EXPECT_GT(e->memory_peak(), std::uint64_t{128} << 20);
+  ASSERT_TRUE(e->send(to_bytes("go")));
+  EXPECT_EQ(l.frame(), "had it");
+  EXPECT_GT(e->memory_peak(), std::uint64_t{128} << 20) << "the most of all";
+  e->watch({.memory_noted = true});
+  ASSERT_TRUE(e->send(to_bytes("next")));
+  EXPECT_EQ(l.frame(), "next");
+  EXPECT_GT(e->memory_peak(), 0u);
+  EXPECT_LT(e->memory_peak(), std::uint64_t{128} << 20) << "of this time";
+}
+
 TEST(engine_process, many_lives_leave_no_file_and_no_zombie) {
   const auto before = open_files();
   for (int i = 0; i < 50; ++i) {

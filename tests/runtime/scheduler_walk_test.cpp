@@ -21,12 +21,22 @@ TEST(scheduler, books_agree_whatever_happens) {
         case 0:
         case 1:
           s.enqueue({std::to_string(i), targets[pick(5)], pick(3), "s" + std::to_string(pick(3)),
-                     static_cast<double>(pick(3)), time_point(std::chrono::seconds(i / 10)), 0, pick(2) == 0});
+                     static_cast<double>(pick(3)), time_point(std::chrono::seconds(i / 10)), 0, pick(2) == 0,
+                     std::uint64_t{pick(6)} << 29,
+                     pick(4) == 0 ? std::vector{worker(), worker()} : std::vector<std::string>()});
           break;
         case 2:
-          s.set_worker(
-              worker(),
-              {targets[pick(5)], pick(4), pick(3), pick(8) == 0, pick(4) == 0 ? "why" : "", {}, 0, pick(3), pick(2)});
+          s.set_worker(worker(), {targets[pick(5)],
+                                  pick(4),
+                                  pick(3),
+                                  pick(8) == 0,
+                                  pick(4) == 0 ? "why" : "",
+                                  {},
+                                  0,
+                                  pick(3),
+                                  pick(2),
+                                  std::uint64_t{pick(5)} << 30,
+                                  std::uint64_t{pick(3)} << 29});
           break;
         case 3:
           s.remove_worker(worker());
@@ -43,12 +53,13 @@ TEST(scheduler, books_agree_whatever_happens) {
         case 7:
           // New, or from the queue.
           if (const auto job = std::to_string(pick(2) == 0 ? i : pick(i + 1)); !s.worker_of(job)) {
-            s.occupy(job, worker(), "s0", pick(2) == 0);
+            s.occupy(job, worker(), "s0", pick(2) == 0, std::uint64_t{pick(4)} << 29);
             running.insert(job);
           }
           break;
         default:
           s.trust_again();
+          s.avoid_no_longer(time_point(std::chrono::seconds(i / 20)));
       }
       for (const auto& a : s.assign()) running.insert(a.job);
       std::erase_if(running, [&](const std::string& job) { return s.worker_of(job) == nullptr; });

@@ -35,6 +35,19 @@ stage_facts queued_for_gpu(std::size_t ahead, std::size_t gpus) {
   return f;
 }
 
+stage_facts queued_for_memory(std::uint64_t bytes, std::string kept = "") {
+  auto f = queued(2, 1);
+  f.memory_bytes = bytes;
+  f.kept = std::move(kept);
+  return f;
+}
+
+stage_facts queued_for_others(std::string avoids) {
+  auto f = queued(0, 1);
+  f.avoids = std::move(avoids);
+  return f;
+}
+
 stage_facts failed(errc code, std::string message, double remembered = 0) {
   auto f = facts("failed");
   f.why = {code, std::move(message)};
@@ -65,6 +78,13 @@ TEST(stage_verdict, says_why_a_stage_is_not_run) {
       {queued(0, 2), "is next in the queue, for 4.2 s so far; 2 slots can take it"},
       {queued(1, 1), "waits behind 1 job, for 4.2 s so far; 1 slot can take it"},
       {queued_for_gpu(2, 1), "waits behind 2 jobs, for 4.2 s so far; 1 GPU can take it, each one such job at a time"},
+      {queued_for_memory(std::uint64_t{3} << 29),
+       "waits for 1536MiB of a worker's memory, for 4.2 s so far: none with a slot has as much free"},
+      {queued_for_memory(std::uint64_t{1} << 30, "w1"),
+       "waits for 1GiB of a worker's memory, for 4.2 s so far: none with a slot has as much free; what is freed of "
+       "worker w1 is kept for it"},
+      {queued_for_others("w1"),
+       "is next in the queue, for 4.2 s so far; it has failed on worker w1 and is left to others for 30s"},
       {queued(7, 0), "waits behind 7 jobs, for 4.2 s so far; workers that may fit are still starting"},
       {queued(7, 0, "torch is 2.13.0, not 2.11.0"), "no worker fits: torch is 2.13.0, not 2.11.0"},
       {running, "runs on worker w1 for 75 s (attempt 2 of 3)"},

@@ -1,0 +1,18 @@
+#pragma once
+// How much memory there is for this process and all that it starts.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace fxfarm {
+
+// The least of the host's memory and the limits of the control groups that this process is in; 0 where neither can be
+// read.
+std::uint64_t host_memory_bytes();
+
+// The least limit of the groups that `memberships` names, the text of /proc/self/cgroup, and of those around them, with
+// their hierarchies below `root`. None where there is none.
+std::optional<std::uint64_t> cgroup_memory_limit(const std::string& memberships, const std::string& root);
+
+}  // namespace fxfarm
