@@ -5,6 +5,7 @@
 #include "net/link.hpp"
 #include "net/session.hpp"
 #include "runtime/authorized_keys.hpp"
+#include "runtime/peer_quotas.hpp"
 
 #include <cstddef>
 #include <map>
@@ -23,6 +24,7 @@ struct router_peer {
   std::string key;   // that it has proved to have; empty where keys are off
   key_right right;   // likewise
   session link;
+  peer_quotas::account* account = nullptr;                       // that it counts for
   std::multimap<time_point, router_peer*>::iterator timer = {};  // router_peers' own
 };
 
