@@ -25,6 +25,7 @@ coordinator_core::coordinator_core(coordinator_settings settings, coordinator_po
 
 void coordinator_core::handle_message(const net::inbound& in, const net::message& what, time_point now) {
   const auto& from = in.peer;
+  if (in.over_quota) return say_busy(from, what, now);
   if (const auto* m = std::get_if<net::lookup>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::submit>(&what)) return on(from, *m, in.attachment, now);
   if (const auto* m = std::get_if<net::release>(&what)) return on(from, *m, now);

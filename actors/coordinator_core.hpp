@@ -183,6 +183,10 @@ private:
   void forget_question(const std::string& graph_key);
   // That subscriber will not send the graph.
   void expect_no_graph(const net::peer_id& from, const std::string& graph_key, time_point now);
+  // Whether what it names is within its namespace and its bounds; if not it is counted.
+  bool is_proper(const peer& sender, const net::lookup& m);
+  // The answer to a question of a peer whose key has sent as many messages as it may.
+  void say_busy(const net::peer_id& from, const net::message& what, time_point now);
   // A quota that the client's key has used up; it is to come again.
   void turn_away(const net::peer_id& from, const net::lookup& m, const error& why, time_point now);
   void forget_dropped(const std::vector<job_table::dropped_job>& dropped, time_point now);

@@ -10,12 +10,9 @@ namespace fxfarm::actors {
 void coordinator_core::on(const net::peer_id& from, const net::lookup& m, time_point now) {
   probe_.lookup_received();
   const auto& sender = peers_.at(from);
-  if (!is_key_within(sender.right.scope(), m.graph_key) || m.stages.empty() ||
-      m.stages.size() > limits::stages_per_graph_max) {
-    probe_.message_refused("client");
-    return;
-  }
+  if (!is_proper(sender, m)) return;
   if (!accounts_.take_lookup(sender.account, now)) {
+    probe_.quota_passed("lookups");
     return turn_away(from, m, {errc::busy, "the clients of this key have asked as often as they may"}, now);
   }
   const auto& space = sender.right.space.empty() ? m.space : sender.right.space;
@@ -41,8 +38,25 @@ void coordinator_core::on(const net::peer_id& from, const net::lookup& m, time_p
   if (!all_there) start_jobs(now);
 }
 
+bool coordinator_core::is_proper(const peer& sender, const net::lookup& m) {
+  if (is_key_within(sender.right.scope(), m.graph_key) && !m.stages.empty() &&
+      m.stages.size() <= limits::stages_per_graph_max) {
+    return true;
+  }
+  probe_.message_refused("client");
+  return false;
+}
+
+void coordinator_core::say_busy(const net::peer_id& from, const net::message& what, time_point now) {
+  const error why{errc::busy, "the peers of this key have sent as many messages as they may"};
+  if (const auto* m = std::get_if<net::lookup>(&what); m && is_proper(peers_.at(from), *m)) {
+    return turn_away(from, *m, why, now);
+  }
+  const auto* m = std::get_if<net::ask>(&what);
+  if (m) send(from, net::answer{m->request, {}, std::string(to_string(why.code)), why.message}, nullptr);
+}
+
 void coordinator_core::turn_away(const net::peer_id& from, const net::lookup& m, const error& why, time_point now) {
-  probe_.quota_passed("lookups");
   for (const auto& stage : m.stages) {
     const auto& stage_key = stage_keys_.of(m.graph_key, m.target, stage);
     book_.note(m.graph_key, stage_key, life_step::turned_away, now, {.text = to_string(why)});

@@ -96,7 +96,7 @@ def coordinator(place: harness.Place, transport: str, graphs: int, artifact_byte
         endpoint = f"tcp://127.0.0.1:{free_port()}"
     role = ("coordinator", "--listen", endpoint, "--cache-bytes", "0", "--metrics", "off")
     # What it can do is measured, not what it lets one client have.
-    unbounded = ("--lookups-per-key", "10000000")
+    unbounded = ("--lookups-per-key", "10000000", "--messages-per-key", "100000000")
     with harness.farm_process(place, *role, *unbounded) as pid:
         fill = words(endpoint=endpoint, graphs=graphs, artifact_bytes=artifact_bytes)
         subprocess.run([program(), "fill", *fill], check=True)

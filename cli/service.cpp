@@ -179,6 +179,8 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
   routing.id = process_id(o.role);
   routing.build = build_text;
   if (o.keys) routing.accept = o.keys->accept();
+  routing.quotas = {o.farm.messages_per_key, o.farm.connections_per_key};
+  routing.quota_passed = [&probe = metrics.coordinator()](std::string_view what) { probe.quota_passed(what); };
   auto router = net::router::start(std::move(routing), actors::relay<actors::coordinator_actor>::sink(half->inbox_));
   if (!router) return router.failure();
   half->router_ = std::move(*router);

@@ -16,7 +16,11 @@
 #include "runtime/signature_check.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <cinttypes>
+#include <cstdio>
+#include <random>
 
 #include <unistd.h>
 
@@ -33,12 +37,22 @@ std::string host_name() {
   return ::gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
 }
 
+// A coordinator tells its peers apart by it, and the key: a process may have several clients, and containers that share
+// a host's name may have processes of the same number.
+std::string unique_id(const net::hello& self) {
+  std::random_device random;
+  const auto number = static_cast<std::uint64_t>(random()) << 32U | random();
+  std::array<char, 17> digits{};
+  std::snprintf(digits.data(), digits.size(), "%016" PRIx64, number);
+  return "client-" + self.host + "-" + std::to_string(self.pid) + "-" + digits.data();
+}
+
 net::hello introduce() {
   net::hello self;
   self.role = "client";
   self.host = host_name();
   self.pid = static_cast<std::uint64_t>(::getpid());
-  self.id = "client-" + self.host + "-" + std::to_string(self.pid);
+  self.id = unique_id(self);
   self.build = build_text;
   return self;
 }

@@ -61,11 +61,11 @@ struct coordinator_probe::impl {
                            "claims_refused"}};
   counters quotas{book,
                   {"fxfarm_quota_refusals_total",
-                   "Requests of clients whose key has as much as it may have.",
+                   "What was refused to peers whose key has as much as it may have.",
                    {"what"},
                    "quota_refusals",
                    0},
-                  {{"jobs"}, {"graph_bytes"}, {"lookups"}}};
+                  {{"jobs"}, {"graph_bytes"}, {"lookups"}, {"messages"}, {"connections"}}};
   counters results_refused{
       book, {"fxfarm_results_refused_total", "Results for jobs whose lease had moved on.", {}, "results_refused"}};
   counters results_untrusted{book,

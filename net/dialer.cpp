@@ -4,6 +4,7 @@
 #include "net/connection.hpp"
 #include "net/outbox.hpp"
 #include "net/sockets.hpp"
+#include "net/told.hpp"
 
 #include <algorithm>
 #include <map>
@@ -43,7 +44,7 @@ constexpr std::chrono::milliseconds last_words_max{20};
 class dialer::loop {
 public:
   loop(dialer_options options, inbound_sink sink)
-      : options_(std::move(options)), sink_(std::move(sink)), jitter_(std::random_device{}()) {
+      : options_(std::move(options)), jitter_(std::random_device{}()), told_(std::move(sink), options_.link.batch_max) {
     options_.self.enclosed_bytes = options_.link.enclosed_bytes_max;
   }
 
@@ -75,7 +76,7 @@ private:
       now_ = clock::now();
       take_commands();
       for (auto& [endpoint, l] : links_) serve(endpoint, l);
-      hand_over();
+      told_.hand_over();
       if (!over()) wait();
     }
     for (auto& [endpoint, l] : links_) hang_up(l, goodbye{"the peer stops"});
@@ -236,7 +237,7 @@ private:
     peer_up up{std::move(peer)};
     up.right.space = yes->scope;
     up.right.isolated = !yes->scope.empty();
-    tell(endpoint, std::move(up));
+    told_.tell(endpoint, std::move(up));
   }
 
   void take(const std::string& endpoint, link& l, envelope&& came) {
@@ -245,7 +246,7 @@ private:
       case session::verdict::nothing:
         break;
       case session::verdict::deliver:
-        tell(endpoint, std::move(got.content), std::move(got.attachment), std::move(got.digest));
+        told_.tell(endpoint, std::move(got.content), std::move(got.attachment), std::move(got.digest));
         break;
       case session::verdict::left:
         fail(endpoint, l, got.why, got.why.code == errc::shutdown ? retry::soon : retry::late);
@@ -275,7 +276,7 @@ private:
             const std::optional<message>& last_words = std::nullopt) {
     hang_up(l, last_words);
     l.next = now_ + delay(l.failures++, when);
-    if (!std::exchange(l.told_down, true)) tell(endpoint, peer_down{why.with_context(endpoint)});
+    if (!std::exchange(l.told_down, true)) told_.tell(endpoint, peer_down{why.with_context(endpoint)});
   }
 
   void hang_up(link& l, const std::optional<message>& last_words) {
@@ -302,23 +303,7 @@ private:
     return std::chrono::duration_cast<clock::duration>(full * part(jitter_));
   }
 
-  template <class Event>
-  void tell(const std::string& endpoint, Event&& event, blob attachment = nullptr, std::string digest = {}) {
-    // Made in its place: an event is costly to move.
-    auto& in = batch_.emplace_back();
-    in.peer = endpoint;
-    in.event.template emplace<std::decay_t<Event>>(std::forward<Event>(event));
-    in.attachment = std::move(attachment);
-    in.digest = std::move(digest);
-    if (batch_.size() >= options_.link.batch_max) hand_over();
-  }
-
-  void hand_over() {
-    if (!batch_.empty()) sink_(std::exchange(batch_, {}));
-  }
-
   dialer_options options_;
-  inbound_sink sink_;
   outbox<command> outbox_{options_.link.outbox_max};
   zmq::context_t context_{1};
   std::thread thread_;
@@ -331,7 +316,7 @@ private:
   std::minstd_rand jitter_;
   std::vector<command> commands_;
   std::set<std::string> overrun_;
-  inbound_batch batch_;
+  told told_;
   std::map<std::string, link> links_;
 };
 

@@ -37,6 +37,9 @@ struct inbound {
   std::variant<peer_up, peer_down, message> event;
   blob attachment;
   std::string digest = {};  // of the attachment
+  // Its key has said as much as it may for now: it is to be told so, and nothing else. Of questions only, see
+  // net/over_quota.hpp.
+  bool over_quota = false;
 };
 
 using inbound_batch = std::vector<inbound>;

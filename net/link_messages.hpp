@@ -19,7 +19,7 @@ struct hello {
   std::string magic{wire_magic};
   unsigned version = wire_version;
   std::string role;                  // "client", "worker" or "operator"
-  std::string id;                    // unique for the life of the process
+  std::string id;                    // unique; who says it again takes the place
   std::string host;                  // for people
   std::uint64_t pid = 0;             // for people
   std::string build;                 // fxfarm's version, for people

@@ -5,8 +5,10 @@
 #include "net/gatekeeper.hpp"
 #include "net/listening.hpp"
 #include "net/outbox.hpp"
+#include "net/over_quota.hpp"
 #include "net/router_peers.hpp"
 #include "net/sockets.hpp"
+#include "net/told.hpp"
 
 #include <algorithm>
 #include <array>
@@ -38,7 +40,9 @@ struct command {
 class router::loop {
 public:
   loop(router_options options, inbound_sink sink)
-      : options_(std::move(options)), sink_(std::move(sink)), socket_(context_, zmq::socket_type::router) {
+      : options_(std::move(options)),
+        socket_(context_, zmq::socket_type::router),
+        told_(std::move(sink), options_.link.batch_max) {
     set_bounds(socket_, options_.link);
     socket_.set(zmq::sockopt::router_mandatory, true);
     gate_ = std::make_unique<gatekeeper>(context_, options_.accept ? &*options_.accept : nullptr, counters, [this] {
@@ -89,7 +93,7 @@ private:
       receive();
       fire_timers();
       flush(std::exchange(ready_, {}));
-      hand_over();
+      told_.hand_over();
       if (!over()) wait();
     }
     for (const auto& [routing, p] : peers_.by_routing()) write(routing, {encode(goodbye{"the coordinator stops"})});
@@ -184,29 +188,56 @@ private:
     received in;
     for (std::size_t n = 0; n < options_.link.batch_max; ++n) {
       if (!receive_parts(socket_, in)) return;
-      const std::string routing(text_of(view_of(in.parts[0])));
-      const auto frame = in.count > 1 ? view_of(in.parts[1]) : byte_view();
-      link_counters::add(counters.messages_in);
-      link_counters::add(counters.bytes_in, frame.size());
-      auto came = in.count == 2 ? decode(frame) : error{errc::protocol, "message: expected one frame"};
-      const auto key = options_.accept ? key_of(in.parts[in.count > 1 ? 1 : 0]) : std::string();
-      auto* from = peers_.with_routing(routing);
-      // A connection chooses its name, and may choose one that has been another's.
-      if (from != nullptr && from->key != key) {
-        remove(*from, {errc::unreachable, "another peer has come in its place"});
-        from = nullptr;
-      }
-      if (!came) {
-        reject(routing, came.failure());
-        if (from != nullptr) remove(*from, came.failure());
-      } else if (const auto* who = std::get_if<hello>(&came->content)) {
-        greet(routing, *who, key, descriptor_of(in.parts[1]));
-      } else if (from != nullptr) {
-        take(*from, std::move(*came));
-      } else if (!std::holds_alternative<goodbye>(came->content) && !std::holds_alternative<rejected>(came->content)) {
-        reject(routing, {errc::protocol, "the first message must be hello"});
-      }
+      hear(in);
     }
+  }
+
+  void hear(received& in) {
+    const std::string routing(text_of(view_of(in.parts[0])));
+    const auto frame = in.count > 1 ? view_of(in.parts[1]) : byte_view();
+    link_counters::add(counters.messages_in);
+    link_counters::add(counters.bytes_in, frame.size());
+    const auto key = options_.accept ? key_of(in.parts[in.count > 1 ? 1 : 0]) : std::string();
+    auto* from = peers_.with_routing(routing);
+    // A connection chooses its name, and may choose one that has been another's.
+    if (from != nullptr && from->key != key) {
+      remove(*from, {errc::unreachable, "another peer has come in its place"});
+      from = nullptr;
+    }
+    const auto share = quotas_.take(from != nullptr ? *from->account : account_of(routing, key), now_);
+    if (share == peer_quotas::share::far_over) return shut_out(routing, from);
+    auto came = in.count == 2 ? decode(frame) : error{errc::protocol, "message: expected one frame"};
+    if (!came) {
+      reject(routing, came.failure());
+      if (from != nullptr) remove(*from, came.failure());
+    } else if (const auto* who = std::get_if<hello>(&came->content)) {
+      if (share == peer_quotas::share::over) return shut_out(routing, from, true);
+      greet(routing, *who, key, descriptor_of(in.parts[1]));
+    } else if (from != nullptr) {
+      const auto fate = share == peer_quotas::share::over ? fate_over_quota(*came) : over_quota::taken;
+      if (fate != over_quota::taken) tell_quota_passed("messages");
+      if (fate != over_quota::unheard) take(*from, std::move(*came), fate == over_quota::answered);
+    } else if (!std::holds_alternative<goodbye>(came->content) && !std::holds_alternative<rejected>(came->content)) {
+      reject(routing, {errc::protocol, "the first message must be hello"});
+    }
+  }
+
+  peer_quotas::account& account_of(const std::string& routing, const std::string& key) {
+    return quotas_.of(options_.accept ? key : routing, now_);
+  }
+  void tell_quota_passed(std::string_view what) const {
+    if (options_.quota_passed) options_.quota_passed(what);
+  }
+
+  // Its key has sent so much that this message was not looked at. Strangers are told only if they have asked: an answer
+  // to each of their messages is what they would like.
+  void shut_out(const std::string& routing, peer* from, bool asked = false) {
+    tell_quota_passed("messages");
+    if (from == nullptr && !asked) return;
+    const error why{errc::busy, "the peers of this key send more than " +
+                                    std::to_string(quotas_.bounds().messages_per_second) + " messages in a second"};
+    reject(routing, why);
+    if (from != nullptr) remove(*from, why);
   }
 
   void greet(const std::string& routing, const hello& who, const std::string& key, int descriptor) {
@@ -230,14 +261,20 @@ private:
       reject(routing, {errc::busy, "no more than " + std::to_string(options_.peers_max) + " peers"});
       return;
     }
+    auto& account = account_of(routing, key);
+    if (!quotas_.join(account)) {
+      tell_quota_passed("connections");
+      const auto most = std::to_string(quotas_.bounds().connections);
+      return reject(routing, {errc::busy, "no more than " + most + " peers of one key"});
+    }
     note_ended(descriptor);  // of one that had it before
     auto& p = peers_.add({routing, who.id + "#" + std::to_string(++connections_), name, key, right,
-                          session(side::bound, options_.link, counters, now_), descriptor});
+                          session(side::bound, options_.link, counters, now_), descriptor, &account});
     const auto scope = p.right.scope();
     p.link.adopt_enclosed(who.enclosed_bytes);
     link_counters::add(counters.peers_up);
     const auto period = std::chrono::duration_cast<std::chrono::milliseconds>(options_.link.heartbeat_period);
-    tell(p.id, peer_up{who, key, std::move(right)});
+    told_.tell(p.id, peer_up{who, key, std::move(right)});
     push(p, encode(welcome{wire_version, options_.id, options_.build, static_cast<std::uint64_t>(period.count()),
                            options_.link.enclosed_bytes_max, scope}));
   }
@@ -268,14 +305,14 @@ private:
     }
   }
 
-  void take(peer& p, envelope&& came) {
+  void take(peer& p, envelope&& came, bool over_quota) {
     auto got = p.link.receive(std::move(came), now_);
     switch (got.what) {
       case session::verdict::nothing:
         ready_.insert(&p);
         break;  // credit may have come, or is to be given
       case session::verdict::deliver:
-        tell(p.id, std::move(got.content), std::move(got.attachment), std::move(got.digest));
+        told_.tell(p.id, std::move(got.content), std::move(got.attachment), std::move(got.digest), over_quota);
         break;
       case session::verdict::left:
         remove(p, got.why);
@@ -329,34 +366,15 @@ private:
 
   void remove(peer& p, const error& why, const std::optional<message>& last_words = std::nullopt) {
     if (last_words) write(p.routing, {encode(*last_words)});
-    tell(p.id, peer_down{why});
+    told_.tell(p.id, peer_down{why});
     link_counters::take(counters.peers_up);
     ready_.erase(&p);
     blocked_.erase(&p);
+    quotas_.leave(*p.account);
     peers_.remove(p);
   }
 
-  template <class Event>
-  void tell(const peer_id& who, Event&& event, blob attachment = nullptr, std::string digest = {}) {
-    // Made in its place: an event is costly to move.
-    auto& in = batch_.emplace_back();
-    in.peer = who;
-    in.event.template emplace<std::decay_t<Event>>(std::forward<Event>(event));
-    in.attachment = std::move(attachment);
-    in.digest = std::move(digest);
-    if (batch_.size() >= options_.link.batch_max) hand_over();
-  }
-
-  void hand_over() {
-    if (batch_.empty()) return;
-    // The next one is likely to be as large.
-    const auto size = batch_.size();
-    sink_(std::exchange(batch_, {}));
-    batch_.reserve(size);
-  }
-
   router_options options_;
-  inbound_sink sink_;
   outbox<command> outbox_{options_.link.outbox_max};
   zmq::context_t context_{1};
   std::unique_ptr<gatekeeper> gate_;
@@ -370,11 +388,12 @@ private:
   std::uint64_t connections_ = 0;
   std::vector<command> commands_;
   std::set<std::string> overrun_;
-  inbound_batch batch_;
+  told told_;
   router_peers peers_;
   std::deque<std::pair<time_point, peer_id>> ended_;  // their connections, and when to try them
-  std::unordered_set<peer*> ready_;                   // something may be to be sent
-  std::unordered_set<peer*> blocked_;                 // their pipes are full
+  peer_quotas quotas_{options_.quotas};
+  std::unordered_set<peer*> ready_;    // something may be to be sent
+  std::unordered_set<peer*> blocked_;  // their pipes are full
 };
 
 result<std::unique_ptr<router>> router::start(router_options options, inbound_sink sink) {

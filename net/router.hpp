@@ -7,11 +7,14 @@
 #include "net/session.hpp"
 #include "runtime/error.hpp"
 #include "runtime/limits.hpp"
+#include "runtime/peer_quotas.hpp"
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace fxfarm::net {
@@ -23,6 +26,10 @@ struct router_options {
   std::size_t peers_max = limits::peers_max;
   link_options link = {};
   std::optional<accepting> accept = {};  // none: unencrypted, and a peer is what it says it is
+  peer_limits quotas = {};
+  // Told of each message ("messages") and each peer ("connections") that is refused for its key has as much as it may
+  // have. Called on the router's thread.
+  std::function<void(std::string_view)> quota_passed = {};
 };
 
 // Peers are known by an id that is never used again: the hello's id and a number of the connection. A peer that sends

@@ -5,6 +5,7 @@
 #include "net/link.hpp"
 #include "net/session.hpp"
 #include "runtime/authorized_keys.hpp"
+#include "runtime/peer_quotas.hpp"
 
 #include <cstddef>
 #include <map>
@@ -24,6 +25,7 @@ struct router_peer {
   key_right right;   // likewise
   session link;
   int descriptor = -1;                                           // of its connection; negative when it is not known
+  peer_quotas::account* account = nullptr;                       // that it counts for
   std::multimap<time_point, router_peer*>::iterator timer = {};  // router_peers' own
 };
 

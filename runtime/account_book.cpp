@@ -1,16 +1,9 @@
 #include "runtime/account_book.hpp"
 
-#include <algorithm>
-#include <chrono>
-
 namespace fxfarm {
 
 void account_book::join(const std::string& account, time_point now) {
-  auto [it, fresh] = accounts_.try_emplace(account);
-  ++it->second.connections;
-  if (!fresh) return;
-  it->second.lookups_left = bounds_.lookups_per_second;
-  it->second.counted_at = now;
+  ++accounts_.try_emplace(account, bounds_.lookups_per_second, now).first->second.connections;
 }
 
 void account_book::leave(const std::string& account) {
@@ -18,12 +11,7 @@ void account_book::leave(const std::string& account) {
 }
 
 bool account_book::take_lookup(const std::string& account, time_point now) {
-  auto& mine = accounts_.at(account);
-  mine.lookups_left = lookups_left(mine, now);
-  mine.counted_at = now;
-  if (mine.lookups_left < 1) return false;
-  --mine.lookups_left;
-  return true;
+  return accounts_.at(account).lookups.take(bounds_.lookups_per_second, now);
 }
 
 bool account_book::hold(const std::string& account, std::uint64_t bytes) {
@@ -49,14 +37,8 @@ std::uint64_t account_book::held() const {
 void account_book::forget_idle(time_point now) {
   std::erase_if(accounts_, [&](const auto& account) {
     const auto& mine = account.second;
-    return mine.connections == 0 && mine.graphs == 0 && lookups_left(mine, now) >= bounds_.lookups_per_second;
+    return mine.connections == 0 && mine.graphs == 0 && mine.lookups.full(bounds_.lookups_per_second, now);
   });
-}
-
-double account_book::lookups_left(const entry& mine, time_point now) const {
-  const double most = bounds_.lookups_per_second;
-  const double since = std::chrono::duration<double>(now - mine.counted_at).count();
-  return std::min(most, mine.lookups_left + since * most);
 }
 
 }  // namespace fxfarm

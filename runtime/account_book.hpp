@@ -4,6 +4,7 @@
 
 #include "runtime/limits.hpp"
 #include "runtime/time_point.hpp"
+#include "runtime/token_bucket.hpp"
 
 #include <cstdint>
 #include <string>
@@ -38,13 +39,12 @@ public:
 
 private:
   struct entry {
+    entry(double lookups_per_second, time_point now) : lookups(lookups_per_second, now) {}
     std::size_t connections = 0;
     std::size_t graphs = 0;
     std::uint64_t bytes = 0;  // of these
-    double lookups_left = 0;
-    time_point counted_at;
+    token_bucket lookups;
   };
-  double lookups_left(const entry& mine, time_point now) const;
 
   account_limits bounds_;
   std::unordered_map<std::string, entry> accounts_;

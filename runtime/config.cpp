@@ -53,6 +53,10 @@ void declare(option_set& o, farm_config& c, const std::string& cache_default) {
         "jobs in flight of the clients of one key, or of one client where keys are off");
   o.add("graph_bytes_per_key", c.graph_bytes_per_key, kinds::byte_count(), "graphs that are kept for those jobs");
   o.add("lookups_per_key", c.lookups_per_key, kinds::count(1, 10'000'000), "lookups of those clients in a second");
+  o.add("messages_per_key", c.messages_per_key, kinds::count(1, 100'000'000),
+        "messages in a second of the peers of one key, or of one peer where keys are off");
+  o.add("connections_per_key", c.connections_per_key, kinds::count(1, 1'000'000),
+        "peers of one key that are connected at a time");
   o.add("history_graphs", c.history_graphs, kinds::count(1, 1'000'000),
         "graphs whose life is kept in memory, for graphs and explain");
   o.add("history_bytes", c.history_bytes, kinds::byte_count(), "memory that this may take");

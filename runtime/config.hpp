@@ -59,6 +59,8 @@ struct farm_config {
   unsigned jobs_per_key = limits::jobs_per_key;
   std::uint64_t graph_bytes_per_key = limits::graph_bytes_per_key;
   unsigned lookups_per_key = limits::lookups_per_key;
+  unsigned messages_per_key = limits::messages_per_key;
+  unsigned connections_per_key = limits::connections_per_key;
   unsigned history_graphs = limits::history_graphs;
   std::uint64_t history_bytes = limits::history_bytes;
   std::string admin_token_file;         // empty: the status page only shows

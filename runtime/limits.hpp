@@ -68,11 +68,18 @@ inline constexpr std::size_t jobs_queued_per_client_max = 10'000;
 inline constexpr unsigned jobs_per_key = 50'000;                  // in flight that it asked for first
 inline constexpr std::uint64_t graph_bytes_per_key = 1024 * MiB;  // graphs for its jobs
 inline constexpr unsigned lookups_per_key = 20'000;               // in a second
-inline constexpr std::size_t graph_bytes_held_max = 2048 * MiB;   // graphs that a coordinator keeps for its jobs
-inline constexpr auto graph_wait_max = 30s;                       // from NeedGraph to the graph, then another is asked
-inline constexpr auto graph_ask_again = 1s;                       // when there was nobody else to ask
-inline constexpr std::size_t graph_asks_max = 3;                  // silent clients that one graph is asked from
-inline constexpr std::size_t lookups_reading_max = 100'000;       // stages looked for in the store at a time
+// Of one key, whatever its role, or of one connection where keys are off. A client says about five messages for a
+// lookup: it asks, brings the graph, tells of each stage that it switched to, lets go of the rest. So these are all
+// that come with `lookups_per_key`, and fewer than a coordinator can read. 1 000 ranks of a job say 500 heartbeats in
+// a second and, of each graph that waits for all of them to switch, 200 reminders; a worker says a message for each
+// job and two in five seconds.
+inline constexpr unsigned messages_per_key = 100'000;            // in a second
+inline constexpr unsigned connections_per_key = peers_max / 2;   // at a time
+inline constexpr std::size_t graph_bytes_held_max = 2048 * MiB;  // graphs that a coordinator keeps for its jobs
+inline constexpr auto graph_wait_max = 30s;                      // from NeedGraph to the graph, then another is asked
+inline constexpr auto graph_ask_again = 1s;                      // when there was nobody else to ask
+inline constexpr std::size_t graph_asks_max = 3;                 // silent clients that one graph is asked from
+inline constexpr std::size_t lookups_reading_max = 100'000;      // stages looked for in the store at a time
 inline constexpr std::size_t lookups_reading_per_client_max = 10'000;
 inline constexpr auto busy_retry_min = 1s;  // when a client that found the farm full comes again
 inline constexpr auto busy_retry_max = 60s;

@@ -66,3 +66,56 @@ TEST_F(coordinator_access_test, the_graphs_of_a_key_take_so_many_bytes_until_the
   EXPECT_EQ(out.take<net::stage_failed>("a2").size(), 0u);
   EXPECT_EQ(counted("quota_refusals_graph_bytes"), 1);
 }
+
+TEST_F(coordinator_access_test, a_question_past_the_messages_of_a_key_is_told_to_come_again_and_nothing_else) {
+  peer("a", "client", "team");
+  peer("o", "operator");
+  const auto past = [&](const net::peer_id& who, net::message what) {
+    auto in = said(who, std::move(what));
+    in.over_quota = true;
+    tell(std::move(in));
+  };
+  auto m = question();
+  m.stages = stages({"default", "max-autotune"});
+  past("a", m);
+  const auto told = out.take<net::stage_failed>("a");
+  ASSERT_EQ(told.size(), 2u) << "each stage";
+  for (const auto& one : told) {
+    EXPECT_EQ(one.code, "busy");
+    EXPECT_EQ(one.reason, "the peers of this key have sent as many messages as they may");
+    EXPECT_GE(one.retry_ms, 1000u);
+  }
+  EXPECT_TRUE(reads.empty());
+  EXPECT_EQ(core->find_job(key_of()), nullptr);
+  EXPECT_EQ(counted("lookups"), 0) << "it was not looked for";
+
+  past("o", net::ask{7, "status", {}});
+  const auto answers = out.take<net::answer>("o");
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].request, 7u);
+  EXPECT_EQ(answers[0].code, "busy");
+  EXPECT_EQ(answers[0].document, "");
+  EXPECT_EQ(counted("quota_refusals_messages"), 0) << "whoever marked it has counted it";
+
+  past("a", net::ask{1, "status", {}});
+  EXPECT_EQ(out.take<net::rejected>("a").size(), 1u) << "what a role may not say it may not say now either";
+  EXPECT_EQ(ask_for("a", '1'), "") << "the next is heard";
+}
+
+TEST_F(coordinator_access_test, a_question_past_the_messages_of_a_key_leads_into_no_other_namespace) {
+  peer("a", "client", "team", true);
+  auto m = question();
+  m.graph_key = "other." + hex64('1');
+  auto in = said("a", m);
+  in.over_quota = true;
+  tell(in);
+  EXPECT_EQ(out.take<net::stage_failed>("a").size(), 0u);
+  EXPECT_EQ(counted("messages_refused"), 1);
+  m.graph_key = graph;
+  in = said("a", m);
+  in.over_quota = true;
+  tell(in);
+  const auto told = out.take<net::stage_failed>("a");
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].graph_key, graph) << "under the name that it knows";
+}

@@ -219,6 +219,26 @@ def test_a_file_that_others_could_have_read_or_written_is_refused(keyed: KeyedFa
     assert mend.get(file, f"may be written by other users; run: chmod go-w {path}") in done.stderr
 
 
+def test_a_file_of_keys_that_others_can_write_to_by_now_changes_nothing(keyed: KeyedFarm) -> None:
+    """Whoever has written to it meanwhile has given himself no right."""
+    coordinator, endpoint = keyed.coordinator()
+    reads = 'fxfarm_authorized_keys_reads_total{{outcome="{}"}}'.format
+    written = keyed.authorized.with_suffix(".new")
+    written.write_text(keyed.authorized.read_text() + f"operator * {keyed.public['stranger']} me\n")
+    written.chmod(0o666)
+    written.replace(keyed.authorized)
+    until("it is refused", lambda: keyed.metric(coordinator, "coordinator ready", reads("refused")) == 1)
+    assert "may be written by other users" in coordinator.wait_line("authorized keys stay as they were")
+    assert keyed.metric(coordinator, "coordinator ready", "fxfarm_authorized_keys") == 3
+    done = keyed.farm.command("status", "--endpoint", endpoint, *keyed.link("stranger"))
+    assert done.returncode == 1 and "does not know the key" in done.stderr
+    assert keyed.refused(coordinator, "unknown_key") >= 1
+    # An operator who closes it has it read as it is.
+    keyed.write()
+    keyed.authorized.chmod(0o600)
+    assert keyed.ask("status", endpoint)["role"] == "coordinator"
+
+
 def test_a_half_written_file_of_keys_takes_no_rights_away(keyed: KeyedFarm) -> None:
     """Whoever can make an operator's editor fail must not thereby lock a farm's peers out."""
     coordinator, endpoint = keyed.coordinator()

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROMISED = re.findall(r"\*\*([A-Z]\d+)\b", (ROOT / "docs/security.md").read_text())
 ROWS = re.findall(
-    r"^\| ([A-Z]\d+) \| `([\w/.]+)`: `(\w+)` \| (?:`(\w+)`)? ?\|$",
+    r"^\| ([A-Z]\d+) \| `([\w/.]+)`: `(\w+)` \| (?:`(\w+)`|none: [^|]{10,}) \|$",
     (ROOT / "docs/reference/refusals.md").read_text(),
     flags=re.MULTILINE,
 )
@@ -27,16 +27,20 @@ def attacks_in(file: Path) -> dict[str, str]:
 def test_each_refusal_has_a_number_of_its_own_and_a_test() -> None:
     assert len(PROMISED) == len(set(PROMISED)) > 30
     assert {number for number, *_ in ROWS} == set(PROMISED)
+    table = (ROOT / "docs/reference/refusals.md").read_text().partition("| --- |")[2].splitlines()[1:]
+    assert len(ROWS) == len(table), "each has a counter, or says why there can be none"
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]}-{row[2]}")
 def test_the_test_is_there_and_reads_the_counter(row: tuple[str, str, str, str]) -> None:
     _, file, test, counter = row
-    assert test in attacks_in(ROOT / file)
+    attacks = attacks_in(ROOT / file)
+    assert test in attacks
     if counter:
-        # In the test, or in what it asks of its module or of the keyed farm.
+        # In the test, by this name or that of `fxfarm stats`, or in what it asks of its module or the farm.
         helpers = (ROOT / "tests/python/farm/keyed_farm.py").read_text()
-        assert counter in (ROOT / file).read_text() + helpers
+        in_stats = counter.removeprefix("fxfarm_").removesuffix("_total")
+        assert in_stats in attacks[test] or counter in (ROOT / file).read_text() + helpers
         assert f"`{counter}`" in (ROOT / "docs/reference/metrics.md").read_text()
 
 

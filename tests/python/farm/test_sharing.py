@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
-from cluster import Farm
+from cluster import DEADLINE_S, Farm, until
+from echo_engine import echo
+from echo_farm import PLATFORM, echo_farm_in
 from farm_client import PATIENCE_S, Client, model_process
+
+from fxfarm import _core
 
 RANKS = 8
 
@@ -91,3 +97,30 @@ def test_engines_have_the_last_cores_that_they_were_given_and_no_more(farm: Farm
     assert os.sched_getaffinity(engine) == {max(os.sched_getaffinity(0))}
     farm.control.open_gate()
     model.until_compiled()
+
+
+def test_two_clients_of_one_process_are_two_peers(place: Path) -> None:
+    """A coordinator used to take the one for the other's new connection, and each pushed the other out."""
+    graphs = 20
+    with echo_farm_in(place) as farm, ExitStack() as running:
+        _, endpoint = farm.coordinator()
+        farm.worker(endpoint, slots=2)
+        farm.until_workers(endpoint)
+        clients = [_core.Client(endpoints=[endpoint]) for _ in range(2)]
+        for client in clients:
+            running.callback(client.stop)
+        until("both are connected", lambda: farm.counts(endpoint, "clients_now") == (2,))
+        stages: Any = [{"name": "default", "options": {"stage": '"default"'}}]
+        for number in range(graphs):
+            for which, client in enumerate(clients):
+                graph = f"{which}-{number}".encode()
+                client.submit(_core.digest(graph), "g", graph, stages, PLATFORM)
+        for which, client in enumerate(clients):
+            got = set()
+            for _ in range(graphs):
+                task = client.next_task(int(DEADLINE_S * 1000))
+                assert task is not None, client.graphs()
+                got.add(bytes(task.artifact))
+                task.done()
+            assert got == {echo(f"{which}-{n}".encode(), "default") for n in range(graphs)}
+        assert farm.counts(endpoint, "clients_now", "lookups", "link_rejected") == (2, 2 * graphs, 0)

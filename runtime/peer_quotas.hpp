@@ -1,0 +1,63 @@
+#pragma once
+// How many connections and messages each key has of a coordinator, so that none can have all. An account is a key or,
+// where keys are off, one connection. A plain class: the time is passed in.
+
+#include "runtime/limits.hpp"
+#include "runtime/time_point.hpp"
+#include "runtime/token_bucket.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+
+namespace fxfarm {
+
+struct peer_limits {
+  unsigned messages_per_second = limits::messages_per_key;
+  std::size_t connections = limits::connections_per_key;
+};
+
+class peer_quotas {
+public:
+  enum class share : std::uint8_t {
+    within,
+    over,      // to be answered with `busy`, or not to be listened to
+    far_over,  // as many again are over within a second: not to be read
+  };
+
+  class account {
+  public:
+    account(double per_second, time_point now) : messages_(per_second, now), over_(per_second, now) {}
+
+  private:
+    friend peer_quotas;
+    std::size_t connections_ = 0;
+    token_bucket messages_;
+    token_bucket over_;
+  };
+
+  explicit peer_quotas(peer_limits bounds = {}) : bounds_(bounds) {}
+
+  // Stays where it is while it has connections, and else until the next call for an account that is not known.
+  account& of(const std::string& name, time_point now);
+
+  // Counts a message.
+  share take(account& mine, time_point now) const;
+
+  // Counts a connection; false when the account has as many as it may.
+  bool join(account& mine) const;
+  void leave(account& mine) const { --mine.connections_; }
+
+  const peer_limits& bounds() const { return bounds_; }
+  std::size_t size() const { return accounts_.size(); }
+
+private:
+  void forget_idle(time_point now);
+
+  peer_limits bounds_;
+  std::unordered_map<std::string, account> accounts_;
+  std::size_t forget_at_ = 0;  // so many accounts
+};
+
+}  // namespace fxfarm
