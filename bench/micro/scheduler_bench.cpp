@@ -54,13 +54,23 @@ std::vector<platform> machines() {
   return out;
 }
 
-// A scheduler that keeps as many jobs queued as it was given, and every slot taken.
+// What jobs take where memory is counted: eight needs, as many for each, of which a worker's slots want 9 GiB together
+// on average.
+constexpr std::uint64_t memory_each = 10 * 1024 * limits::MiB;
+std::uint64_t memory_of(std::uint64_t job) {
+  return (job % 8 + 1) * 512 * limits::MiB;
+}
+
+// A scheduler that keeps as many jobs queued as it was given, and every slot taken, or all memory, where that is
+// counted and slots are left.
 class full_farm {
 public:
-  full_farm(std::size_t workers, std::size_t queued) {
+  full_farm(std::size_t workers, std::size_t queued, bool counts_memory = false) : counts_memory_(counts_memory) {
     for (unsigned i = 0; i < spaces; ++i) spaces_.push_back("space-" + std::to_string(i));
     for (std::size_t i = 0; i < workers; ++i) {
-      jobs_.set_worker(worker(i), {platforms_[i % platforms_.size()], slots_each, 0, false, {}});
+      scheduler::worker_offer offer{platforms_[i % platforms_.size()], slots_each, 0, false, {}};
+      if (counts_memory_) offer.memory_bytes = memory_each;
+      jobs_.set_worker(worker(i), std::move(offer));
     }
     // Each job prefers workers on its own platform, so that these take all slots.
     for (std::size_t i = 0; i < workers * slots_each; ++i) {
@@ -93,8 +103,10 @@ private:
     // The name tells its kind again when the job has been started.
     const auto n = ++made_;
     const auto job = (n << 24) | (k.target << 16) | (k.rank << 8) | k.space;
-    jobs_.enqueue({hex64(job), platforms_[k.target], k.rank, spaces_[k.space], static_cast<double>(n % 97),
-                   time_point(std::chrono::milliseconds(n))});
+    scheduler::request wanted{hex64(job),       platforms_[k.target],        k.rank,
+                              spaces_[k.space], static_cast<double>(n % 97), time_point(std::chrono::milliseconds(n))};
+    if (counts_memory_) wanted.memory_bytes = memory_of(n);
+    jobs_.enqueue(std::move(wanted));
   }
   kind any_kind() {
     const auto space = pick(std::size_t{spaces});
@@ -116,6 +128,7 @@ private:
   }
   static std::string worker(std::size_t i) { return "worker-" + std::to_string(i); }
 
+  bool counts_memory_;
   std::mt19937 random_{1};
   std::vector<platform> platforms_ = machines();
   scheduler jobs_;
@@ -125,14 +138,22 @@ private:
   bool filled_ = false;
 };
 
-void decision(benchmark::State& state) {
-  full_farm farm(static_cast<std::size_t>(state.range(0)), static_cast<std::size_t>(state.range(1)));
+void decide_in(benchmark::State& state, bool counts_memory) {
+  full_farm farm(static_cast<std::size_t>(state.range(0)), static_cast<std::size_t>(state.range(1)), counts_memory);
   for (auto _ : state) farm.decide();
   state.counters["queued"] = static_cast<double>(farm.jobs().queued());
   state.counters["running"] = static_cast<double>(farm.jobs().running());
 }
+void decision(benchmark::State& state) {
+  decide_in(state, false);
+}
 BENCHMARK(decision)->ArgsProduct({{10'000}, {1'000, 10'000, 100'000}})->Unit(benchmark::kMicrosecond);
 BENCHMARK(decision)->ArgsProduct({{100, 1'000}, {100'000}})->Unit(benchmark::kMicrosecond);
+
+void decision_with_memory(benchmark::State& state) {
+  decide_in(state, true);
+}
+BENCHMARK(decision_with_memory)->ArgsProduct({{10'000}, {1'000, 100'000}})->Unit(benchmark::kMicrosecond);
 
 class nowhere final : public coordinator_port {
 public:
@@ -217,6 +238,7 @@ private:
     return s;
   }
 
+  bool counts_memory_;
   std::mt19937 random_{1};
   std::vector<platform> platforms_ = machines();
   // Graphs are bounded by their bytes, not by this: all jobs share one.
