@@ -14,6 +14,7 @@ Ray and Dask are installed into build/bench/venv, and are left out where they ca
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -55,17 +56,19 @@ def add_round(row: dict[str, Any], found: dict[str, Any]) -> None:
         row["p99_us"].append(results.percentile(found["waits_us"], 99))
 
 
-def side_by_side(transport: str, rounds: int, seconds: float) -> Iterator[list[dict[str, Any]]]:
+def side_by_side(
+    transport: str, rounds: int, seconds: float, *, with_grpc: bool
+) -> Iterator[list[dict[str, Any]]]:
     """Rows of farm, plain peer and gRPC for each number of connections, and alone; rounds in turns."""
     with harness.Place() as place, links.coordinator(place, transport, GRAPHS, ARTIFACT_BYTES) as farm:
         first = farm.load(connections=1, outstanding=1, seconds=0.1)
         sizes = {name: first[name] for name in ("request_bytes", "answer_bytes")}
-        with (
-            links.plain_peer(place, transport, **sizes) as plain,
-            links.grpc_peer(place, transport, **sizes) as grpc,
-        ):
+        with contextlib.ExitStack() as running:
+            peers = {"fxfarm": farm}
+            peers["plain ZeroMQ"] = running.enter_context(links.plain_peer(place, transport, **sizes))
+            if with_grpc:
+                peers["gRPC"] = running.enter_context(links.grpc_peer(place, transport, **sizes))
             for connections, outstanding in [(1, 1), *((n, OUTSTANDING) for n in CONNECTIONS)]:
-                peers = {"fxfarm": farm, "plain ZeroMQ": plain, "gRPC": grpc}
                 rows = [row_of(transport, connections, outstanding, name) for name in peers]
                 for _ in range(rounds):
                     for row, peer in zip(rows, peers.values(), strict=True):
@@ -104,15 +107,15 @@ def main(argv: Sequence[str]) -> int:
     parser = harness.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.5, help="of each round")
-    parser.add_argument("--no-others", action="store_true", help="leave out Ray and Dask")
+    parser.add_argument("--no-others", action="store_true", help="leave out gRPC, Ray and Dask")
     options = parser.parse_args(argv)
     report = results.Report("dispatch")
     sizes: dict[str, int] = {}
     for transport in ("tcp", "ipc"):
-        for rows in side_by_side(transport, options.rounds, options.seconds):
+        for rows in side_by_side(transport, options.rounds, options.seconds, with_grpc=not options.no_others):
             for row in rows:
                 report.add(**row)
-            farm, plain, _ = rows
+            farm, plain = rows[:2]
             sizes = {name: farm[name] for name in ("request_bytes", "answer_bytes")}
             where = f"{transport}, {farm['connections']} connections"
             if farm["outstanding"] == 1:

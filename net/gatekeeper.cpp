@@ -97,7 +97,8 @@ void gatekeeper::run() {
   while ((items[0].revents & ZMQ_POLLIN) == 0) {
     ::zmq_poll(items.data(), count, -1);
     if ((items[2].revents & ZMQ_POLLIN) != 0) answer(*zap_);
-    while (receive_parts(monitor_, event)) note(event);
+    // In batches: neither a question nor the end waits for a flood of connections.
+    for (std::size_t n = 0; n < limits::inbound_batch_max && receive_parts(monitor_, event); ++n) note(event);
   }
 }
 

@@ -16,7 +16,10 @@ void router::loop::hear(received& in) {
     remove(*from, {errc::unreachable, "another peer has come in its place"});
     from = nullptr;
   }
-  const auto share = quotas_.take(from != nullptr ? *from->account : account_of(routing, key), now_);
+  auto share = quotas_.take(from != nullptr ? *from->account : account_of(routing, key), now_);
+  if (share == peer_quotas::share::far_over && from != nullptr && quotas_.take_own(from->own, now_)) {
+    share = peer_quotas::share::over;
+  }
   if (share == peer_quotas::share::far_over) return shut_out(routing, from);
   auto came = in.count == 2 ? decode(frame) : error{errc::protocol, "message: expected one frame"};
   if (!came) {
@@ -79,8 +82,9 @@ void router::loop::greet(const std::string& routing, const hello& who, const std
     return reject(routing, {errc::busy, "no more than " + most + " peers of one key"});
   }
   note_ended(descriptor);  // of one that had it before
-  auto& p = peers_.add({routing, who.id + "#" + std::to_string(++connections_), name, key, right,
-                        session(side::bound, options_.link, counters, now_), descriptor, &account});
+  auto& p =
+      peers_.add({routing, who.id + "#" + std::to_string(++connections_), name, key, right,
+                  session(side::bound, options_.link, counters, now_), descriptor, quotas_.peers_own(now_), &account});
   const auto scope = p.right.scope();
   p.link.adopt_enclosed(who.enclosed_bytes);
   link_counters::add(counters.peers_up);

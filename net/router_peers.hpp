@@ -24,8 +24,9 @@ struct router_peer {
   std::string key;   // that it has proved to have; empty where keys are off
   key_right right;   // likewise
   session link;
-  int descriptor = -1;                                           // of its connection; negative when it is not known
-  peer_quotas::account* account = nullptr;                       // that it counts for
+  int descriptor = -1;                      // of its connection; negative when it is not known
+  token_bucket own;                         // messages that it may say though its key has none left
+  peer_quotas::account* account = nullptr;  // that it counts for
   std::multimap<time_point, router_peer*>::iterator timer = {};  // router_peers' own
 };
 

@@ -98,9 +98,9 @@ void engine_io_thread::request_stop() {
 void engine_io_thread::watch(const engine_bounds& bounds) {
   {
     std::lock_guard lock(mutex_);
+    memory_peak_ = 0;  // before the thread can look for these bounds
     bounds_ = bounds;
   }
-  memory_peak_ = 0;
   wake();
 }
 

@@ -74,6 +74,7 @@ inline constexpr unsigned lookups_per_key = 20'000;               // in a second
 // a second and, of each graph that waits for all of them to switch, 200 reminders; a worker says a message for each
 // job and two in five seconds.
 inline constexpr unsigned messages_per_key = 100'000;            // in a second
+inline constexpr unsigned messages_part_of_peer = 1'000;         // of these, what a peer has while others take all
 inline constexpr unsigned connections_per_key = peers_max / 2;   // at a time
 inline constexpr std::size_t graph_bytes_held_max = 2048 * MiB;  // graphs that a coordinator keeps for its jobs
 inline constexpr auto graph_wait_max = 30s;                      // from NeedGraph to the graph, then another is asked
@@ -111,7 +112,7 @@ inline constexpr auto job_lease = 15s;                     // a worker renews it
 inline constexpr std::size_t results_tracked_max = 1'000;  // results on their way to coordinators, of one worker
 inline constexpr std::size_t results_unclaimed_max = 16;   // results that wait for some coordinator, of one worker
 inline constexpr unsigned job_overtakes_max = 16;          // in a row, before the oldest job of a platform goes first
-inline constexpr auto retry_elsewhere = 30s;           // how long a retry waits for a worker on which it has not failed
+inline constexpr auto retry_elsewhere = 5s;            // how long a retry waits for a worker on which it has not failed
 inline constexpr std::size_t workers_avoided_max = 4;  // by one job: the last ones on which it has failed
 inline constexpr std::size_t avoiding_classes_max = 32;        // of jobs that avoid the same workers; more avoid none
 inline constexpr std::uint64_t job_memory_bytes = 1024 * MiB;  // that a compile takes before any has been measured

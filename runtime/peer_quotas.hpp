@@ -6,6 +6,7 @@
 #include "runtime/time_point.hpp"
 #include "runtime/token_bucket.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -45,6 +46,10 @@ public:
   // Counts a message.
   share take(account& mine, time_point now) const;
 
+  // What a peer may say while its key is far over: so who floods is hung up on, and not whoever else has the key.
+  token_bucket peers_own(time_point now) const { return {own_per_second(), now}; }
+  bool take_own(token_bucket& own, time_point now) const { return own.take(own_per_second(), now); }
+
   // Counts a connection; false when the account has as many as it may.
   bool join(account& mine) const;
   void leave(account& mine) const { --mine.connections_; }
@@ -53,6 +58,9 @@ public:
   std::size_t size() const { return accounts_.size(); }
 
 private:
+  double own_per_second() const {
+    return std::max(1.0, static_cast<double>(bounds_.messages_per_second) / limits::messages_part_of_peer);
+  }
   void forget_idle(time_point now);
 
   peer_limits bounds_;

@@ -5,8 +5,9 @@
 // Jobs are ordered by stage rank (a first stage before anyone's second), then by how many jobs of their space run (the
 // space with the fewest first), then by age; among jobs of one space that are about as old, what takes longest comes
 // first. No order starves a job: the oldest that some worker could take is overtaken by at most
-// `limits::job_overtakes_max` others in a row. A job goes to a worker that few other jobs could use, and among equals
-// to the one with the most free slots.
+// `limits::job_overtakes_max` others in a row; only where coordinators share a worker, others' jobs can take the memory
+// that one keeps for a large job. A job goes to a worker that few other jobs could use, and among equals to the one
+// with the most free slots.
 //
 // A job takes a slot of its worker, and one that measures a GPU beside it, until it ends: jobs that measure at the same
 // time would time each other. Those that wait for a GPU hold up nobody else, and their turn comes as any job's.

@@ -17,8 +17,9 @@ bool holds(const std::vector<T*>& all, const T* one) {
 // --- workers ---------------------------------------------------------------------------------------------------------
 
 std::uint64_t scheduler::worker::memory_free() const {
-  const auto used = memory_used + offer.memory_taken;
-  return used >= offer.memory_bytes ? 0 : offer.memory_bytes - used;
+  // What others have is the worker's word: any number.
+  const auto mine = memory_used >= offer.memory_bytes ? 0 : offer.memory_bytes - memory_used;
+  return offer.memory_taken >= mine ? 0 : mine - offer.memory_taken;
 }
 
 unsigned scheduler::worker::size() const {
@@ -27,7 +28,7 @@ unsigned scheduler::worker::size() const {
 
 scheduler::rung scheduler::worker::at() const {
   if (offer.memory_bytes == 0) return 2 * memory_step_last + 1;
-  return 2 * memory_step_within(memory_free()) + (memory_used + offer.memory_taken == 0 ? 1 : 0);
+  return 2 * memory_step_within(memory_free()) + (memory_used == 0 && offer.memory_taken == 0 ? 1 : 0);
 }
 
 void scheduler::ladder::insert(worker* w) {

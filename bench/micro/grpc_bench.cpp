@@ -31,8 +31,10 @@ public:
     service_.RequestCall(&context_, &stream_, &queue_, &queue_, this);
   }
 
-  // What it waited for has come; `fine` is false when the server stops or the client has hung up.
-  void go_on(bool fine) {
+  // What it waited for has come; `fine` is false when the server stops or the client has hung up. False when no call
+  // is to be asked for any more.
+  bool go_on(bool fine) {
+    const bool stops = !fine && !read_;
     if (!fine || answered_) {
       delete this;
     } else if (!read_) {
@@ -43,6 +45,7 @@ public:
       answered_ = true;
       stream_.WriteAndFinish(answer_, {}, grpc::Status::OK, this);
     }
+    return !stops;
   }
 
 private:
@@ -76,10 +79,12 @@ void serve(const words& given) {
     while (::read(STDIN_FILENO, &byte, 1) > 0) {
     }
     server->Shutdown(std::chrono::system_clock::now());
-    queue->Shutdown();
   });
   void* call = nullptr;
-  for (bool fine = false; queue->Next(&call, &fine);) static_cast<call_served*>(call)->go_on(fine);
+  for (bool fine = false; queue->Next(&call, &fine);) {
+    // The one call that is always asked for is the first to hear of the end.
+    if (!static_cast<call_served*>(call)->go_on(fine)) queue->Shutdown();
+  }
   until_told.join();
 }
 
@@ -90,6 +95,7 @@ public:
       : stub_(stub), queue_(queue), request_(request) {}
 
   void start() {
+    call_.reset();  // before what it lives in
     context_ = std::make_unique<grpc::ClientContext>();
     call_ = stub_.PrepareUnaryCall(context_.get(), method, request_, &queue_);
     call_->StartCall();

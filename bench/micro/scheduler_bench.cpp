@@ -238,7 +238,6 @@ private:
     return s;
   }
 
-  bool counts_memory_;
   std::mt19937 random_{1};
   std::vector<platform> platforms_ = machines();
   // Graphs are bounded by their bytes, not by this: all jobs share one.

@@ -228,7 +228,7 @@ TEST_F(coordinator_memory_test, a_retry_waits_for_another_worker_though_not_for_
   fail(on_w);
   EXPECT_EQ(given(), "") << "w has a slot, and v will have one";
   EXPECT_EQ(why(on_w.graph_key.front()),
-            "is next in the queue, for 0.0 s so far; it has failed on worker w-id and is left to others for 30s");
+            "is next in the queue, for 0.0 s so far; it has failed on worker w-id and is left to others for 5s");
   const auto a_second = [&] {
     tell(said("v", net::job_alive{{on_v.id}}));
     pass(1s);

@@ -249,7 +249,7 @@ child = subprocess.Popen([sys.executable, "-S", "-c", "x = b'x' * (128 << 20); p
 child.stdout.readline()
 send(b"has it")
 receive()
-child.communicate(b"\\n")
+child.communicate(b"\n")
 send(b"had it")
 while (m := receive()) is not None: send(m)
 )"));

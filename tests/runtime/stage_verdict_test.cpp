@@ -84,7 +84,7 @@ TEST(stage_verdict, says_why_a_stage_is_not_run) {
        "waits for 1GiB of a worker's memory, for 4.2 s so far: none with a slot has as much free; what is freed of "
        "worker w1 is kept for it"},
       {queued_for_others("w1"),
-       "is next in the queue, for 4.2 s so far; it has failed on worker w1 and is left to others for 30s"},
+       "is next in the queue, for 4.2 s so far; it has failed on worker w1 and is left to others for 5s"},
       {queued(7, 0), "waits behind 7 jobs, for 4.2 s so far; workers that may fit are still starting"},
       {queued(7, 0, "torch is 2.13.0, not 2.11.0"), "no worker fits: torch is 2.13.0, not 2.11.0"},
       {running, "runs on worker w1 for 75 s (attempt 2 of 3)"},
