@@ -93,3 +93,14 @@ TEST(peer_quotas, strangers_are_forgotten_and_peers_stay_where_they_are) {
   EXPECT_LE(most, 2 * 1024u) << "those of the last second, and as many again";
   EXPECT_EQ(&quotas.of("peer", start + 100s), &peer);
 }
+
+TEST(peer_quotas, a_peer_has_a_few_messages_of_its_own_while_its_key_has_none_left) {
+  for (const auto& [a_second, each] : {std::pair{2 * limits::messages_part_of_peer, 2U}, std::pair{10U, 1U}}) {
+    const peer_quotas quotas({a_second, 5});
+    auto own = quotas.peers_own(start);
+    for (const auto now : {start, start + 1s, start + 1h}) {
+      for (unsigned i = 0; i < each; ++i) EXPECT_TRUE(quotas.take_own(own, now)) << a_second;
+      EXPECT_FALSE(quotas.take_own(own, now)) << a_second;
+    }
+  }
+}
