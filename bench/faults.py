@@ -265,8 +265,8 @@ def bounds() -> dict[str, Bound]:
     start = faults_farm.seconds(limit(restart)) + AT_ONCE_S
     return {
         "worker killed": Bound(closed, AT_ONCE_S),
-        # The job waits for the engine that is started in its place.
-        "engine killed": Bound(named(restart), start),
+        # The job goes to another worker at once, or waits for the engine that is started in its place.
+        "engine killed": Bound(named("retry_elsewhere"), AT_ONCE_S),
         "the only engine killed": Bound(named(restart), start),
         "coordinator killed": Bound(closed, AT_ONCE_S),
         "until a coordinator that is back has new graphs": Bound(
