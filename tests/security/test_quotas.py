@@ -117,12 +117,6 @@ def test_who_floods_is_hung_up_on_and_not_who_else_has_the_key(keyed: KeyedFarm)
         assert other.hear()[0] in ("need_graph", "stage_failed")
         assert rejected(keyed, coordinator, "busy") == 1
 
-        def is_served() -> bool:
-            asks(other, SENT + 1)
-            return other.hear()[0] == "need_graph"
-
-        until("the other one is served", is_served)
-
 
 def test_a_stranger_to_the_protocol_who_has_a_key_is_not_answered_without_end(keyed: KeyedFarm) -> None:
     """Garbage that could be read, from a peer without hello: each message used to be worth an answer."""
