@@ -1,4 +1,4 @@
-#include "runtime/config.hpp"
+#include "config_given.hpp"
 
 #include <set>
 
@@ -6,28 +6,6 @@
 
 namespace fxfarm {
 namespace {
-
-constexpr const char* config_file = "/etc/fxfarm.toml";
-
-config_inputs inputs(std::vector<std::string> arguments = {}, environment env = {}, std::string toml = {}) {
-  env.insert({{"HOME", "/home/ada"}, {"XDG_RUNTIME_DIR", "/run/user/7"}});
-  if (!toml.empty()) env["FXFARM_CONFIG"] = config_file;
-  return {std::move(arguments),
-          std::move(env),
-          [toml](const std::string& file) -> result<std::string> {
-            if (file == config_file && !toml.empty()) return toml;
-            return {errc::not_found, file + " does not exist"};
-          },
-          8,
-          "farmhand",
-          7,
-          0};
-}
-
-template <class Config>
-std::string message(const result<parsed<Config>>& r) {
-  return r ? "accepted" : to_string(r.failure());
-}
 
 TEST(config, takes_the_flag_then_the_variable_then_the_file_then_the_default) {
   const environment variable{{"FXFARM_MEMORY_BYTES", "2MiB"}};
@@ -237,100 +215,6 @@ TEST(config, a_missing_default_file_is_no_error_and_an_existing_one_is_read) {
 
   in.read_file = [](const std::string& file) -> result<std::string> { return {errc::io, file + " cannot be read"}; };
   EXPECT_EQ(message(parse_coordinator(in)), "bad_config: config: /home/ada/.config/fxfarm/config.toml cannot be read");
-}
-
-TEST(config, defaults_follow_the_host) {
-  auto worker = parse_worker(inputs());
-  ASSERT_TRUE(worker);
-  EXPECT_EQ(worker->config.name, "farmhand");
-  EXPECT_EQ(worker->config.slots, 4u);
-  EXPECT_EQ(worker->config.compile_threads, 2u);
-  EXPECT_EQ(worker->config.nice, 10u);
-  EXPECT_EQ(worker->values.at("compile_threads").text, "2");
-  EXPECT_EQ(worker->config.engine_cores, 0u);
-
-  auto single = inputs();
-  single.cores = 1;
-  worker = parse_worker(single);
-  ASSERT_TRUE(worker);
-  EXPECT_EQ(worker->config.slots, 1u);
-  EXPECT_EQ(worker->config.compile_threads, 1u);
-
-  auto local = parse_local(inputs());
-  ASSERT_TRUE(local);
-  EXPECT_EQ(local->config.endpoint(), "ipc:///run/user/7/fxfarm/local-default.sock");
-  EXPECT_EQ(local->config.lock(), "/run/user/7/fxfarm/local-default.lock");
-  EXPECT_EQ(local->config.cache_dir, "/home/ada/.cache/fxfarm/local");
-  EXPECT_EQ(local->config.nice, 10u);
-  EXPECT_EQ(local->config.slots, 1u);
-  EXPECT_EQ(local->config.idle_timeout, limits::local_idle);
-  EXPECT_EQ(local->config.engine_cores, 4u) << "half of the host's";
-  EXPECT_EQ(local->config.compile_threads, 4u);
-
-  auto named = parse_local(inputs({"--socket", "ipc:///run/s.sock"}));
-  ASSERT_TRUE(named);
-  EXPECT_EQ(named->config.endpoint(), "ipc:///run/s.sock");
-
-  auto client = parse_client(inputs({"--json"}));
-  ASSERT_TRUE(client);
-  EXPECT_EQ(client->config.endpoint, "");
-  EXPECT_TRUE(client->config.json);
-}
-
-TEST(config, engines_of_a_local_farm_share_a_part_of_the_cores) {
-  struct row {
-    unsigned cores;
-    std::vector<std::string> flags;
-    unsigned engine_cores, compile_threads;
-  };
-  const std::vector<row> table{
-      {1, {}, 2, 1},
-      {2, {}, 2, 2},
-      {5, {}, 2, 2},
-      {64, {}, 32, 32},
-      {64, {"--slots", "4"}, 32, 8},
-      {64, {"--engine-cores", "6", "--slots", "2"}, 6, 3},
-      {64, {"--engine-cores", "0"}, 0, 64},
-      {4, {"--engine-cores", "99"}, 99, 4},
-      {64, {"--compile-threads", "5"}, 32, 5},
-  };
-  for (const auto& r : table) {
-    auto in = inputs(r.flags);
-    in.cores = r.cores;
-    auto local = parse_local(in);
-    ASSERT_TRUE(local);
-    EXPECT_EQ(local->config.engine_cores, r.engine_cores) << r.cores;
-    EXPECT_EQ(local->config.compile_threads, r.compile_threads) << r.cores;
-  }
-}
-
-TEST(config, a_worker_offers_most_of_the_memory_there_is_and_a_local_farm_half_of_it) {
-  constexpr std::uint64_t GiB = 1 << 30;
-  struct {
-    std::uint64_t there;
-    std::vector<std::string> flags;
-    std::uint64_t worker, local;
-  } const table[] = {
-      {0, {}, 0, 0},
-      {16 * GiB + 12345, {}, 14 * GiB, 8 * GiB},
-      {16 * GiB, {"--worker-memory-bytes", "20GiB"}, 20 * GiB, 20 * GiB},
-      {16 * GiB, {"--worker-memory-bytes", "0"}, 0, 0},
-  };
-  for (const auto& r : table) {
-    auto in = inputs(r.flags);
-    in.memory_bytes = r.there;
-    EXPECT_EQ(parse_worker(in)->config.worker_memory_bytes, r.worker) << r.there;
-    EXPECT_EQ(parse_local(in)->config.worker_memory_bytes, r.local) << r.there;
-  }
-}
-
-TEST(config, asks_for_another_socket_when_the_default_is_too_long_for_one) {
-  auto deep = inputs({}, {{"XDG_RUNTIME_DIR", "/" + std::string(120, 'd')}});
-  auto got = parse_local(deep);
-  ASSERT_FALSE(got);
-  EXPECT_NE(got.failure().message.find("--socket"), std::string::npos) << got.failure().message;
-  deep.arguments = {"--socket", "/run/s.sock"};
-  EXPECT_TRUE(parse_local(deep));
 }
 
 TEST(config, metrics_can_be_off) {
