@@ -2,6 +2,7 @@
 // have one thread and one completion queue, as those of link_bench have one socket thread.
 #include "program.hpp"
 
+#include <atomic>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -26,26 +27,24 @@ grpc::ByteBuffer buffer_of(std::size_t size) {
 // A call at the server: it is asked for, read, answered.
 class call_served {
 public:
-  call_served(grpc::AsyncGenericService& service, grpc::ServerCompletionQueue& queue, const grpc::ByteBuffer& answer)
-      : service_(service), queue_(queue), answer_(answer), stream_(&context_) {
+  call_served(grpc::AsyncGenericService& service, grpc::ServerCompletionQueue& queue, const grpc::ByteBuffer& answer,
+              const std::atomic<bool>& stops)
+      : service_(service), queue_(queue), answer_(answer), stops_(stops), stream_(&context_) {
     service_.RequestCall(&context_, &stream_, &queue_, &queue_, this);
   }
 
-  // What it waited for has come; `fine` is false when the server stops or the client has hung up. False when no call
-  // is to be asked for any more.
-  bool go_on(bool fine) {
-    const bool stops = !fine && !read_;
+  // What it waited for has come; `fine` is false when the server stops or the client has hung up.
+  void go_on(bool fine) {
     if (!fine || answered_) {
       delete this;
     } else if (!read_) {
-      new call_served(service_, queue_, answer_);
+      if (!stops_) new call_served(service_, queue_, answer_, stops_);
       read_ = true;
       stream_.Read(&request_, this);
     } else {
       answered_ = true;
       stream_.WriteAndFinish(answer_, {}, grpc::Status::OK, this);
     }
-    return !stops;
   }
 
 private:
@@ -54,6 +53,7 @@ private:
   grpc::AsyncGenericService& service_;
   grpc::ServerCompletionQueue& queue_;
   const grpc::ByteBuffer& answer_;
+  const std::atomic<bool>& stops_;  // no further call is to be asked for
   grpc::GenericServerContext context_;
   grpc::GenericServerAsyncReaderWriter stream_;
   grpc::ByteBuffer request_;
@@ -73,18 +73,18 @@ void serve(const words& given) {
   const auto server = builder.BuildAndStart();
   if (!server) throw std::runtime_error("cannot listen at " + given.text("endpoint"));
   std::cout << (port > 1 ? "127.0.0.1:" + std::to_string(port) : given.text("endpoint")) << std::endl;
-  new call_served(service, *queue, answer);
+  std::atomic<bool> stops{false};
+  new call_served(service, *queue, answer, stops);
   std::thread until_told([&] {
     char byte = 0;
     while (::read(STDIN_FILENO, &byte, 1) > 0) {
     }
+    stops = true;
     server->Shutdown(std::chrono::system_clock::now());
+    queue->Shutdown();
   });
   void* call = nullptr;
-  for (bool fine = false; queue->Next(&call, &fine);) {
-    // The one call that is always asked for is the first to hear of the end.
-    if (!static_cast<call_served*>(call)->go_on(fine)) queue->Shutdown();
-  }
+  for (bool fine = false; queue->Next(&call, &fine);) static_cast<call_served*>(call)->go_on(fine);
   until_told.join();
 }
 
