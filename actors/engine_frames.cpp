@@ -162,7 +162,7 @@ result<engine_report> read_report(const msgpack::object& body) {
 bytes encode_compile(const engine_job& job) {
   msgpack::sbuffer buffer(job.graph->size() + 4 * limits::KiB);
   packer p(buffer);
-  p.pack_map(5);
+  p.pack_map(6);
   pack_text(p, "type");
   pack_text(p, "compile");
   pack_text(p, "id");
@@ -183,6 +183,8 @@ bytes encode_compile(const engine_job& job) {
   auto graph = text_of(*job.graph);
   p.pack_bin(static_cast<std::uint32_t>(graph.size()));
   p.pack_bin_body(graph.data(), static_cast<std::uint32_t>(graph.size()));
+  pack_text(p, "attempts");
+  p.pack(job.attempts);
   return to_body(buffer);
 }
 

@@ -78,6 +78,7 @@ struct engine_job {
   blob graph;
   std::chrono::milliseconds deadline{0};
   std::string tenant = {};  // see engine_slot
+  unsigned attempts = 1;    // engines that have had it, this one included
 };
 // End the job with this id, if it still runs.
 struct engine_cancel {

@@ -166,7 +166,7 @@ void worker_slots::start_waiting() {
     const std::chrono::milliseconds latest = limits::job_deadline_max;
     const auto deadline = std::min<std::uint64_t>(what.deadline_ms, static_cast<std::uint64_t>(latest.count()));
     self_->send(slot->engine, engine_job{what.id, what.name, what.stage, what.target, slot->job->graph,
-                                         std::chrono::milliseconds(deadline), tenant});
+                                         std::chrono::milliseconds(deadline), tenant, what.attempts});
     return true;
   });
   change_engines();

@@ -197,8 +197,9 @@ class Engine:
             self._channel.send(type="progress", id=job, phase=phase)
 
         try:
+            attempts = int(frame.get("attempts", 1))
             with disk.unfinished(cache.kernels):
-                made = compile_graph(frame["graph"], frame["stage"], frame["target"], progress)
+                made = compile_graph(frame["graph"], frame["stage"], frame["target"], progress, attempts)
             return {"type": "done", "id": job, "artifact": made.data, "phases": made.phases}
         except CompileError as error:
             return {"type": "failed", "id": job, "code": error.code, "reason": str(error)}

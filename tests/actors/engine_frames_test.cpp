@@ -54,9 +54,10 @@ TEST(engine_frames, a_compile_has_these_bytes) {
   job.stage = {"d", {{"k", "1"}}};
   job.target = platform{};
   job.graph = some_bytes("G");
+  job.attempts = 2;
   const auto body = encode_compile(job);
   const std::string_view golden =
-      "\x85"  // map of 5
+      "\x86"  // map of 6
       "\xa4type\xa7"
       "compile"        // what it is
       "\xa2id\xa1j"    // job
@@ -72,7 +73,9 @@ TEST(engine_frames, a_compile_has_these_bytes) {
       "\xa6"
       "device\xa3"
       "cpu\xa3gpu\xa0\xaagpu_driver\xa0"
-      "\xa5graph\xc4\x01G";  // bytes of the graph
+      "\xa5graph\xc4\x01G"   // bytes of the graph
+      "\xa8"
+      "attempts\x02";
   EXPECT_EQ(text_of(body), golden);
   EXPECT_EQ(text_of(encode_shutdown()), "\x81\xa4type\xa8shutdown");
 }

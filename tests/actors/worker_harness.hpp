@@ -71,6 +71,7 @@ protected:
     m.stage_key = "stage of " + id;
     m.graph_key = "graph of " + id;
     m.deadline_ms = 60'000;
+    m.attempts = 2;
     deliver(worker, said(from, m, some_bytes("graph")));
   }
   void outcome(std::size_t slot, const std::string& id, std::optional<error> why = {}) {

@@ -79,6 +79,7 @@ TEST_F(worker_test, an_outcome_goes_to_who_gave_the_job_and_only_once) {
   ASSERT_EQ(given.size(), 1u);
   EXPECT_EQ(given[0].second.id, "1");
   EXPECT_EQ(given[0].second.deadline, 60s);
+  EXPECT_EQ(given[0].second.attempts, 2u);
   outcome(0, "2");
   EXPECT_EQ(link->count<net::job_done>(), 0u) << "not the job that it has";
   outcome(0, "1");

@@ -48,9 +48,15 @@ class CompiledArtifact:
 
 
 def compile_graph(
-    payload: bytes, stage: dict[str, Any], target: dict[str, Any], progress: Progress | None = None
+    payload: bytes,
+    stage: dict[str, Any],
+    target: dict[str, Any],
+    progress: Progress | None = None,
+    attempts: int = 1,
 ) -> CompiledArtifact:
-    """Compiles `payload` under the options of `stage` for the platform `target`; raises CompileError."""
+    """Compiles `payload` under the options of `stage` for the platform `target`; raises CompileError.
+    `attempts` is the number of engines that have had the job, this one included.
+    """
     check_version()
     phases = _Phases(progress or (lambda phase: None))
     _check_target(target)
@@ -62,7 +68,8 @@ def compile_graph(
     torch.set_num_threads(max(1, int(target["threads"])))
     try:
         with phases("compile"):
-            graph, made = _compile_with_constants(payload, graph, options, target, (kernels, triton))
+            recorders = (kernels, triton)
+            graph, made = _compile_with_constants(payload, graph, options, target, recorders, attempts)
         with phases("pack"):
             data = packer.packed(graph, made, stage, target, kernels.paths, triton)
     except CompileError:
@@ -184,6 +191,7 @@ def _compile_with_constants(
     options: dict[str, Any],
     target: dict[str, Any],
     recorders: tuple[_KernelRecorder, TritonRecorder],
+    attempts: int,
 ) -> tuple[RebuiltGraph, packer.Whole | packer.Half]:
     """Compiles `graph`, with those floats as constants that compiled code cannot take as tensors.
 
@@ -199,7 +207,7 @@ def _compile_with_constants(
                 with _compiling(graph, options, target, recorders):
                     inner = graph.inner
                     made = _compile_whole(graph) if inner is None else compile_inner(graph, inner)
-                    recorders[1].tune(any(options.get(name) for name in MEASURING))
+                    recorders[1].tune(any(options.get(name) for name in MEASURING), attempts)
                     return graph, made
             except TensorifyScalarRestartAnalysis:
                 fixed = graph.fixed | TensorifyState.force_specializations

@@ -1,4 +1,4 @@
-"""What the call pays that records a CUDA graph, moved out of it or made less (client side).
+"""What a call pays that records CUDA graphs, moved out of it, made less, or spread over several (client side).
 
 Measured with gpt2 on an H200 (torch 2.11): recording an inference took 29 ms, of which 20 were the first copy
 of inputs, and recording a training's backward 100, of which about 70 were spent in looking for its inputs
@@ -23,11 +23,12 @@ _COPIED = (torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int3
 
 
 def prepare(trees: Any, device: int | None) -> None:
-    """Does both for `trees`, which is torch._inductor.cudagraph_trees, and for that GPU, which is not the
+    """Does that for `trees`, which is torch._inductor.cudagraph_trees, and for that GPU, which is not the
     loader thread's own; None: no GPU is known. A thread that captures meanwhile does not mind. What cannot be
     done is left to the call that records.
     """
     _search_by_address(trees.CUDAGraphNode)
+    _record_singly(trees.CUDAGraphTreeManager)
     if device is None:
         return
     try:
@@ -46,6 +47,25 @@ def _load_copies(device: int) -> None:
         for dtype in _COPIED:
             to, source = (torch.zeros(1, dtype=dtype, device=f"cuda:{device}") for _ in range(2))
             torch._foreach_copy_([to], [source])
+
+
+def _record_singly(manager: Any) -> None:
+    """Has `manager`, torch's CUDAGraphTreeManager, record one graph in a step of the model: a training's
+    forward in one, its backward in the next.
+
+    torch 2.11-2.13, CUDAGraphTreeManager._run: what it answers True to here is run as it was compiled, among
+    recorded graphs. The manager is `in_recording` from a recording to the end of the step, or to the death of
+    what was recorded. So it is for Inductor's own graphs, too.
+    """
+    stock = manager.exceed_rerecord_limit
+    if getattr(stock, "_fxfarm_singly", False):
+        return
+
+    def leave(self: Any, node: Any, function: Any) -> bool:
+        return bool(self.in_recording or stock(self, node, function))
+
+    leave._fxfarm_singly = True  # type: ignore[attr-defined]
+    manager.exceed_rerecord_limit = leave
 
 
 def _search_by_address(node: Any) -> None:

@@ -81,16 +81,25 @@ class TritonRecorder:
         ):
             yield
 
-    def tune(self, must_measure: bool) -> None:
+    def tune(self, must_measure: bool, attempts: int = 1) -> None:
         """Runs what was compiled, so that Inductor measures the configurations of its kernels, while no other
         engine measures; in the body of `recording`. Afterwards each kernel has one launcher.
 
         Where that is not possible, kernels keep the configuration that Inductor puts first, and `unmeasured`
-        says why. With `must_measure`, where the stage is there for what is measured, want of memory raises
-        CompileError (compile_failed) instead.
+        says why; so it is where an engine has got no further with this job before, since what was run there
+        may have cost it its GPU. With `must_measure`, where the stage is there for what is measured, it is
+        tried again, and want of memory raises CompileError (compile_failed).
         """
         if not self._kernels:
             return
+        if attempts > 1 and not must_measure:
+            self.unmeasured = f"attempt {attempts}: none before it has come to an end"
+        else:
+            self._measure(must_measure)
+        for kernel in self._kernels.values():
+            kernel.launchers = kernel.launchers[:1]
+
+    def _measure(self, must_measure: bool) -> None:
         start = time.perf_counter()
         with gpu_lease.alone():
             for wrapper in self._wrappers:
@@ -106,8 +115,6 @@ class TritonRecorder:
                 # collectives have no other ranks here.
                 except Exception as error:
                     self.unmeasured = describe(error)
-        for kernel in self._kernels.values():
-            kernel.launchers = kernel.launchers[:1]
         self.seconds += time.perf_counter() - start
 
     def packed(self) -> dict[str, GpuKernel]:

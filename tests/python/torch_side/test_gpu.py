@@ -65,10 +65,9 @@ def engine() -> Iterator[Talk]:
     assert talk.process.wait(60) == 0
 
 
-def compiled(talk: Talk, name: str, stage: dict[str, Any]) -> dict[str, Any]:
-    talk.channel.send(
-        type="compile", id="j", stage=stage, target=_torch.client_platform("cuda"), graph=payload(name)
-    )
+def compiled(talk: Talk, name: str, stage: dict[str, Any], attempts: int = 1) -> dict[str, Any]:
+    target, graph = _torch.client_platform("cuda"), payload(name)
+    talk.channel.send(type="compile", id="j", stage=stage, target=target, graph=graph, attempts=attempts)
     while (frame := talk.channel.receive()) is not None:
         if frame["type"] != "progress":
             return frame
@@ -146,6 +145,12 @@ def test_an_engine_whose_gpu_context_is_lost_leaves_without_an_answer() -> None:
     while (frame := talk.channel.receive()) is not None:
         assert frame["type"] == "progress", frame
     assert talk.process.wait(60) == 1
+
+
+def test_what_has_cost_an_engine_its_gpu_is_not_run_again_for_a_plain_stage(engine: Talk) -> None:
+    done = compiled(engine, "asserts", stage_of(), attempts=2)
+    assert done["type"] == "done", done
+    assert unpack(done["artifact"]).manifest["unmeasured"] == "attempt 2: none before it has come to an end"
 
 
 def test_engines_measure_one_at_a_time(tmp_path: Path) -> None:

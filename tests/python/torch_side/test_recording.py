@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -63,16 +64,44 @@ class Node:
     _is_cuda_graph_recorded_tensor, _is_alias_of_live_recorded_tensor = TORCHS
 
 
+class Manager:
+    """As torch's class, as far as it decides whether a graph is recorded: function 1 never is."""
+
+    def __init__(self, in_recording: bool) -> None:
+        self.in_recording = in_recording
+
+    def exceed_rerecord_limit(self, node: Any, function: int) -> bool:
+        return (node, function) == ("node", 1)
+
+
 class Trees:
     """As torch's module."""
 
-    CUDAGraphNode = Node
+    CUDAGraphNode, CUDAGraphTreeManager = Node, Manager
 
 
 def test_searches_take_the_place_of_torchs() -> None:
     recording.prepare(Trees, None)
     assert Node._is_cuda_graph_recorded_tensor is recording._is_recorded
     assert Node._is_alias_of_live_recorded_tensor is recording._live_output
+
+
+@pytest.mark.parametrize(
+    ("in_recording", "function", "left"),
+    [(False, 0, False), (False, 1, True), (True, 0, True), (True, 1, True)],
+)
+def test_what_follows_a_recording_in_its_step_is_not_recorded(
+    in_recording: bool, function: int, left: bool
+) -> None:
+    for _ in range(2):  # for each stage that is loaded
+        recording.prepare(Trees, None)
+    assert Manager(in_recording).exceed_rerecord_limit("node", function) is left
+
+
+def test_torch_asks_before_it_records() -> None:
+    source = inspect.getsource(cudagraph_trees.CUDAGraphTreeManager._run)
+    asked, recorded = source.index("self.exceed_rerecord_limit("), source.index("self.record_function(")
+    assert source.index("self.try_end_curr_recording(") < asked < recorded
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("full"), LoadError("no"), OSError("no libcuda")])
