@@ -18,7 +18,7 @@ import torch
 from fxfarm import disk
 from fxfarm.stages import MEASURING
 
-from . import ambient, collectives, cuda_graphs, gpu_lease, packer, platform, wrapper
+from . import ambient, collectives, cuda_graphs, packer, platform, wrapper
 from .compat import check_version, compiled_for
 from .errors import CompileError, describe
 from .inner_compiler import compile_inner
@@ -63,13 +63,13 @@ def compile_graph(
     options = stage_options(stage)
     with phases("deserialize"):
         graph = rebuild(payload)
-    kernels, triton = _KernelRecorder(), TritonRecorder()
+    recorders = _KernelRecorder(), TritonRecorder(any(options.get(name) for name in MEASURING), attempts)
+    kernels, triton = recorders
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, int(target["threads"])))
     try:
         with phases("compile"):
-            recorders = (kernels, triton)
-            graph, made = _compile_with_constants(payload, graph, options, target, recorders, attempts)
+            graph, made = _compile_with_constants(payload, graph, options, target, recorders)
         with phases("pack"):
             data = packer.packed(graph, made, stage, target, kernels.paths, triton)
     except CompileError:
@@ -191,7 +191,6 @@ def _compile_with_constants(
     options: dict[str, Any],
     target: dict[str, Any],
     recorders: tuple[_KernelRecorder, TritonRecorder],
-    attempts: int,
 ) -> tuple[RebuiltGraph, packer.Whole | packer.Half]:
     """Compiles `graph`, with those floats as constants that compiled code cannot take as tensors.
 
@@ -207,7 +206,7 @@ def _compile_with_constants(
                 with _compiling(graph, options, target, recorders):
                     inner = graph.inner
                     made = _compile_whole(graph) if inner is None else compile_inner(graph, inner)
-                    recorders[1].tune(any(options.get(name) for name in MEASURING), attempts)
+                    recorders[1].tune()
                     return graph, made
             except TensorifyScalarRestartAnalysis:
                 fixed = graph.fixed | TensorifyState.force_specializations
@@ -238,7 +237,7 @@ def _compiling(
         recorders[0].recording(),
         recorders[1].recording(),
         cuda_graphs.unrecorded(),
-        gpu_lease.measuring() if target["device"] == "cuda" else contextlib.nullcontext(),
+        recorders[1].taking_turns() if target["device"] == "cuda" else contextlib.nullcontext(),
         _vector_isa(target["isa"]),
         torch._guards.tracing(torch._guards.TracingContext(graph.fake_mode)),
     ):

@@ -1,4 +1,4 @@
-"""What a call pays that records CUDA graphs, moved out of it, made less, or spread over several (client side).
+"""What a call pays that records CUDA graphs: moved out of it, made less, spread over several (client side).
 
 Measured with gpt2 on an H200 (torch 2.11): recording an inference took 29 ms, of which 20 were the first copy
 of inputs, and recording a training's backward 100, of which about 70 were spent in looking for its inputs
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ def prepare(trees: Any, device: int | None) -> None:
     done is left to the call that records.
     """
     _search_by_address(trees.CUDAGraphNode)
-    _record_singly(trees.CUDAGraphTreeManager)
+    _one_at_a_time(trees.CUDAGraphTreeManager)
     if device is None:
         return
     try:
@@ -49,23 +50,33 @@ def _load_copies(device: int) -> None:
             torch._foreach_copy_([to], [source])
 
 
-def _record_singly(manager: Any) -> None:
-    """Has `manager`, torch's CUDAGraphTreeManager, record one graph in a step of the model: a training's
-    forward in one, its backward in the next.
+def _one_at_a_time(manager: Any) -> None:
+    """Has `manager`, torch's CUDAGraphTreeManager, do one thing that takes long in a step of the model: come
+    to be, warm up one graph, or record one. Graphs after it in that step run as they were compiled.
 
-    torch 2.11-2.13, CUDAGraphTreeManager._run: what it answers True to here is run as it was compiled, among
-    recorded graphs. The manager is `in_recording` from a recording to the end of the step, or to the death of
-    what was recorded. So it is for Inductor's own graphs, too.
+    torch 2.11-2.13, CUDAGraphTreeManager._run: what exceed_rerecord_limit answers True to is run so, among
+    graphs that are replayed, too. The manager is `in_warmup` or `in_recording` from then on to the end of the
+    step, or to the death of what came out. So it is for Inductor's own graphs, too.
     """
-    stock = manager.exceed_rerecord_limit
+    stock_init, stock = manager.__init__, manager.exceed_rerecord_limit
     if getattr(stock, "_fxfarm_singly", False):
         return
 
+    def init(self: Any, *args: Any) -> None:
+        stock_init(self, *args)
+        # Graphs that have run since it came to be. The first that comes again begins the next step.
+        self._fxfarm_first_step = set()
+
     def leave(self: Any, node: Any, function: Any) -> bool:
-        return bool(self.in_recording or stock(self, node, function))
+        if (seen := getattr(self, "_fxfarm_first_step", None)) is not None:
+            if function not in seen:
+                seen.add(function)
+                return True
+            self._fxfarm_first_step = None
+        return bool(self.in_warmup or self.in_recording or stock(self, node, function))
 
     leave._fxfarm_singly = True  # type: ignore[attr-defined]
-    manager.exceed_rerecord_limit = leave
+    manager.__init__, manager.exceed_rerecord_limit = init, leave
 
 
 def _search_by_address(node: Any) -> None:
@@ -73,8 +84,8 @@ def _search_by_address(node: Any) -> None:
 
     torch 2.11-2.13: of each tensor the two go through all outputs recorded on the path and ask the tensor for
     its address anew for each; the second asks each output first whether it lives. Here an output's address,
-    which it keeps when it is dead, is compared first. What they answer is the same, for Inductor's own graphs
-    too.
+    which it keeps when it is dead, is compared first, and while a graph is recorded the outputs before it are
+    put in order by it once. What they answer is the same, for Inductor's own graphs too.
     """
     if node._is_cuda_graph_recorded_tensor is _is_recorded:
         return
@@ -84,17 +95,36 @@ def _search_by_address(node: Any) -> None:
 
 def _is_recorded(self: Any, tensor: torch.Tensor) -> bool:
     """Whether the tensor is an output of a node on this path, alive or not."""
-    address = tensor.untyped_storage().data_ptr()
-    return any(
-        output is not None and output.data_ptr() == address for refs in self.path_weakrefs for output in refs
-    )
+    return next(_outputs_at(self, tensor.untyped_storage().data_ptr()), None) is not None
 
 
 def _live_output(self: Any, tensor: torch.Tensor) -> tuple[int, int] | None:
     """Depth and number of the first living output on this path with the tensor's storage."""
-    address = tensor.untyped_storage().data_ptr()
-    for depth, refs in enumerate(self.path_weakrefs):
-        for number, output in enumerate(refs):
-            if output is not None and output.data_ptr() == address and output() is not None:
-                return depth, number
+    for depth, number, output in _outputs_at(self, tensor.untyped_storage().data_ptr()):
+        if output() is not None:
+            return depth, number
     return None
+
+
+_Output = tuple[int, int, Any]
+
+
+def _outputs_at(node: Any, address: int) -> Iterator[_Output]:
+    """Depth, number and reference of each output on this path that is or was there, in order."""
+    # CUDAGraphNode (torch 2.11-2.13): has none before the node is recorded, and then its own outputs', too.
+    if node.__dict__.get("recorded_liveness_after_graph"):
+        node.__dict__.pop("_fxfarm_outputs", None)
+        return (found for found in _outputs(node) if found[2].data_ptr() == address)
+    by_address: dict[int, list[_Output]] | None = node.__dict__.get("_fxfarm_outputs")
+    if by_address is None:
+        by_address = node._fxfarm_outputs = {}
+        for found in _outputs(node):
+            by_address.setdefault(found[2].data_ptr(), []).append(found)
+    return iter(by_address.get(address, ()))
+
+
+def _outputs(node: Any) -> Iterator[_Output]:
+    for depth, refs in enumerate(node.path_weakrefs):
+        for number, output in enumerate(refs):
+            if output is not None:
+                yield depth, number, output

@@ -1,8 +1,8 @@
 """Triton kernels of one compile: which they are, how each is best launched, and all that a client needs to
 launch it without Triton (worker side).
 
-Inductor decides some of that when a kernel is called first: it measures configurations beside each other. So
-compiled code is run here once, on made-up inputs, before it is packed.
+Inductor decides some of that when a kernel is first called, so compiled code is run here once, on made-up
+inputs, before it is packed.
 """
 
 from __future__ import annotations
@@ -32,13 +32,27 @@ def triton_key(name: str, source: str, device: str) -> str:
 
 
 class TritonRecorder:
-    """Notes the Triton kernels of one compile, and the modules that call them."""
+    """Notes the Triton kernels of one compile, and the modules that call them.
 
-    def __init__(self) -> None:
+    Inductor measures the configurations of a kernel when it is first called. That happens here, while no
+    other engine measures: with each kernel alone while the code around it is written, and with what was
+    compiled as a whole in `tune`. Where it is not possible, kernels keep the configuration that Inductor
+    puts first, and `unmeasured` says why.
+
+    With `must_measure` the stage is there for what is measured: want of memory raises CompileError
+    (compile_failed) then. Of any other stage nothing is run if engines have had the job before, of which
+    there are `attempts` with this one: what was run there may have cost it its GPU.
+    """
+
+    def __init__(self, must_measure: bool, attempts: int) -> None:
         self.seconds = 0.0
         """How long compiled code ran to be measured."""
         self.unmeasured = ""
         """Why kernels were not measured; empty where they were."""
+        self._must_measure = must_measure
+        self._measures = must_measure or attempts == 1
+        if not self._measures:
+            self.unmeasured = f"attempt {attempts}: none before it has come to an end"
         self._kernels: dict[str, Any] = {}
         self._wrappers: list[dict[str, Any]] = []
 
@@ -81,41 +95,49 @@ class TritonRecorder:
         ):
             yield
 
-    def tune(self, must_measure: bool, attempts: int = 1) -> None:
-        """Runs what was compiled, so that Inductor measures the configurations of its kernels, while no other
-        engine measures; in the body of `recording`. Afterwards each kernel has one launcher.
+    @contextlib.contextmanager
+    def taking_turns(self) -> Iterator[None]:
+        """Has Inductor measure in the body, where it compiles for a GPU, while no other engine does."""
+        # torch 2.11-2.13: standalone_compile has each kernel called in there, with inputs of its own.
+        from torch._inductor.codegen.wrapper import PythonWrapperCodegen
 
-        Where that is not possible, kernels keep the configuration that Inductor puts first, and `unmeasured`
-        says why; so it is where an engine has got no further with this job before, since what was run there
-        may have cost it its GPU. With `must_measure`, where the stage is there for what is measured, it is
-        tried again, and want of memory raises CompileError (compile_failed).
-        """
+        stock: Any = PythonWrapperCodegen.generate_and_run_autotune_block
+
+        def block(codegen: Any) -> None:
+            if self._measures:
+                with self._alone():
+                    stock(codegen)
+
+        with gpu_lease.measuring(), replaced(PythonWrapperCodegen, generate_and_run_autotune_block=block):
+            yield
+
+    def tune(self) -> None:
+        """Runs what was compiled, in the body of `recording`. Afterwards each kernel has one launcher."""
         if not self._kernels:
             return
-        if attempts > 1 and not must_measure:
-            self.unmeasured = f"attempt {attempts}: none before it has come to an end"
-        else:
-            self._measure(must_measure)
+        for wrapper in self._wrappers if self._measures else ():
+            with self._alone():
+                _run(wrapper)
         for kernel in self._kernels.values():
             kernel.launchers = kernel.launchers[:1]
 
-    def _measure(self, must_measure: bool) -> None:
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Runs the body while no other engine measures, and notes what it fails with."""
         start = time.perf_counter()
-        with gpu_lease.alone():
-            for wrapper in self._wrappers:
-                try:
-                    _run(wrapper)
-                except torch.OutOfMemoryError as error:
-                    self.unmeasured = describe(error)
-                    if must_measure:
-                        raise CompileError(
-                            "compile_failed", f"to measure kernels: {self.unmeasured}"
-                        ) from error
-                # Made-up inputs may be none that the graph can take, such as sizes that disagree, and
-                # collectives have no other ranks here.
-                except Exception as error:
-                    self.unmeasured = describe(error)
-        self.seconds += time.perf_counter() - start
+        try:
+            with gpu_lease.alone():
+                yield
+        # Made-up inputs may be none that the graph can take, such as sizes that disagree, and collectives
+        # have no other ranks here.
+        except Exception as error:
+            self.unmeasured = describe(error)
+            # Inductor wraps what the kernels of a block fail with.
+            full = any(isinstance(e, torch.OutOfMemoryError) for e in (error, error.__cause__))
+            if full and self._must_measure:
+                raise CompileError("compile_failed", f"to measure kernels: {self.unmeasured}") from error
+        finally:
+            self.seconds += time.perf_counter() - start
 
     def packed(self) -> dict[str, GpuKernel]:
         """By key, each kernel that can be launched without Triton; after `tune`."""

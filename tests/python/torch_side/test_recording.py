@@ -17,17 +17,19 @@ NODE: Any = cudagraph_trees.CUDAGraphNode
 TORCHS = NODE._is_cuda_graph_recorded_tensor, NODE._is_alias_of_live_recorded_tensor
 
 
-def path(tensors: list[list[torch.Tensor | None]]) -> Any:
-    """A node whose path has recorded these outputs."""
+def path(tensors: list[list[torch.Tensor | None]], recorded: bool) -> Any:
+    """A node whose path has recorded these outputs; itself is being `recorded`, or has been."""
     node = NODE.__new__(NODE)
+    node.recorded_liveness_after_graph = [[True]] if recorded else []
     wrap = cudagraph_trees.StorageWeakRefWrapper
     node.path_weakrefs = [[None if t is None else wrap(t) for t in outputs] for outputs in tensors]
     return node
 
 
-def test_searches_find_what_torchs_find() -> None:
+@pytest.mark.parametrize("been", [False, True])
+def test_searches_find_what_torchs_find(been: bool) -> None:
     alive = [torch.arange(4.0) + i for i in range(4)]
-    node = path([[alive[0], None], [], [alive[1], alive[2], alive[1][2:]]])
+    node = path([[alive[0], None], [], [alive[1], alive[2], alive[1][2:]]], been)
     asked = [*alive, alive[1][1:], torch.zeros(1)]
     wanted = [((0, 0), True), ((2, 0), True), ((2, 1), True), (None, False), ((2, 0), True), (None, False)]
     for tensor, (place, recorded) in zip(asked, wanted, strict=True):
@@ -37,7 +39,17 @@ def test_searches_find_what_torchs_find() -> None:
             assert search(node, tensor) is recorded
 
 
-def test_an_output_that_has_died_is_recorded_and_not_alive() -> None:
+def test_what_a_node_has_recorded_itself_is_found_once_it_has() -> None:
+    before, own = torch.arange(4.0), torch.arange(4.0)
+    node = path([[before], []], False)
+    assert recording._live_output(node, own) is None
+    node.path_weakrefs[1].append(cudagraph_trees.StorageWeakRefWrapper(own))
+    node.recorded_liveness_after_graph = [[True], [True]]
+    assert [search(node, own) for search in (TORCHS[1], recording._live_output)] == [(1, 0), (1, 0)]
+
+
+@pytest.mark.parametrize("been", [False, True])
+def test_an_output_that_has_died_is_recorded_and_not_alive(been: bool) -> None:
     class At(torch.Tensor):
         """A tensor that says that it is at an address."""
 
@@ -50,7 +62,7 @@ def test_an_output_that_has_died_is_recorded_and_not_alive() -> None:
             return self.address
 
     gone = torch.arange(4.0)
-    node = path([[gone]])
+    node = path([[gone]], been)
     asked = torch.zeros(1).as_subclass(At)
     asked.address = gone.untyped_storage().data_ptr()
     del gone
@@ -65,13 +77,12 @@ class Node:
 
 
 class Manager:
-    """As torch's class, as far as it decides whether a graph is recorded: function 1 never is."""
+    """As torch's class, as far as it decides what is recorded: function 9 never is."""
 
-    def __init__(self, in_recording: bool) -> None:
-        self.in_recording = in_recording
+    in_warmup = in_recording = False
 
     def exceed_rerecord_limit(self, node: Any, function: int) -> bool:
-        return (node, function) == ("node", 1)
+        return (node, function) == ("node", 9)
 
 
 class Trees:
@@ -86,22 +97,44 @@ def test_searches_take_the_place_of_torchs() -> None:
     assert Node._is_alias_of_live_recorded_tensor is recording._live_output
 
 
-@pytest.mark.parametrize(
-    ("in_recording", "function", "left"),
-    [(False, 0, False), (False, 1, True), (True, 0, True), (True, 1, True)],
-)
-def test_what_follows_a_recording_in_its_step_is_not_recorded(
-    in_recording: bool, function: int, left: bool
-) -> None:
+def manager() -> Manager:
     for _ in range(2):  # for each stage that is loaded
         recording.prepare(Trees, None)
-    assert Manager(in_recording).exceed_rerecord_limit("node", function) is left
+    return Manager()
 
 
-def test_torch_asks_before_it_records() -> None:
+def left(asked: Manager, *functions: int) -> list[bool]:
+    """Of each whether it runs as it was compiled."""
+    return [asked.exceed_rerecord_limit("node", function) for function in functions]
+
+
+def test_nothing_is_recorded_in_the_step_in_which_a_manager_comes_to_be() -> None:
+    made = manager()
+    assert left(made, 0, 1, 9) == [True, True, True]
+    assert left(made, 0, 1, 2, 9) == [False, False, False, True]
+
+
+@pytest.mark.parametrize("state", ["in_warmup", "in_recording"])
+def test_what_follows_a_warm_up_or_a_recording_in_its_step_is_not_recorded(state: str) -> None:
+    made = manager()
+    assert left(made, 0, 0) == [True, False]
+    setattr(made, state, True)
+    assert left(made, 1, 9) == [True, True]
+    setattr(made, state, False)
+    assert left(made, 0, 1, 9) == [False, False, True]
+
+
+def test_a_manager_that_was_there_before_goes_on() -> None:
+    made = Manager.__new__(Manager)
+    manager()
+    assert left(made, 0, 1, 9) == [False, False, True]
+
+
+def test_torch_asks_once_the_step_before_has_ended_and_before_it_warms_up_or_records() -> None:
     source = inspect.getsource(cudagraph_trees.CUDAGraphTreeManager._run)
-    asked, recorded = source.index("self.exceed_rerecord_limit("), source.index("self.record_function(")
-    assert source.index("self.try_end_curr_recording(") < asked < recorded
+    calls = ("try_end_curr_recording", "try_end_curr_warmup", "exceed_rerecord_limit", "run_eager")
+    places = [source.index(f"self.{call}(") for call in (*calls, "record_function")]
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("full"), LoadError("no"), OSError("no libcuda")])
