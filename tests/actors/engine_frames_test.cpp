@@ -73,7 +73,7 @@ TEST(engine_frames, a_compile_has_these_bytes) {
       "\xa6"
       "device\xa3"
       "cpu\xa3gpu\xa0\xaagpu_driver\xa0"
-      "\xa5graph\xc4\x01G"   // bytes of the graph
+      "\xa5graph\xc4\x01G"  // bytes of the graph
       "\xa8"
       "attempts\x02";
   EXPECT_EQ(text_of(body), golden);
