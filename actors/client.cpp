@@ -23,6 +23,7 @@ void client_state::start(pointer self, client_settings settings) {
 }
 
 void client_state::handle(const link_events& events) {
+  std::set<std::string> heard;
   for (const auto& in : *events.batch) {
     if (const auto* up = std::get_if<net::peer_up>(&in.event)) {
       farm_came(in.peer, up->right.scope());
@@ -30,7 +31,11 @@ void client_state::handle(const link_events& events) {
       farm_went(in.peer, down->why);
     } else {
       deliver(in);
+      heard.insert(in.peer);
     }
+  }
+  for (const auto& farm : heard) {
+    if (const auto link = up_.find(farm); link != up_.end()) ask(farm, link->second);
   }
 }
 
@@ -62,6 +67,7 @@ void client_state::release(std::uint64_t id) {
   auto it = graphs_.find(id);
   if (it == graphs_.end()) return;
   release_stages(it->second, id);
+  if (const auto link = up_.find(it->second.farm); link != up_.end()) link->second.asking.forget(id);
   auto mine = by_key_.find(it->second.key);
   mine->second.erase(id);
   if (mine->second.empty()) by_key_.erase(mine);
@@ -98,12 +104,43 @@ void client_state::settle(std::uint64_t id) {
 
 void client_state::forward(const to_farm& m) {
   auto it = graphs_.find(m.graph);
-  if (it == graphs_.end() || !up_.contains(it->second.farm)) return;  // resubscribe follows when the farm is back
+  if (it == graphs_.end()) return;
+  const auto link = up_.find(it->second.farm);
+  if (link == up_.end()) return;  // resubscribe follows when the farm is back
+  if (std::holds_alternative<net::lookup>(*m.what)) {
+    it->second.lookup = m.what;
+    link->second.asking.add(m.graph);
+    return ask(link->first, link->second);
+  }
   if (const auto* release = std::get_if<net::release>(m.what.get())) {
     if (another_waits(it->second, m.graph)) return;
     settings_.log->count("stages_released", release->stage_keys.size());
   }
   settings_.links->send(it->second.farm, *m.what, m.attachment);
+}
+
+void client_state::ask(const std::string& farm, farm_link& link) {
+  const auto now = self_->clock().now();
+  for (auto turn = link.asking.take(now); !turn.empty(); turn = link.asking.take(now)) {
+    for (const auto id : turn) {
+      const auto it = graphs_.find(id);
+      if (it == graphs_.end() || it->second.settled || it->second.farm != farm || !it->second.lookup) {
+        link.asking.forget(id);  // and the next has its turn
+      } else {
+        settings_.links->send(farm, *std::exchange(it->second.lookup, nullptr), nullptr);
+      }
+    }
+  }
+  const auto next = link.asking.next();
+  if (!next || std::exchange(link.later_armed, true)) return;
+  self_->delayed_send(self_, std::max(*next - now, std::chrono::steady_clock::duration::zero()), ask_on{farm});
+}
+
+void client_state::ask_later(const std::string& farm) {
+  const auto link = up_.find(farm);
+  if (link == up_.end()) return;
+  link->second.later_armed = false;
+  ask(farm, link->second);
 }
 
 void client_state::deliver(const net::inbound& in) {
@@ -115,9 +152,12 @@ void client_state::deliver(const net::inbound& in) {
     return settings_.told({m->group, m->stage_key, m->round, m->verdict, 0, m->reason});
   }
   const std::string* key = nullptr;
-  bool first_only = false;
+  bool first_only = false, busy = false;
   if (const auto* m = std::get_if<net::stage_ready>(&what)) key = &m->graph_key;
-  if (const auto* m = std::get_if<net::stage_failed>(&what)) key = &m->graph_key;
+  if (const auto* m = std::get_if<net::stage_failed>(&what)) {
+    key = &m->graph_key;
+    busy = m->retry_ms > 0;
+  }
   if (const auto* m = std::get_if<net::stage_progress>(&what)) key = &m->graph_key;
   if (const auto* m = std::get_if<net::need_graph>(&what)) {
     key = &m->graph_key;
@@ -126,12 +166,16 @@ void client_state::deliver(const net::inbound& in) {
   if (!key) return settings_.log->count("messages_refused");
   auto found = by_key_.find(*key);
   if (found == by_key_.end()) return;
+  const auto link = up_.find(in.peer);
   auto shared = std::make_shared<const net::inbound>(in);
+  bool sent = false;
   for (auto id : found->second) {
     auto& g = graphs_.at(id);
-    if (g.farm != in.peer || (first_only && g.settled)) continue;
+    if (g.farm != in.peer) continue;
+    if (link != up_.end()) busy ? link->second.asking.turned_away(id) : link->second.asking.answered(id);
+    if (first_only && (sent || g.settled)) continue;
     self_->send(g.output, farm_message{shared});
-    if (first_only) break;
+    sent = true;
   }
 }
 
@@ -155,7 +199,7 @@ void client_state::assign(graph& g, std::string farm) {
     for (const auto& [endpoint, why] : down_) farms += (farms.empty() ? "" : "; ") + endpoint + ": " + to_string(why);
     self_->send(g.output, farm_lost{{errc::unreachable, "no farm can be reached: " + farms}});
   } else if (const auto up = up_.find(g.farm); up != up_.end()) {
-    self_->send(g.output, resubscribe{up->second});
+    self_->send(g.output, resubscribe{up->second.scope});
   } else if (g.farm == settings_.local_endpoint) {
     need_local();
   }
@@ -182,7 +226,7 @@ void client_state::find_farm(const farm_found& m) {
 }
 
 void client_state::farm_came(const net::peer_id& farm, const std::string& scope) {
-  up_[farm] = scope;
+  up_.insert_or_assign(farm, farm_link{scope, {}, false});
   down_.erase(farm);
   if (farm == settings_.local_endpoint) local_delay_ = limits::reconnect_delay_min;
   for (auto& [id, g] : graphs_) {
@@ -280,6 +324,7 @@ client_actor::behavior_type client_behavior(client_state::pointer self, client_s
       [self](const graph_settled& m) { self->state.settle(m.graph); },
       [self](const local_started& m) { self->state.local_farm_started(*m.outcome); },
       [self](const local_check&) { self->state.check_local(); },
+      [self](const ask_on& m) { self->state.ask_later(m.farm); },
       [self](const drain&) { self->state.end(); },
   };
 }

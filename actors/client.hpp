@@ -3,6 +3,7 @@
 // output actors. Starts the local farm when that is the one to use.
 
 #include "actors/output.hpp"
+#include "runtime/lookup_window.hpp"
 
 #include <set>
 #include <unordered_map>
@@ -23,12 +24,16 @@ struct local_started {
 };
 // Time to look whether the local farm has come up.
 struct local_check {};
+// Time to ask a farm for graphs that wait though others have not been answered.
+struct ask_on {
+  std::string farm;
+};
 
 using client_actor =
     caf::typed_actor<caf::reacts_to<link_events>, caf::reacts_to<farm_found>, caf::reacts_to<submit_graph>,
                      caf::reacts_to<release_graph>, caf::reacts_to<roll_back_graph>, caf::reacts_to<to_farm>,
                      caf::reacts_to<fall_back>, caf::reacts_to<graph_settled>, caf::reacts_to<local_started>,
-                     caf::reacts_to<local_check>, caf::reacts_to<drain>>;
+                     caf::reacts_to<local_check>, caf::reacts_to<ask_on>, caf::reacts_to<drain>>;
 
 struct client_settings {
   bool has_farm = false;       // farm_found will say where it is; otherwise there is the local farm only
@@ -65,6 +70,7 @@ public:
   void settle(std::uint64_t id);
   void local_farm_started(const result<void>& outcome);
   void check_local();
+  void ask_later(const std::string& farm);
   void end();
 
 private:
@@ -73,12 +79,21 @@ private:
     std::string farm;  // endpoint; empty: none can be reached
     output_actor output;
     bool settled = false;
-    bool local_only = false;  // its farm could not serve it
+    bool local_only = false;                     // its farm could not serve it
+    std::shared_ptr<const net::message> lookup;  // that waits for its turn
+  };
+  // A farm whose link is up.
+  struct farm_link {
+    std::string scope;  // see net::welcome
+    lookup_window asking;
+    bool later_armed = false;
   };
 
   void farm_came(const net::peer_id& farm, const std::string& scope);
   void farm_went(const net::peer_id& farm, const error& why);
   void deliver(const net::inbound& in);
+  // Asks for as many graphs of those that wait as the farm's window has room for.
+  void ask(const std::string& farm, farm_link& link);
   // The farm that a graph belongs to now: rendezvous hashing over the endpoints that are not known to be down, else the
   // local farm, else none. None, too, while the farm is being looked for.
   std::string route(const graph& g) const;
@@ -95,9 +110,9 @@ private:
   std::shared_ptr<gate<client_actor>> starts_;  // whoever starts a local farm may be slower than the whole client
   std::unordered_map<std::uint64_t, graph> graphs_;
   std::unordered_map<std::string, std::set<std::uint64_t>> by_key_;
-  std::optional<farm_found> farm_;         // once it is known
-  std::map<std::string, std::string> up_;  // endpoint -> scope, see net::welcome
-  std::map<std::string, error> down_;      // endpoints that could not be reached, until they are up
+  std::optional<farm_found> farm_;       // once it is known
+  std::map<std::string, farm_link> up_;  // by endpoint
+  std::map<std::string, error> down_;    // endpoints that could not be reached, until they are up
   std::chrono::milliseconds local_delay_{0};
   bool local_starting_ = false;
   bool local_check_armed_ = false;
@@ -110,3 +125,4 @@ client_actor::behavior_type client_behavior(client_state::pointer self, client_s
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::submit_graph)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::local_started)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::local_check)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::ask_on)

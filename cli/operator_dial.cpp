@@ -3,6 +3,7 @@
 #include "net/dialer.hpp"
 #include "runtime/limits.hpp"
 #include "runtime/paths.hpp"
+#include "runtime/process_id.hpp"
 
 #include <unistd.h>
 
@@ -14,7 +15,7 @@ result<std::string> ask_coordinator(const farm_address& farm, question q) {
   options.self.role = "operator";
   options.self.host = host_name();
   options.self.pid = static_cast<std::uint64_t>(::getpid());
-  options.self.id = options.self.host + "-" + std::to_string(options.self.pid);
+  options.self.id = process_id("operator-" + options.self.host);
   options.self.build = build_text;
   options.keys = farm.keys;
   auto link =

@@ -4,6 +4,8 @@
 #include "cli/shared_store.hpp"
 #include "fxfarm_version.hpp"
 #include "monitoring/log.hpp"
+#include "runtime/paths.hpp"
+#include "runtime/process_id.hpp"
 #include "runtime/secret_file.hpp"
 #include "runtime/store.hpp"
 #include "runtime/work_directory.hpp"
@@ -17,15 +19,6 @@ namespace fxfarm::cli {
 namespace {
 
 constexpr std::size_t actor_threads = 2;
-
-std::string host_name() {
-  char name[256] = {};
-  return ::gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
-}
-
-std::string process_id(std::string_view role) {
-  return std::string(role) + "-" + host_name() + "-" + std::to_string(::getpid());
-}
 
 result<void> start_log(const common_config& config) {
   std::string problem;
@@ -176,8 +169,9 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
   half->inbox_ = std::make_shared<actors::relay<actors::coordinator_actor>>();
   net::router_options routing;
   routing.endpoints = o.endpoints;
-  routing.id = process_id(o.role);
+  routing.id = process_id(o.role + "-" + host_name());
   routing.build = build_text;
+  const auto id = routing.id;
   if (o.keys) routing.accept = o.keys->accept();
   routing.quotas = {o.farm.messages_per_key, o.farm.connections_per_key};
   routing.quota_passed = [&probe = metrics.coordinator()](std::string_view what) { probe.quota_passed(what); };
@@ -196,7 +190,7 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
   auto [on_end, ended] = ending();
   half->ended_ = std::move(ended);
   actors::coordinator_options options;
-  options.settings.id = process_id(o.role);
+  options.settings.id = id;
   options.settings.role = o.role;
   options.settings.version = build_text;
   options.settings.pid = static_cast<std::uint64_t>(::getpid());
@@ -257,7 +251,7 @@ result<std::unique_ptr<worker_half>> worker_half::start(service& host, const opt
   dialing.self.role = "worker";
   dialing.self.host = host_name();
   dialing.self.pid = static_cast<std::uint64_t>(::getpid());
-  dialing.self.id = o.name + "-" + std::to_string(::getpid());
+  dialing.self.id = process_id(o.name);
   dialing.self.build = build_text;
   dialing.keys = o.keys;
   auto dialer = net::dialer::start(std::move(dialing), actors::relay<actors::worker_actor>::sink(half->inbox_));

@@ -13,14 +13,12 @@
 #include "runtime/digest.hpp"
 #include "runtime/limits.hpp"
 #include "runtime/options.hpp"
+#include "runtime/paths.hpp"
+#include "runtime/process_id.hpp"
 #include "runtime/signature_check.hpp"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
-#include <cinttypes>
-#include <cstdio>
-#include <random>
 
 #include <unistd.h>
 
@@ -32,27 +30,12 @@ using actors::client_actor;
 // One thread is enough: actors of a client only pass messages on.
 constexpr std::size_t actor_threads = 1;
 
-std::string host_name() {
-  char name[256] = {};
-  return ::gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
-}
-
-// A coordinator tells its peers apart by it, and the key: a process may have several clients, and containers that share
-// a host's name may have processes of the same number.
-std::string unique_id(const net::hello& self) {
-  std::random_device random;
-  const auto number = static_cast<std::uint64_t>(random()) << 32U | random();
-  std::array<char, 17> digits{};
-  std::snprintf(digits.data(), digits.size(), "%016" PRIx64, number);
-  return "client-" + self.host + "-" + std::to_string(self.pid) + "-" + digits.data();
-}
-
 net::hello introduce() {
   net::hello self;
   self.role = "client";
   self.host = host_name();
   self.pid = static_cast<std::uint64_t>(::getpid());
-  self.id = unique_id(self);
+  self.id = process_id("client-" + self.host);
   self.build = build_text;
   return self;
 }

@@ -206,7 +206,7 @@ struct link_counters {
   std::uint64_t chunk_bytes_received = 0;
   std::uint64_t chunk_bytes_sent = 0;
   std::map<std::string, std::uint64_t> rejected;  // reason -> messages
-  std::map<std::string, std::uint64_t> refused;   // reason -> peers; where keys are on
+  std::map<std::string, std::uint64_t> refused;   // reason -> connections that became no peer's
   std::uint64_t peers = 0;                        // connected now
   std::uint64_t reconnects = 0;                   // attempts after the first
   std::uint64_t streams_aborted = 0;

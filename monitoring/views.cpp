@@ -43,7 +43,7 @@ std::vector<MetricFamily> link_view::Collect() const {
         make("fxfarm_link_chunk_bytes_total", "Bytes of graphs and artifacts.", MetricType::Counter, "direction",
              {{"received", c.chunk_bytes_received}, {"sent", c.chunk_bytes_sent}}),
         make("fxfarm_link_rejected_total", "Messages that were not accepted.", MetricType::Counter, "reason", rejected),
-        make("fxfarm_link_peers_refused_total", "Peers that were not let in, where keys are on, by why.",
+        make("fxfarm_link_peers_refused_total", "Connections that did not become a peer's, by why.",
              MetricType::Counter, "reason", c.refused),
         make("fxfarm_link_reconnects_total", "Attempts to connect again.", MetricType::Counter, "",
              {{"", c.reconnects}}),

@@ -1,15 +1,11 @@
 #include "net/admission.hpp"
 
+#include "runtime/process_id.hpp"
+
 #include <algorithm>
 #include <array>
 
 namespace fxfarm::net {
-namespace {
-
-constexpr std::size_t peer_name_bytes_max = 128;
-
-}  // namespace
-
 result<void> check_hello(const hello& who) {
   static constexpr std::array roles{"client", "worker", "operator"};
   if (who.magic != wire_magic) return {errc::protocol, "hello.magic: this is an fxfarm coordinator"};
@@ -20,8 +16,8 @@ result<void> check_hello(const hello& who) {
   if (std::find(roles.begin(), roles.end(), who.role) == roles.end()) {
     return {errc::protocol, "hello.role: expected client, worker or operator"};
   }
-  if (who.id.empty() || who.id.size() > peer_name_bytes_max) {
-    return {errc::protocol, "hello.id: expected 1 to " + std::to_string(peer_name_bytes_max) + " bytes"};
+  if (who.id.empty() || who.id.size() > process_id_bytes_max) {
+    return {errc::protocol, "hello.id: expected 1 to " + std::to_string(process_id_bytes_max) + " bytes"};
   }
   return {};
 }

@@ -63,7 +63,8 @@ error connection::why() const {
     case ending::unknown_key:
       return {errc::refused, "the coordinator does not know the key " + own_key_ + "; add it to its authorized keys"};
     case ending::not_checked:
-      return {errc::refused, "the coordinator could not check the key " + own_key_};
+      return {errc::refused,
+              "the coordinator has no room for more connections of the key " + own_key_ + ", or could not check it"};
     case ending::mismatch:
       return encrypted_ ? error{errc::refused, "the coordinator talks unencrypted, and this side has a key"}
                         : error{errc::refused, "the coordinator wants keys; give secret_key and server_public_key"};

@@ -2,13 +2,21 @@
 
 #include "monitoring/log.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 
 namespace fxfarm::net {
 namespace {
@@ -22,7 +30,16 @@ constexpr std::int64_t curve_bytes_more = 64;
 
 constexpr int failures =
     ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL;  // _AUTH is what we said ourselves
-constexpr int ends = ZMQ_EVENT_DISCONNECTED;
+constexpr int comings_and_goings = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED;
+
+// What every message of a connection carries that was let in. A peer may name properties of its own, but ZeroMQ has
+// ours win.
+constexpr const char* ticket_property = "Fxfarm-Ticket";
+// ZAP's status. ZeroMQ passes those from 400 on to the peer; at 300, a temporary error, it hangs up without a word, as
+// it does on one that expects another key.
+constexpr const char* known_status = "200";
+constexpr const char* unknown_status = "400";
+constexpr const char* too_many_status = "500";
 
 void make_room(zmq::socket_t& socket) {
   socket.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(limits::frame_bytes_max) + curve_bytes_more);
@@ -43,16 +60,60 @@ std::vector<std::string> receive_all(zmq::socket_t& from) {
   }
 }
 
+// One property, as ZMTP and ZAP write them: each part behind its length.
+std::string metadata_of(connection_table::ticket given) {
+  const std::string_view name = ticket_property;
+  const auto value = std::to_string(given);
+  std::string out(1, static_cast<char>(name.size()));
+  out += name;
+  out += {0, 0, 0, static_cast<char>(value.size())};
+  return out + value;
+}
+
+// Of the public key in a request; empty when that is not one of CURVE's.
+std::string key_in(const std::vector<std::string>& request) {
+  if (request.size() != 7 || request[5] != "CURVE" || request[6].size() != key_bytes) return {};
+  std::string key(curve_key_chars + 1, '\0');
+  const auto* credentials = reinterpret_cast<const std::uint8_t*>(request[6].data());
+  if (::zmq_z85_encode(key.data(), credentials, key_bytes) == nullptr) return {};
+  key.resize(curve_key_chars);
+  return key;
+}
+
+// The other end's address, of IPv6 the part that a network gives to one site; empty when it has none, or has left.
+std::string address_of(int descriptor) {
+  constexpr std::size_t site_bytes = 8;
+  sockaddr_storage found{};
+  socklen_t size = sizeof found;
+  if (::getpeername(descriptor, reinterpret_cast<sockaddr*>(&found), &size) != 0) return {};
+  if (found.ss_family == AF_INET) {
+    const auto& at = reinterpret_cast<const sockaddr_in&>(found).sin_addr;
+    return {reinterpret_cast<const char*>(&at), sizeof at};
+  }
+  if (found.ss_family != AF_INET6) return {};
+  const auto& at = reinterpret_cast<const sockaddr_in6&>(found).sin6_addr;
+  const auto* bytes = reinterpret_cast<const char*>(&at);
+  return IN6_IS_ADDR_V4MAPPED(&at) ? std::string(bytes + 12, 4) : std::string(bytes, site_bytes);
+}
+
+// No two sockets that are open have the same; 0: there is none.
+ino_t inode_of(int descriptor) {
+  struct stat found {};
+  return ::fstat(descriptor, &found) == 0 && S_ISSOCK(found.st_mode) ? found.st_ino : 0;
+}
+
 }  // namespace
 
-gatekeeper::gatekeeper(zmq::context_t& context, const accepting* who, link_counters& counters,
-                       std::function<void()> ended)
+gatekeeper::gatekeeper(zmq::context_t& context, const accepting* who, connection_bounds bounds, link_counters& counters,
+                       listener told)
     : who_(who),
       counters_(counters),
-      on_ended_(std::move(ended)),
+      told_(std::move(told)),
       monitor_(context, zmq::socket_type::pair),
-      stop_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  if (!stop_) throw std::system_error(errno, std::generic_category(), "eventfd");
+      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      spare_(::fcntl(wake_.get(), F_DUPFD_CLOEXEC, 0)),
+      table_(bounds) {
+  if (!wake_ || !spare_) throw std::system_error(errno, std::generic_category(), "eventfd");
   monitor_.set(zmq::sockopt::linger, 0);
   if (who_ == nullptr) return;
   zap_.emplace(context, zmq::socket_type::rep);
@@ -61,11 +122,15 @@ gatekeeper::gatekeeper(zmq::context_t& context, const accepting* who, link_count
 }
 
 gatekeeper::~gatekeeper() {
+  if (!thread_.joinable()) return;
+  stopping_ = true;
+  wake();
+  thread_.join();
+}
+
+void gatekeeper::wake() const {
   const std::uint64_t one = 1;
-  if (thread_.joinable()) {
-    while (::write(stop_.get(), &one, sizeof one) < 0 && errno == EINTR) {
-    }
-    thread_.join();
+  while (::write(wake_.get(), &one, sizeof one) < 0 && errno == EINTR) {
   }
 }
 
@@ -78,7 +143,7 @@ void gatekeeper::guard(zmq::socket_t& socket) {
     socket.set(zmq::sockopt::zap_domain, domain);
     make_room(socket);
   }
-  const int events = who_ == nullptr ? ends : ends | failures;
+  const int events = who_ == nullptr ? comings_and_goings : comings_and_goings | failures;
   if (::zmq_socket_monitor(socket.handle(), events_endpoint, events) != 0) throw zmq::error_t();
   monitor_.connect(events_endpoint);
 }
@@ -89,17 +154,26 @@ void gatekeeper::start() {
 
 void gatekeeper::run() {
   block_signals();
-  std::array<zmq::pollitem_t, 3> items{zmq::pollitem_t{nullptr, stop_.get(), ZMQ_POLLIN, 0},
+  std::array<zmq::pollitem_t, 3> items{zmq::pollitem_t{nullptr, wake_.get(), ZMQ_POLLIN, 0},
                                        zmq::pollitem_t{monitor_.handle(), 0, ZMQ_POLLIN, 0},
                                        zmq::pollitem_t{zap_ ? zap_->handle() : nullptr, 0, ZMQ_POLLIN, 0}};
   const int count = zap_ ? 3 : 2;
   received event;
-  while ((items[0].revents & ZMQ_POLLIN) == 0) {
-    ::zmq_poll(items.data(), count, -1);
-    if ((items[2].revents & ZMQ_POLLIN) != 0) answer(*zap_);
+  while (!stopping_) {
+    ::zmq_poll(items.data(), count, poll_timeout(next_deadline(), clock::now()));
+    std::uint64_t woken = 0;
+    if ((items[0].revents & ZMQ_POLLIN) != 0) (void)!::read(wake_.get(), &woken, sizeof woken);
     // In batches: neither a question nor the end waits for a flood of connections.
     for (std::size_t n = 0; n < limits::inbound_batch_max && receive_parts(monitor_, event); ++n) note(event);
+    hang_up_on_due();
+    // Last: who has gone by now makes room for who asks.
+    if ((items[2].revents & ZMQ_POLLIN) != 0) answer(*zap_);
   }
+}
+
+std::optional<time_point> gatekeeper::next_deadline() {
+  std::lock_guard lock(mutex_);
+  return table_.next_deadline();
 }
 
 std::set<int> gatekeeper::take_ended() {
@@ -107,28 +181,55 @@ std::set<int> gatekeeper::take_ended() {
   return std::exchange(ended_, {});
 }
 
+void gatekeeper::heard(int descriptor, connection_table::ticket shown) {
+  std::lock_guard lock(mutex_);
+  table_.heard(descriptor, shown);
+}
+
+void gatekeeper::joined(int descriptor, connection_table::peer_number who, connection_table::ticket shown) {
+  std::lock_guard lock(mutex_);
+  table_.joined(descriptor, who, shown);
+}
+
+void gatekeeper::left(int descriptor, connection_table::peer_number who, connection_table::ticket shown) {
+  bool earlier = false;
+  {
+    std::lock_guard lock(mutex_);
+    const auto before = table_.next_deadline();
+    table_.left(descriptor, who, shown, clock::now());
+    const auto after = table_.next_deadline();
+    earlier = after && (!before || *after < *before);
+  }
+  if (earlier) wake();
+}
+
 // The request: version, request id, domain, address, routing id, mechanism, credentials.
 void gatekeeper::answer(zmq::socket_t& zap) {
   const auto parts = receive_all(zap);
   if (parts.empty()) return;
-  std::string key;
-  if (parts.size() == 7 && parts[5] == "CURVE" && parts[6].size() == key_bytes) {
-    key.resize(curve_key_chars + 1);
-    const auto* credentials = reinterpret_cast<const std::uint8_t*>(parts[6].data());
-    key = ::zmq_z85_encode(key.data(), credentials, key_bytes) == nullptr ? std::string()
-                                                                          : key.substr(0, curve_key_chars);
-  }
+  const auto key = key_in(parts);
   const bool known = !key.empty() && who_->keys()->knows(key);
+  std::optional<connection_table::ticket> given;
+  if (known) {
+    std::lock_guard lock(mutex_);
+    given = table_.let_in(key, clock::now());
+  }
   if (!known) {
     link_counters::add(counters_.refused_for(refusal::unknown_key));
     log_refusal(key, parts.size() > 3 ? parts[3] : std::string());
+  } else if (!given) {
+    told_.too_many();
   }
   const std::array<std::string, 6> reply{"1.0",
                                          parts.size() > 1 ? parts[1] : std::string(),
-                                         known ? "200" : "400",
-                                         known ? "OK" : "the key is not authorized",
-                                         known ? key : std::string(),
-                                         ""};
+                                         !known  ? unknown_status
+                                         : given ? known_status
+                                                 : too_many_status,
+                                         !known  ? "the key is not authorized"
+                                         : given ? "OK"
+                                                 : "the key has as many connections as it may",
+                                         given ? key : std::string(),
+                                         given ? metadata_of(*given) : std::string()};
   for (std::size_t i = 0; i < reply.size(); ++i) {
     const int more = i + 1 < reply.size() ? ZMQ_SNDMORE : 0;
     while (::zmq_send(zap.handle(), reply[i].data(), reply[i].size(), ZMQ_DONTWAIT | more) < 0) {
@@ -139,14 +240,54 @@ void gatekeeper::answer(zmq::socket_t& zap) {
 
 void gatekeeper::note(const received& event) {
   const auto what = socket_event(event);
-  if (what.number != ZMQ_EVENT_DISCONNECTED) return count_refused(what);
+  if (what.number == ZMQ_EVENT_ACCEPTED) return note_accepted(static_cast<int>(what.value));
+  if (what.number == ZMQ_EVENT_DISCONNECTED) return note_ended(static_cast<int>(what.value));
+  count_refused(what);
+}
+
+void gatekeeper::note_accepted(int descriptor) {
+  // It may have gone by now, and another one have come in its place; then that is told next, and counts from there.
+  const auto inode = inode_of(descriptor);
+  const auto address = address_of(descriptor);
+  bool room = true;
+  {
+    std::lock_guard lock(mutex_);
+    room = table_.accepted(descriptor, inode, address, clock::now());
+  }
+  if (room) return;
+  link_counters::add(counters_.refused_for(refusal::too_many));
+  hang_up(descriptor, inode);
+}
+
+void gatekeeper::note_ended(int descriptor) {
   bool first = false;
   {
     std::lock_guard lock(mutex_);
+    table_.ended(descriptor);
     first = ended_.empty();
-    ended_.insert(static_cast<int>(what.value));
+    ended_.insert(descriptor);
   }
-  if (first) on_ended_();
+  if (first) told_.ended();
+}
+
+void gatekeeper::hang_up_on_due() {
+  std::vector<connection_table::hang_up> due;
+  {
+    std::lock_guard lock(mutex_);
+    due = table_.take_due(clock::now());
+  }
+  for (const auto& one : due) {
+    if (!one.ever_a_peer) link_counters::add(counters_.refused_for(refusal::no_hello));
+    hang_up(one.descriptor, one.inode);
+  }
+}
+
+// ZeroMQ may close the descriptor meanwhile, and another file get it. So what it stands for is held by a second one,
+// and compared, before it is shut down.
+void gatekeeper::hang_up(int descriptor, ino_t inode) {
+  if (inode == 0 || ::dup3(descriptor, spare_.get(), O_CLOEXEC) < 0) return;
+  if (inode_of(spare_.get()) == inode) ::shutdown(spare_.get(), SHUT_RDWR);
+  ::dup3(wake_.get(), spare_.get(), O_CLOEXEC);
 }
 
 void gatekeeper::count_refused(const event_value& failure) {
@@ -183,6 +324,15 @@ int descriptor_of(const zmq::message_t& message) {
 std::string key_of(const zmq::message_t& message) {
   const char* key = ::zmq_msg_gets(const_cast<zmq::message_t&>(message).handle(), "User-Id");
   return key == nullptr ? std::string() : std::string(key);
+}
+
+connection_table::ticket ticket_of(const zmq::message_t& message) {
+  const char* shown = ::zmq_msg_gets(const_cast<zmq::message_t&>(message).handle(), ticket_property);
+  if (shown == nullptr) return 0;
+  const std::string_view text(shown);
+  connection_table::ticket number = 0;
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  return number;
 }
 
 void present(zmq::socket_t& socket, const key_pair& own, const std::string& server_key) {

@@ -1,13 +1,16 @@
 #pragma once
 // Watches who comes to a socket and who goes: answers ZeroMQ's question who may come in (ZAP, RFC 27), counts those who
-// did not get so far, and knows which connections have ended, which a ROUTER socket learns only by sending. On a thread
-// of its own, so that neither a flood of strangers nor a slow router holds up the other. Private to net/.
+// did not get so far, hangs up on who is there without being a peer, and knows which connections have ended, which a
+// ROUTER socket learns only by sending. On a thread of its own, so that neither a flood of strangers nor a slow router
+// holds up the other. Private to net/.
 
+#include "net/connection_table.hpp"
 #include "net/curve.hpp"
 #include "net/link_counters.hpp"
 #include "net/sockets.hpp"
 #include "runtime/file_handle.hpp"
 
+#include <atomic>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -21,9 +24,16 @@ namespace fxfarm::net {
 
 class gatekeeper {
 public:
+  // What it tells, on its thread.
+  struct listener {
+    std::function<void()> ended;     // take_ended() has something again
+    std::function<void()> too_many;  // one more connection of a key was not let in
+  };
+
   // Guards a socket of `context`, which is made and bound after it; without `who` it lets in everybody. `counters` and
-  // `who` outlive it. `ended` is called on its thread when take_ended() has something again. Throws zmq::error_t.
-  gatekeeper(zmq::context_t& context, const accepting* who, link_counters& counters, std::function<void()> ended);
+  // `who` outlive it. Throws zmq::error_t.
+  gatekeeper(zmq::context_t& context, const accepting* who, connection_bounds bounds, link_counters& counters,
+             listener told);
   // To be called before the context is closed.
   ~gatekeeper();
   gatekeeper(const gatekeeper&) = delete;
@@ -37,20 +47,35 @@ public:
   // now another one may have it. Any thread.
   std::set<int> take_ended();
 
+  // See connection_table. Any thread.
+  void heard(int descriptor, connection_table::ticket shown);
+  void joined(int descriptor, connection_table::peer_number who, connection_table::ticket shown);
+  void left(int descriptor, connection_table::peer_number who, connection_table::ticket shown);
+
 private:
   void run();
+  void wake() const;
+  std::optional<time_point> next_deadline();
   void answer(zmq::socket_t& zap);
   void note(const received& event);
+  void note_accepted(int descriptor);
+  void note_ended(int descriptor);
+  void hang_up_on_due();
+  // Ends the connection, if it still has the descriptor: it is read to its end, by ZeroMQ, which then closes it.
+  void hang_up(int descriptor, ino_t inode);
   void count_refused(const event_value& failure);
   void log_refusal(const std::string& key, const std::string& address);
 
   const accepting* const who_;  // null: keys are off
   link_counters& counters_;
-  const std::function<void()> on_ended_;
+  const listener told_;
   std::optional<zmq::socket_t> zap_;  // none: keys are off
   zmq::socket_t monitor_;
-  file_handle stop_;
+  file_handle wake_;
+  file_handle spare_;  // a descriptor for hang_up(), for there may be no other
+  std::atomic<bool> stopping_{false};
   std::mutex mutex_;
+  connection_table table_;
   std::set<int> ended_;  // no more of them than the process may have files
   std::thread thread_;
   // The thread's own.
@@ -62,6 +87,8 @@ private:
 int descriptor_of(const zmq::message_t& message);
 // The public key that a message's sender has proved to have; empty when it has none.
 std::string key_of(const zmq::message_t& message);
+// The ticket of the connection by which a message came; 0 when keys are off.
+connection_table::ticket ticket_of(const zmq::message_t& message);
 // Gives a socket that connects its keys. Throws zmq::error_t.
 void present(zmq::socket_t& socket, const key_pair& own, const std::string& server_key);
 

@@ -21,9 +21,12 @@ enum class refusal : std::uint8_t {
   unfinished,        // it left, or was too slow
   wrong_role,        // its key has no right to be what it says it is
   revoked,           // its key, or that right of it, was taken away while it was connected
+  no_hello,          // it was connected and no peer for too long
+  too_many,          // its address has as many connections as it may that are no peer's
 };
-inline constexpr std::array<std::string_view, 7> refusal_names{
-    "unknown_key", "no_key", "wrong_server_key", "malformed", "unfinished", "wrong_role", "revoked"};
+inline constexpr std::array<std::string_view, 9> refusal_names{"unknown_key", "no_key",     "wrong_server_key",
+                                                               "malformed",   "unfinished", "wrong_role",
+                                                               "revoked",     "no_hello",   "too_many"};
 
 struct link_counters {
   using counter = std::atomic<std::uint64_t>;
@@ -39,7 +42,7 @@ struct link_counters {
   counter reconnects{0};                                // attempts after the first, of a dialer
   counter streams_aborted{0};                           // in both directions
   std::array<counter, codes> rejected{};                // messages and handshakes that were not accepted, by errc
-  std::array<counter, refusal_names.size()> refused{};  // peers, where keys are on
+  std::array<counter, refusal_names.size()> refused{};  // peers; most reasons only where keys are on
 
   static void add(counter& c, std::uint64_t n = 1) { c.fetch_add(n, std::memory_order_relaxed); }
   static void take(counter& c) { c.fetch_sub(1, std::memory_order_relaxed); }

@@ -28,8 +28,9 @@ struct router_options {
   std::optional<accepting> accept = {};  // none: unencrypted, and a peer is what it says it is
   peer_limits quotas = {};
   // Told of each message ("messages") and each peer ("connections") that is refused for its key has as much as it may
-  // have. Called on the router's thread.
+  // have. Called on threads of net/.
   std::function<void(std::string_view)> quota_passed = {};
+  std::size_t unheard_per_address = limits::connections_unheard_per_address;
 };
 
 // Peers are known by an id that is never used again: the hello's id and a number of the connection. A peer that sends

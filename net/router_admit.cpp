@@ -27,7 +27,7 @@ void router::loop::hear(received& in) {
     if (from != nullptr) remove(*from, came.failure());
   } else if (const auto* who = std::get_if<hello>(&came->content)) {
     if (share == peer_quotas::share::over) return shut_out(routing, from, true);
-    greet(routing, *who, key, descriptor_of(in.parts[1]));
+    greet(routing, *who, key, {descriptor_of(in.parts[1]), ticket_of(in.parts[1])});
   } else if (from != nullptr) {
     const auto fate = share == peer_quotas::share::over ? fate_over_quota(*came) : over_quota::taken;
     if (fate != over_quota::taken) tell_quota_passed("messages");
@@ -54,7 +54,8 @@ void router::loop::shut_out(const std::string& routing, router_peer* from, bool 
   if (from != nullptr) remove(*from, why);
 }
 
-void router::loop::greet(const std::string& routing, const hello& who, const std::string& key, int descriptor) {
+void router::loop::greet(const std::string& routing, const hello& who, const std::string& key, arrival by) {
+  gate_->heard(by.descriptor, by.ticket);
   if (auto fine = check_hello(who); !fine) {
     reject(routing, fine.failure());
     if (auto* before = peers_.with_routing(routing)) remove(*before, fine.failure());
@@ -81,10 +82,12 @@ void router::loop::greet(const std::string& routing, const hello& who, const std
     const auto most = std::to_string(quotas_.bounds().connections);
     return reject(routing, {errc::busy, "no more than " + most + " peers of one key"});
   }
-  note_ended(descriptor);  // of one that had it before
-  auto& p =
-      peers_.add({routing, who.id + "#" + std::to_string(++connections_), name, key, right,
-                  session(side::bound, options_.link, counters, now_), descriptor, quotas_.peers_own(now_), &account});
+  note_ended(by.descriptor);  // of one that had it before
+  const auto number = ++connections_;
+  gate_->joined(by.descriptor, number, by.ticket);
+  auto& p = peers_.add({routing, who.id + "#" + std::to_string(number), name, key, right,
+                        session(side::bound, options_.link, counters, now_), by.descriptor, number, by.ticket,
+                        quotas_.peers_own(now_), &account});
   const auto scope = p.right.scope();
   p.link.adopt_enclosed(who.enclosed_bytes);
   link_counters::add(counters.peers_up);

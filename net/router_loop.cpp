@@ -23,9 +23,15 @@ router::loop::loop(router_options options, inbound_sink sink)
       told_(std::move(sink), options_.link.batch_max) {
   set_bounds(socket_, options_.link);
   socket_.set(zmq::sockopt::router_mandatory, true);
-  gate_ = std::make_unique<gatekeeper>(context_, options_.accept ? &*options_.accept : nullptr, counters, [this] {
-    push({router_command::kind::ended, {}, {}, nullptr, {}});
-  });
+  connection_bounds bounds;
+  bounds.per_key = options_.quotas.connections + limits::connections_refused_in_words;
+  bounds.unheard_per_address = options_.unheard_per_address;
+  bounds.patience = options_.link.handshake_timeout;
+  gatekeeper::listener told;
+  told.ended = [this] { push({router_command::kind::ended, {}, {}, nullptr, {}}); };
+  told.too_many = [this] { tell_quota_passed("connections"); };
+  gate_ = std::make_unique<gatekeeper>(context_, options_.accept ? &*options_.accept : nullptr, bounds, counters,
+                                       std::move(told));
   gate_->guard(socket_);
 }
 
@@ -223,6 +229,7 @@ void router::loop::remove(router_peer& p, const error& why, const std::optional<
   ready_.erase(&p);
   blocked_.erase(&p);
   quotas_.leave(*p.account);
+  gate_->left(p.descriptor, p.number, p.ticket);
   peers_.remove(p);
 }
 

@@ -52,6 +52,11 @@ public:
 
 private:
   using peer = router_peer;
+  // What a message shows of the connection by which it came.
+  struct arrival {
+    int descriptor = -1;
+    connection_table::ticket ticket = 0;
+  };
 
   void run();
   // Sleeps until a message, a command or the next timer.
@@ -75,7 +80,7 @@ private:
   // Its key has sent so much that this message was not looked at. Strangers are told only if they have asked: an answer
   // to each of their messages is what they would like.
   void shut_out(const std::string& routing, peer* from, bool asked = false);
-  void greet(const std::string& routing, const hello& who, const std::string& key, int descriptor);
+  void greet(const std::string& routing, const hello& who, const std::string& key, arrival by);
   void turn_away(const std::string& routing, const admission& refused);
   // Other keys are in force: who came in by what is no longer so has to come in again, or not at all.
   void recheck();

@@ -8,6 +8,7 @@
 #include "runtime/peer_quotas.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -25,6 +26,8 @@ struct router_peer {
   key_right right;   // likewise
   session link;
   int descriptor = -1;                      // of its connection; negative when it is not known
+  std::uint64_t number = 0;                 // of its connection
+  std::uint64_t ticket = 0;                 // likewise, see connection_table; 0 where keys are off
   token_bucket own;                         // messages that it may say though its key has none left
   peer_quotas::account* account = nullptr;  // that it counts for
   std::multimap<time_point, router_peer*>::iterator timer = {};  // router_peers' own

@@ -73,9 +73,19 @@ inline constexpr unsigned lookups_per_key = 20'000;               // in a second
 // that come with `lookups_per_key`, and fewer than a coordinator can read. 1 000 ranks of a job say 500 heartbeats in
 // a second and, of each graph that waits for all of them to switch, 200 reminders; a worker says a message for each
 // job and two in five seconds.
-inline constexpr unsigned messages_per_key = 100'000;            // in a second
-inline constexpr unsigned messages_part_of_peer = 1'000;         // of these, what a peer has while others take all
-inline constexpr unsigned connections_per_key = peers_max / 2;   // at a time
+inline constexpr unsigned messages_per_key = 100'000;           // in a second
+inline constexpr unsigned messages_part_of_peer = 1'000;        // of these, what a peer has while others take all
+inline constexpr unsigned connections_per_key = peers_max / 2;  // at a time
+// Beyond these, connections of a key whose hello is heard, so that it can be refused in words.
+inline constexpr unsigned connections_refused_in_words = 16;
+// Connections of one address at a time that have not said hello: as many as handshakes that one thread gets through in
+// the time that they have.
+inline constexpr std::size_t connections_unheard_per_address = 10'000;
+// What a client asks a farm before it has heard of it, however many of its graphs are open when the link comes up.
+inline constexpr unsigned lookups_unanswered_max = 32;
+inline constexpr auto lookup_answer_max = 1s;  // after which a lookup without an answer keeps no other back
+// What a peer may say at once while its key has nothing left: those lookups and what follows from each.
+inline constexpr unsigned messages_at_once_of_peer = 8 * lookups_unanswered_max;
 inline constexpr std::size_t graph_bytes_held_max = 2048 * MiB;  // graphs that a coordinator keeps for its jobs
 inline constexpr auto graph_wait_max = 30s;                      // from NeedGraph to the graph, then another is asked
 inline constexpr auto graph_ask_again = 1s;                      // when there was nobody else to ask

@@ -46,9 +46,10 @@ public:
   // Counts a message.
   share take(account& mine, time_point now) const;
 
-  // What a peer may say while its key is far over: so who floods is hung up on, and not whoever else has the key.
-  token_bucket peers_own(time_point now) const { return {own_per_second(), now}; }
-  bool take_own(token_bucket& own, time_point now) const { return own.take(own_per_second(), now); }
+  // What a peer may say while its key is far over: so who floods is hung up on, and not whoever else has the key. At
+  // once it may say what an honest one does until it hears that it is to come later, however little its key has.
+  token_bucket peers_own(time_point now) const { return {own_at_once(), now}; }
+  bool take_own(token_bucket& own, time_point now) const { return own.take(own_per_second(), own_at_once(), now); }
 
   // Counts a connection; false when the account has as many as it may.
   bool join(account& mine) const;
@@ -61,6 +62,7 @@ private:
   double own_per_second() const {
     return std::max(1.0, static_cast<double>(bounds_.messages_per_second) / limits::messages_part_of_peer);
   }
+  double own_at_once() const { return std::max<double>(own_per_second(), limits::messages_at_once_of_peer); }
   void forget_idle(time_point now);
 
   peer_limits bounds_;

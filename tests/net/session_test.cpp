@@ -82,6 +82,21 @@ TEST(session, silence_ends_it) {
   EXPECT_EQ(silent.failure().code, errc::timeout);
 }
 
+TEST(session, knows_when_the_peer_was_last_heard_whatever_it_said_and_whatever_was_sent_since) {
+  end e;
+  EXPECT_EQ(e.link.heard(), start) << "its hello";
+  time_point last = start;
+  for (const message& said : {message(heartbeat{}), message(need_graph{"g"}), message(chunk{1, 0, {}})}) {
+    last += 3s;
+    e.link.receive({said, {}, nullptr}, last);
+    EXPECT_EQ(e.link.heard(), last) << tag_of(said);
+    ASSERT_TRUE(e.push(need_graph{"g"}));
+    e.written(last + 1s);
+    ASSERT_TRUE(e.link.tick(last + 2s));
+    EXPECT_EQ(e.link.heard(), last) << "what is sent is not heard";
+  }
+}
+
 TEST(session, a_full_socket_costs_no_busy_ticks_and_no_heartbeats) {
   end e;
   ASSERT_TRUE(e.push(need_graph{"g"}));

@@ -95,12 +95,23 @@ TEST(peer_quotas, strangers_are_forgotten_and_peers_stay_where_they_are) {
 }
 
 TEST(peer_quotas, a_peer_has_a_few_messages_of_its_own_while_its_key_has_none_left) {
-  for (const auto& [a_second, each] : {std::pair{2 * limits::messages_part_of_peer, 2U}, std::pair{10U, 1U}}) {
-    const peer_quotas quotas({a_second, 5});
+  constexpr auto at_once = limits::messages_at_once_of_peer;
+  const struct {
+    const char* what;
+    unsigned of_key, first, a_second_later, an_hour_later;
+  } cases[] = {
+      {"a thousandth of its key's in a second", 2 * limits::messages_part_of_peer, at_once, 2, at_once},
+      {"at least one", 10, at_once, 1, at_once},
+      {"as many at once as in a second, when that is more", 2 * at_once * limits::messages_part_of_peer, 2 * at_once,
+       2 * at_once, 2 * at_once},
+  };
+  for (const auto& c : cases) {
+    const peer_quotas quotas({c.of_key, 5});
     auto own = quotas.peers_own(start);
-    for (const auto now : {start, start + 1s, start + 1h}) {
-      for (unsigned i = 0; i < each; ++i) EXPECT_TRUE(quotas.take_own(own, now)) << a_second;
-      EXPECT_FALSE(quotas.take_own(own, now)) << a_second;
+    for (const auto& [now, most] :
+         {std::pair{start, c.first}, {start + 1s, c.a_second_later}, {start + 1h, c.an_hour_later}}) {
+      for (unsigned i = 0; i < most; ++i) EXPECT_TRUE(quotas.take_own(own, now)) << c.what;
+      EXPECT_FALSE(quotas.take_own(own, now)) << c.what;
     }
   }
 }

@@ -24,6 +24,8 @@ SENT = 20_000
 """Far more than could come back of a quota of MESSAGES while they are sent."""
 MESSAGES = 50
 GRAPHS = 100
+IN_WORDS = 16
+"""Connections of a key past its quota that get so far as to be told so."""
 
 
 @pytest.fixture
@@ -86,8 +88,14 @@ def test_who_sends_more_messages_than_his_share_is_told_to_come_again_and_then_n
         assert bob.hear() == ("need_graph", {"graph_key": f"{SENT:064x}"}), "he has his own"
         while (heard := alice.hear())[0] != "rejected":
             pass
-        why = f"the peers of this key send more than {MESSAGES} messages in a second"
-        assert heard == ("rejected", {"code": "busy", "reason": why})
+        # In the words of the link's end, if what she did not read meanwhile has left room for them.
+        assert heard[1] in (
+            {
+                "code": "busy",
+                "reason": f"the peers of this key send more than {MESSAGES} messages in a second",
+            },
+            {"code": "protocol", "reason": "the first message must be hello"},
+        )
 
         # Each is accounted for: looked for, refused, or come after the link's end and within again.
         def fate() -> tuple[int, int, int]:
@@ -155,6 +163,104 @@ def test_who_comes_too_often_is_not_let_in_and_others_are(keyed: KeyedFarm) -> N
         peers[1].say("goodbye", reason="done")
         until("there is room", lambda: comes_in(keyed, endpoint))
     assert quota(keyed, coordinator, "messages") == 0
+
+
+def connections(endpoint: str) -> int:
+    """At the coordinator's end, established, whoever they are."""
+    port = int(endpoint.rsplit(":", 1)[1])
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
+
+
+def test_who_holds_connections_without_a_word_has_no_more_and_is_hung_up_on(keyed: KeyedFarm) -> None:
+    coordinator, endpoint = keyed.coordinator("--connections-per-key", "3")
+    most, tried = 3 + IN_WORDS, 40
+
+    def silent(name: str) -> CurvePeer:
+        return CurvePeer(endpoint, keyed.secret(name), keyed.public["server"])
+
+    with contextlib.ExitStack() as connected:
+        alices = [connected.enter_context(silent("alice")) for _ in range(tried)]
+        until("the rest is refused", lambda: quota(keyed, coordinator, "connections") == tried - most)
+        until("they are hung up on", lambda: connections(endpoint) == most)
+        with as_client(keyed, endpoint, "bob") as bob:
+            assert bob.greeting[0] == "welcome", "he has his own"
+            # Each of those who got in has as long as a handshake and a hello may take, and no longer.
+            until("all are hung up on", lambda: keyed.refused(coordinator, "no_hello") == most)
+            until("only bob is left", lambda: connections(endpoint) == 1)
+            asks(bob, 1)
+            assert bob.hear()[0] == "need_graph"
+            until("there is room", lambda: comes_in(keyed, endpoint))
+        assert len(alices) == tried
+    assert quota(keyed, coordinator, "connections") == tried - most
+    assert keyed.refused(coordinator, "unknown_key") == 0
+
+
+def test_who_is_refused_or_has_left_is_hung_up_on(keyed: KeyedFarm) -> None:
+    """Whether it goes by itself or not: it used to keep its connection, and what it sent was received."""
+    coordinator, endpoint = keyed.coordinator()
+    with (
+        as_client(keyed, endpoint, "alice") as stays,
+        CurvePeer(endpoint, keyed.secret("alice"), keyed.public["server"]) as leaves,
+        CurvePeer(endpoint, keyed.secret("bob"), keyed.public["server"]) as refused,
+    ):
+        leaves.greet("client")
+        assert leaves.greeting[0] == "welcome"
+        refused.say("lookup", graph_key="0" * 64, stages=[STAGE])
+        assert refused.hear()[0] == "rejected"
+        leaves.say("goodbye", reason="done")
+
+        def one_is_left() -> bool:
+            stays.say("heartbeat")
+            return connections(endpoint) == 1
+
+        until("one is left", one_is_left)
+        asks(stays, 1)
+        assert stays.hear()[0] == "need_graph"
+    assert keyed.refused(coordinator, "no_hello") == 1
+
+
+def test_many_clients_that_find_their_coordinator_again_are_slowed_and_not_hung_up_on(farm: Farm) -> None:
+    """Ranks of a job behind one key, each with all of its graphs open: together they ask for far more than
+    the key may at once. Before, each asked for all of them, and most of the links were closed for it.
+    """
+    ranks, graphs, a_second = 20, 100, 400
+    assert ranks * graphs > 2 * a_second
+    assert farm.control is not None
+    farm.control.on("wait")
+    keyed = KeyedFarm(farm)
+    first, endpoint = keyed.coordinator()
+    keyed.worker(endpoint)
+    keyed.until_worker(endpoint)
+    clients = [
+        _core.Client(
+            endpoints=[endpoint], key=keyed.secret("alice"), server_public_key=[keyed.public["server"]]
+        )
+        for _ in range(ranks)
+    ]
+    stage: Any = {"name": "default", "options": {"stage": '"default"'}}
+    for client in clients:
+        for number in range(graphs):
+            graph = f"graph-{number}".encode()
+            client.submit(_core.digest(graph), f"g{number}", graph, [stage], PLATFORM)
+    until("all are open", lambda: keyed.counts(endpoint, "lookups")[0] >= ranks * graphs)
+    farm.control.on("compile")
+    first.kill()
+    second, endpoint = keyed.coordinator(
+        "--messages-per-key", str(a_second), port=int(endpoint.rsplit(":", 1)[1])
+    )
+    farm.control.open_gate()
+    for client in clients:
+        for _ in range(graphs):
+            task = client.next_task(int(DEADLINE_S * 1000))
+            assert task is not None, client.graphs()
+            task.done()
+    # A hello past the quota is told to come again; no link that was up has been closed.
+    assert [client.stats()["farms_lost"] for client in clients] == [1] * ranks, "the first coordinator"
+    assert keyed.counts(endpoint, "jobs_finished", "jobs_failed") == (graphs, 0)
+    assert quota(keyed, second, "messages") > 0, "they were slowed"
+    for client in clients:
+        client.stop()
 
 
 def comes_in(keyed: KeyedFarm, endpoint: str) -> bool:

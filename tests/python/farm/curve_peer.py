@@ -14,7 +14,7 @@ import msgpack
 from programs import DEADLINE_S
 
 DEALER = 5
-LINGER, RCVTIMEO, CURVE_PUBLICKEY, CURVE_SECRETKEY, CURVE_SERVERKEY = 17, 27, 48, 49, 50
+LINGER, RECONNECT_IVL, RCVTIMEO, CURVE_PUBLICKEY, CURVE_SECRETKEY, CURVE_SERVERKEY = 17, 18, 27, 48, 49, 50
 ZMQ = ctypes.CDLL(ctypes.util.find_library("zmq") or "libzmq.so.5", use_errno=True)
 for _name in ("zmq_ctx_new", "zmq_socket"):
     getattr(ZMQ, _name).restype = ctypes.c_void_p
@@ -29,9 +29,9 @@ def pair_of(secret_file: str) -> tuple[bytes, bytes]:
 
 
 class CurvePeer:
-    """Connected, and greeted as `role`."""
+    """Connected, and greeted as `role`; without one, it says nothing and does not come back."""
 
-    def __init__(self, endpoint: str, secret_file: str, server_key: str, role: str) -> None:
+    def __init__(self, endpoint: str, secret_file: str, server_key: str, role: str = "") -> None:
         public, secret = pair_of(secret_file)
         self._context = ctypes.c_void_p(ZMQ.zmq_ctx_new())
         self._socket = ctypes.c_void_p(ZMQ.zmq_socket(self._context, DEALER))
@@ -41,11 +41,19 @@ class CurvePeer:
             (CURVE_SERVERKEY, server_key.encode()),
         ):
             self._done(ZMQ.zmq_setsockopt(self._socket, option, key, ctypes.c_size_t(len(key))))
-        for option, number in ((LINGER, 0), (RCVTIMEO, int(DEADLINE_S * 1000))):
+        numbers = [(LINGER, 0), (RCVTIMEO, int(DEADLINE_S * 1000))]
+        if not role:
+            numbers.append((RECONNECT_IVL, -1))
+        for option, number in numbers:
             value = ctypes.c_int(number)
             size = ctypes.c_size_t(ctypes.sizeof(value))
             self._done(ZMQ.zmq_setsockopt(self._socket, option, ctypes.byref(value), size))
         self._done(ZMQ.zmq_connect(self._socket, endpoint.encode()))
+        self.greeting: tuple[str, dict[str, Any]] = ("", {})
+        if role:
+            self.greet(role)
+
+    def greet(self, role: str) -> None:
         self.say("hello", magic="fxfarm", version=1, role=role, id=f"{role}-{time.monotonic_ns()}")
         self.greeting = self.hear()
 
