@@ -59,6 +59,7 @@ void scheduler::set_worker(const std::string& id, worker_offer offer) {
     take_out(w);
   }
   auto* before = leave(w);
+  const bool others_began = !fresh && offer.memory_taken > w.offer.memory_taken;
   w.offer = std::move(offer);
   w.full = false;
   full_.erase(id);
@@ -66,6 +67,8 @@ void scheduler::set_worker(const std::string& id, worker_offer offer) {
   put_in(w);
   if (before) drop_if_empty(before);
   let_go_if_useless(w);
+  if (w.kept_for) tell_kept(w);
+  if (others_began) count_overtaken_by_others(w);
   // A larger worker, or another one, may be what they should wait for now.
   if (w.in) {
     for (auto* c : w.in->classes) {
@@ -92,6 +95,7 @@ void scheduler::remove_worker(const std::string& id) {
     drop_if_idle(t);
   }
   if (w.kept_for) w.kept_for->keeps = nullptr;
+  std::erase(kept_changed_, &w);
   for (auto* c : avoiding_) std::erase(c->avoids, &w);
   if (auto* before = leave(w)) drop_if_empty(before);
   full_.erase(id);
@@ -189,7 +193,7 @@ std::vector<scheduler::assignment> scheduler::assign() {
   for (look_at_ready(); !ready_.empty(); look_at_ready()) {
     auto& c = next_class();
     auto* w = best_worker(c);
-    if (auto* waiting = keeper_of(*w, c)) {
+    if (auto* waiting = keeper_of(*w, &c)) {
       keep(*w, *waiting);
       continue;
     }

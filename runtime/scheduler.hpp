@@ -5,9 +5,8 @@
 // Jobs are ordered by stage rank (a first stage before anyone's second), then by how many jobs of their space run (the
 // space with the fewest first), then by age; among jobs of one space that are about as old, what takes longest comes
 // first. No order starves a job: the oldest that some worker could take is overtaken by at most
-// `limits::job_overtakes_max` others in a row; only where coordinators share a worker, others' jobs can take the memory
-// that one keeps for a large job. A job goes to a worker that few other jobs could use, and among equals to the one
-// with the most free slots.
+// `limits::job_overtakes_max` others in a row. A job goes to a worker that few other jobs could use, and among equals
+// to the one with the most free slots.
 //
 // A job takes a slot of its worker, and one that measures a GPU beside it, until it ends: jobs that measure at the same
 // time would time each other. Those that wait for a GPU hold up nobody else, and their turn comes as any job's.
@@ -15,7 +14,8 @@
 // A job takes memory of its worker likewise, in steps (memory_steps.hpp): it starts where as much is free. One that
 // wants more than any worker has starts on one that has most, while nothing else has any of it. Where the memory that
 // the oldest such job waits for has gone to younger ones `limits::job_overtakes_max` times in a row, the next worker
-// that could have had it is kept for it, and starts nothing else until what runs there has left enough.
+// that could have had it is kept for it, and starts nothing else until what runs there has left enough. Starts of
+// other coordinators' jobs count, too, and a worker that can be kept is told so, and offers them nothing meanwhile.
 //
 // A job that has failed on a worker can be kept away from it, for as long as another one could take it.
 //
@@ -62,6 +62,7 @@ public:
     unsigned gpus_taken = 0;         // of these, as `taken`
     std::uint64_t memory_bytes = 0;  // that its engines may use together; 0: it is not counted
     std::uint64_t memory_taken = 0;  // of these, as `taken`
+    bool can_be_kept = false;        // it can be told to give nothing to other schedulers, see kept_changes
 
     // Connected, but its engines have not said yet what they are.
     bool starting() const { return runs_on.torch.empty() && problem.empty() && !draining; }
@@ -117,6 +118,15 @@ public:
               std::uint64_t memory_bytes = 0);
   // The job has ended, or its worker has lost it. Nothing when it does not run.
   void release(const std::string& job);
+
+  struct kept_change {
+    std::string worker;
+    bool kept = false;
+  };
+  // Which workers that can be kept are, or are no longer, where that has changed since it was last asked.
+  std::vector<kept_change> kept_changes();
+  // It has been kept for too long: whoever waits for its memory waits for another occasion.
+  void keep_no_longer(const std::string& worker);
 
   // Jobs that wait since then or longer may go to workers that they avoid: others have had their time.
   void avoid_no_longer(time_point since);
@@ -240,6 +250,7 @@ private:
     bool full = false;              // it has said so
     pool* in = nullptr;             // null: it takes no jobs
     job_class* kept_for = nullptr;  // nothing else starts on it
+    bool kept_told = false;         // what kept_changes has said last
     std::size_t free() const;
     bool free_to_measure() const;  // a slot and a GPU
     std::uint64_t memory_free() const;
@@ -320,10 +331,15 @@ private:
   // Whom it leaves to others: nobody, where there are none.
   static const std::vector<worker*>& avoided_by(const job_class& c);
   // A class that has waited long enough for the worker's memory, and for longer than the one that would start there.
-  job_class* keeper_of(const worker& w, const job_class& instead_of) const;
+  static job_class* keeper_of(const worker& w, const job_class* instead_of);
+  // Whether what runs there will leave more of its memory.
+  static bool leaves_more(const worker& w);
+  // Other schedulers' jobs have begun there, and have taken memory.
+  void count_overtaken_by_others(worker& w);
   void keep(worker& w, job_class& c);
   void let_go(job_class& c);
   void let_go_if_useless(worker& w);
+  void tell_kept(worker& w);  // by kept_changes
 
   tenant& tenant_of(const std::string& space);
   void set_running(tenant& t, std::size_t running);
@@ -365,6 +381,7 @@ private:
   std::size_t running_ = 0;       // of these
   std::set<std::string> full_;    // workers that have said so
   std::set<std::string> faulty_;  // workers without slots, which say why
+  std::vector<worker*> kept_changed_;
   std::array<std::size_t, worker_states> states_{};
   std::uint64_t slots_ = 0;
   std::uint64_t free_slots_ = 0;

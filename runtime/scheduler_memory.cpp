@@ -143,17 +143,31 @@ bool scheduler::can_start(const job_class& c) {
 
 // --- workers that are kept -------------------------------------------------------------------------------------------
 
-scheduler::job_class* scheduler::keeper_of(const worker& w, const job_class& instead_of) const {
-  // Nothing of ours would leave memory there, so there is nothing to wait for.
-  if (w.kept_for || w.jobs.empty()) return nullptr;
-  const bool overdue = instead_of.overtaken >= limits::job_overtakes_max;
+bool scheduler::leaves_more(const worker& w) {
+  return !w.jobs.empty() || (w.offer.can_be_kept && w.offer.taken > 0);
+}
+
+scheduler::job_class* scheduler::keeper_of(const worker& w, const job_class* instead_of) {
+  // Where nothing leaves memory there is nothing to wait for.
+  if (w.kept_for || !leaves_more(w)) return nullptr;
+  const bool overdue = instead_of && instead_of->overtaken >= limits::job_overtakes_max;
   job_class* first = nullptr;
   for (auto* c : w.in->classes) {
-    if (c->ready || c->keeps || c->overtaken < limits::job_overtakes_max || !could_have(*c, w)) continue;
-    if (overdue && instead_of.oldest < c->oldest) continue;
+    if (c->overtaken < limits::job_overtakes_max || c->keeps || !could_have(*c, w) || can_start(*c)) continue;
+    if (overdue && instead_of->oldest < c->oldest) continue;
     if (!first || c->oldest < first->oldest) first = c;
   }
   return first;
+}
+
+// Which of their jobs are older is not known here; they count as younger, as those of a scheduler that has much to do
+// are.
+void scheduler::count_overtaken_by_others(worker& w) {
+  if (!w.offer.can_be_kept || !w.in || w.kept_for) return;
+  for (auto* c : w.in->classes) {
+    if (w.at() < c->from && could_have(*c, w) && !can_start(*c)) ++c->overtaken;
+  }
+  if (auto* waiting = keeper_of(w, nullptr)) keep(w, *waiting);
 }
 
 void scheduler::keep(worker& w, job_class& c) {
@@ -161,6 +175,7 @@ void scheduler::keep(worker& w, job_class& c) {
   w.kept_for = &c;
   c.keeps = &w;
   put_in(w);
+  tell_kept(w);
 }
 
 void scheduler::let_go(job_class& c) {
@@ -169,17 +184,39 @@ void scheduler::let_go(job_class& c) {
   take_out(w);
   w.kept_for = nullptr;
   put_in(w);
+  tell_kept(w);
+}
+
+void scheduler::tell_kept(worker& w) {
+  if (!holds(kept_changed_, &w)) kept_changed_.push_back(&w);
 }
 
 void scheduler::let_go_if_useless(worker& w) {
   if (!w.kept_for) return;
   auto& c = *w.kept_for;
   const bool fits = w.in && w.size() >= c.size && holds(c.pools, w.in) && !holds(avoided_by(c), &w);
-  // What jobs of other coordinators have may be theirs for ever: the class waits for another occasion.
-  const bool leaves_more = !w.jobs.empty() || starts_on(c, w);
-  if (fits && leaves_more) return;
-  if (!leaves_more) c.overtaken = 0;
+  // What jobs of others have may be theirs for ever, where they are not kept from more: the class waits for another
+  // occasion.
+  const bool waits = leaves_more(w) || starts_on(c, w);
+  if (fits && waits) return;
+  if (!waits) c.overtaken = 0;
   let_go(c);
+}
+
+void scheduler::keep_no_longer(const std::string& worker) {
+  const auto it = workers_.find(worker);
+  if (it == workers_.end() || !it->second.kept_for) return;
+  it->second.kept_for->overtaken = 0;
+  let_go(*it->second.kept_for);
+}
+
+std::vector<scheduler::kept_change> scheduler::kept_changes() {
+  std::vector<kept_change> out;
+  for (auto* w : std::exchange(kept_changed_, {})) {
+    const bool kept = w->offer.can_be_kept && w->kept_for;
+    if (std::exchange(w->kept_told, kept) != kept) out.push_back({*w->id, kept});
+  }
+  return out;
 }
 
 }  // namespace fxfarm
