@@ -314,7 +314,6 @@ void worker_slots::publish_gauges() const {
   options_.probe->jobs_now(busy);
   std::uint64_t taken = 0;
   for (const auto& slot : slots_) taken += slot.job ? memory_of(*slot.job) : 0;
-  for (const auto& job : waiting_) taken += memory_of(job);
   options_.probe->memory_now(static_cast<double>(options_.memory_bytes), static_cast<double>(taken));
   options_.probe->lacks("engines", idle + busy > 0 ? "" : "none is warm");
   options_.probe->coordinators_now(static_cast<double>(coordinators_.size()));
