@@ -61,6 +61,7 @@ void coordinator_core::peer_left(const net::peer_id& id, const error& why, time_
     tell_switches();
   } else if (role == "worker") {
     scheduler_.remove_worker(id);
+    kept_since_.erase(id);
     starting_.erase(id);
     passed_over_.erase(id);
     probe_.worker_left();
@@ -108,7 +109,7 @@ void coordinator_core::enqueue(const job_record& job) {
 }
 
 void coordinator_core::start_jobs(time_point now) {
-  if (draining_) return;
+  if (draining_) return tell_kept(now);
   for (const auto& [key, worker, memory_bytes] : scheduler_.assign()) {
     const auto* job = jobs_.find(key);
     const auto& r = job->request;
@@ -127,6 +128,7 @@ void coordinator_core::start_jobs(time_point now) {
     send(worker, std::move(message), graph);
     tell_running(*job, life_step::started, now);
   }
+  tell_kept(now);
 }
 
 void coordinator_core::tell_running(const job_record& job, life_step how, time_point now) {
@@ -206,6 +208,7 @@ void coordinator_core::tick(time_point now) {
   settle(jobs_.expire(now), now);
   scheduler_.trust_again();
   scheduler_.avoid_no_longer(now - limits::retry_elsewhere);
+  keep_no_longer(now);
   pass_over_no_longer();
   accounts_.forget_idle(now);
   start_jobs(now);

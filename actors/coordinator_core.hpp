@@ -199,6 +199,8 @@ private:
   void queue_again(const job_record& job, time_point now);
   void tell_running(const job_record& job, life_step how, time_point now);
   void start_jobs(time_point now);
+  void tell_kept(time_point now);
+  void keep_no_longer(time_point now);
   void settle(const std::vector<job_setback>& setbacks, time_point now);
   void forget_graph_unless_used(const std::string& graph_key);
   void tell_failure(const net::peer_id& to, const std::string& graph_key, const std::string& stage_key,
@@ -251,6 +253,7 @@ private:
   account_book accounts_;
   std::unordered_map<std::string, graph_question> graph_asked_;  // by graph key, while a job wants it
   std::set<std::pair<time_point, std::string>> ask_again_at_;    // graph keys by the end of their question
+  std::map<net::peer_id, time_point> kept_since_;                // workers that have been told so
   std::set<net::peer_id> starting_;                              // workers with a starting_since
   std::set<net::peer_id> passed_over_;                           // workers whose signers are not accepted
 };

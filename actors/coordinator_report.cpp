@@ -111,6 +111,7 @@ json coordinator_core::workers_json(bool& truncated) const {
                {"gpus_busy", w.measuring},
                {"memory_bytes", w.offer.memory_bytes},
                {"memory_free_bytes", w.memory_free},
+               {"kept", w.kept},
                {"runs_on", to_json(w.offer.runs_on)}};
     if (!room.takes(entry)) break;
     workers.push_back(std::move(entry));

@@ -22,8 +22,8 @@ unsigned gpus_of(const net::worker_offer& m) {
 
 void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, time_point now) {
   scheduler::worker_offer offer{
-      m.runs_on,  m.slots,      m.taken,        m.draining,    m.problem, m.sandbox, m.engine_memory_bytes,
-      gpus_of(m), m.gpus_taken, m.memory_bytes, m.memory_taken};
+      m.runs_on,  m.slots,      m.taken,        m.draining,     m.problem,    m.sandbox, m.engine_memory_bytes,
+      gpus_of(m), m.gpus_taken, m.memory_bytes, m.memory_taken, m.can_be_kept};
   auto& starting_since = peers_.at(from).starting_since;
   if (!offer.starting()) {
     starting_since.reset();
@@ -127,6 +127,24 @@ void coordinator_core::pass_over_no_longer() {
     passed.reset();
     return true;
   });
+}
+
+void coordinator_core::tell_kept(time_point now) {
+  for (const auto& [worker, kept] : scheduler_.kept_changes()) {
+    if (kept) {
+      kept_since_.emplace(worker, now);
+    } else {
+      kept_since_.erase(worker);
+    }
+    send(worker, net::keep_worker{kept}, nullptr);
+  }
+}
+
+// The worker has given it to others by then, or will never have as much.
+void coordinator_core::keep_no_longer(time_point now) {
+  for (const auto& [worker, since] : kept_since_) {
+    if (now - since >= limits::worker_kept_max) scheduler_.keep_no_longer(worker);
+  }
 }
 
 // A worker ends and reports an engine that takes too long; one that says nothing must not keep jobs waiting for it.

@@ -2,34 +2,12 @@
 
 #include "monitoring/log.hpp"
 #include "runtime/digest.hpp"
-#include "runtime/memory_steps.hpp"
 #include "runtime/rendezvous.hpp"
 
 #include <algorithm>
 #include <utility>
 
 namespace fxfarm::actors {
-namespace {
-
-// Equal texts for equal offers, leases aside.
-std::string summary(const net::worker_offer& offer) {
-  std::string out = std::to_string(offer.slots) + "|" + std::to_string(offer.taken) + "|" +
-                    std::to_string(offer.draining) + "|" + offer.problem + "|" + offer.sandbox + "|" +
-                    std::to_string(offer.gpus) + "|" + std::to_string(offer.gpus_taken) + "|" +
-                    std::to_string(offer.memory_bytes) + "|" + std::to_string(offer.memory_taken);
-  platform::fields(offer.runs_on, [&](std::string_view, const auto& value) {
-    out += '|';
-    if constexpr (std::is_integral_v<std::decay_t<decltype(value)>>) {
-      out += std::to_string(value);
-    } else {
-      out += value;
-    }
-  });
-  return out;
-}
-
-}  // namespace
-
 void worker_slots::start(pointer self, worker_options options) {
   self_ = self;
   options_ = std::move(options);
@@ -49,6 +27,7 @@ void worker_slots::handle(const link_events& events) {
     if (std::holds_alternative<net::peer_up>(in.event)) {
       if (!named_.contains(in.peer)) continue;  // its name has just lost it
       coordinators_[in.peer].clear();
+      let_go(in.peer);  // it begins anew
       hand_over_orphans();
     } else if (const auto* down = std::get_if<net::peer_down>(&in.event)) {
       const bool was_up = coordinators_.erase(in.peer) > 0;
@@ -61,6 +40,8 @@ void worker_slots::handle(const link_events& events) {
       cancel_job(in.peer, *cancel);
     } else if (const auto* drained = std::get_if<net::set_drain>(&m)) {
       set_drain(in.peer, *drained);
+    } else if (const auto* kept = std::get_if<net::keep_worker>(&m)) {
+      keep(in.peer, *kept);
     } else {
       options_.probe->message_refused();
     }
@@ -95,6 +76,7 @@ void worker_slots::take_job(const net::peer_id& from, const net::job& m, const b
 }
 
 void worker_slots::lose(const net::peer_id& coordinator) {
+  let_go(coordinator);
   std::erase_if(sent_, [&](const sent_result& r) { return r.coordinator == coordinator; });
   for_each_job([&](accepted_job& job) {
     if (job.coordinator == coordinator) job.coordinator.clear();
@@ -258,11 +240,6 @@ void worker_slots::deliver(const accepted_job& job, engine_outcome outcome) {
   options_.link->send(job.coordinator, std::move(m), outcome.artifact);
 }
 
-// Whatever a coordinator says, a sum of it stays a number.
-std::uint64_t worker_slots::memory_of(const accepted_job& job) {
-  return std::min(job.what.memory_bytes, memory_step_bytes(memory_step_last));
-}
-
 void worker_slots::track_result(const accepted_job& job, std::size_t bytes) {
   if (!coordinators_.contains(job.coordinator)) return;
   if (sent_.size() >= limits::results_tracked_max) sent_.pop_front();
@@ -278,54 +255,10 @@ void worker_slots::fail(const accepted_job& job, const error& why, std::uint64_t
   options_.link->send(job.coordinator, std::move(m), nullptr);
 }
 
-net::worker_offer worker_slots::make_offer(const net::peer_id& to) const {
-  net::worker_offer out;
-  out.name = options_.name;
-  out.sandbox = options_.sandbox;
-  out.engine_memory_bytes = options_.engine.bounds.memory_bytes;
-  out.memory_bytes = options_.memory_bytes;
-  out.draining = draining_ || held_back_;
-  const auto count = [&](const accepted_job& job) {
-    if (job.coordinator == to) return out.running.push_back(job.what.id);
-    ++out.taken;
-    if (job.what.measures) ++out.gpus_taken;
-    out.memory_taken += memory_of(job);
-  };
-  for (const auto& slot : slots_) {
-    if (slot.runs_on && !out_of_order(slot)) {
-      ++out.slots;
-      out.runs_on = *slot.runs_on;
-    }
-    if (slot.job) count(*slot.job);
-  }
-  // Engines compile for the first GPU that they see.
-  if (out.runs_on.device != "cpu") out.gpus = 1;
-  if (!slots_.empty() && std::all_of(slots_.begin(), slots_.end(), out_of_order)) {
-    out.problem = to_string(*slots_.back().problem);
-  }
-  for (const auto& job : waiting_) count(job);
-  for (const auto& result : sent_) {
-    if (result.coordinator == to) out.running.push_back(result.id);
-  }
-  out.problem.resize(std::min(out.problem.size(), limits::text_bytes_max));
-  return out;
-}
-
-void worker_slots::offer(const net::peer_id& to) {
-  auto now = make_offer(to);
-  coordinators_[to] = summary(now);
-  options_.link->send(to, std::move(now), nullptr);
-}
-
-void worker_slots::offer_changes() {
-  for (const auto& [coordinator, known] : coordinators_) {
-    if (summary(make_offer(coordinator)) != known) offer(coordinator);
-  }
-}
-
 void worker_slots::renew_leases() {
   tick_armed_ = false;
   std::erase_if(sent_, [now = self_->clock().now()](const sent_result& r) { return now >= r.until; });
+  if (!kept_by_.empty() && self_->clock().now() >= kept_until_) let_go(net::peer_id(kept_by_.front()));
   for (const auto& [coordinator, known] : coordinators_) {
     auto held = make_offer(coordinator).running;
     if (!held.empty()) options_.link->send(coordinator, net::job_alive{std::move(held)}, nullptr);
@@ -348,7 +281,7 @@ void worker_slots::settle() {
   publish_gauges();
   offer_changes();
   const bool working = has_jobs();
-  if ((working || !sent_.empty()) && !tick_armed_) {
+  if ((working || !sent_.empty() || !kept_by_.empty()) && !tick_armed_) {
     tick_armed_ = true;
     self_->delayed_send(self_, options_.lease_renewal, tick{});
   }

@@ -77,6 +77,9 @@ private:
   void take_job(const net::peer_id& from, const net::job& m, const blob& graph);
   void cancel_job(const net::peer_id& from, const net::cancel_job& m);
   void set_drain(const net::peer_id& from, const net::set_drain& m);
+  void keep(const net::peer_id& from, const net::keep_worker& m);
+  void let_go(const net::peer_id& coordinator);
+  bool kept_from(const net::peer_id& coordinator) const;
   void start_waiting();
   std::string tenant_of(const accepted_job& job) const;
   slot* engine_for(const std::string& tenant);
@@ -116,6 +119,9 @@ private:
   std::map<net::peer_id, std::string> coordinators_;  // that are up -> what it knows, to be told only of changes
   // Jobs that came while every engine was busy or restarting: several coordinators may each count on the same slots.
   std::deque<accepted_job> waiting_;
+  // Coordinators that keep it for a job of theirs: the first is heeded, until then.
+  std::deque<net::peer_id> kept_by_;
+  std::chrono::steady_clock::time_point kept_until_;
   std::deque<sent_result> sent_;            // oldest first
   std::deque<unclaimed_result> unclaimed_;  // oldest first
   bool tick_armed_ = false;

@@ -30,6 +30,7 @@ struct worker_offer {
   unsigned gpus_taken = 0;  // of these, by jobs of other coordinators
   std::uint64_t memory_bytes = 0;  // that its engines may use together; 0: it is not counted
   std::uint64_t memory_taken = 0;  // of these, by jobs of other coordinators
+  bool can_be_kept = false;        // it heeds keep_worker
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -46,6 +47,7 @@ struct worker_offer {
     f("gpus_taken", s.gpus_taken);
     f("memory_bytes", s.memory_bytes);
     f("memory_taken", s.memory_taken);
+    f("can_be_kept", s.can_be_kept);
   }
 };
 
@@ -157,6 +159,18 @@ struct set_drain {
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f("draining", s.draining);
+  }
+};
+
+// A job of this coordinator waits until enough of the worker's memory is free, and has for long enough, or no longer.
+// The worker then offers no slots to others: one coordinator at a time, in the order in which they have asked.
+struct keep_worker {
+  static constexpr std::string_view tag = "keep_worker";
+  bool kept = false;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f("kept", s.kept);
   }
 };
 

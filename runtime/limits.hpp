@@ -118,6 +118,7 @@ inline constexpr unsigned job_attempts_max = 3;            // then the graph is 
 inline constexpr unsigned job_refusals_max = 1'000;        // by workers, before they count as attempts
 inline constexpr auto job_deadline = 1800s;                // wall clock of one compile
 inline constexpr auto job_deadline_max = 7 * 24h;          // that a worker believes
+inline constexpr auto worker_kept_max = job_deadline;      // for one coordinator's job that waits for its memory
 inline constexpr auto job_lease = 15s;                     // a worker renews it by heartbeats
 inline constexpr std::size_t results_tracked_max = 1'000;  // results on their way to coordinators, of one worker
 inline constexpr std::size_t results_unclaimed_max = 16;   // results that wait for some coordinator, of one worker

@@ -5,18 +5,12 @@
 
 namespace fxfarm {
 
-bool scheduler::place::operator<(const place& other) const {
-  if (window != other.window) return window < other.window;
-  if (seconds_expected != other.seconds_expected) return seconds_expected > other.seconds_expected;
-  return since < other.since;
+bool scheduler::seat::operator<(const seat& other) const {
+  return free != other.free ? free > other.free : number < other.number;
 }
 
-scheduler::turn scheduler::turn_of(const line& l) {
-  return {l.whose->running, l.jobs.begin()->first.since};
-}
-
-bool scheduler::most_free::operator()(const worker* a, const worker* b) const {
-  return a->free() != b->free() ? a->free() > b->free() : a->number < b->number;
+scheduler::seat scheduler::seat_of(const worker& w) {
+  return {w.free(), w.number, const_cast<worker*>(&w)};
 }
 
 std::size_t scheduler::worker::free() const {
@@ -46,8 +40,13 @@ void scheduler::put_in(worker& w) {
   if (!w.in || w.free() == 0) return;
   if (w.kept_for) return wake(*w.kept_for);
   w.in->free.insert(&w);
-  if (w.free_to_measure()) w.in->free_to_measure.insert(&w);
-  for (auto* c : w.in->classes) wake(*c);
+  const bool measuring = w.free_to_measure();
+  if (measuring) w.in->free_to_measure.insert(&w);
+  // Only those that it is enough for: others look no sooner than something changes for them.
+  const auto at = w.at();
+  for (auto* c : w.in->classes) {
+    if (!c->ready && c->from <= at && (measuring || !c->measures)) wake(*c);
+  }
 }
 
 void scheduler::set_worker(const std::string& id, worker_offer offer) {
@@ -60,6 +59,7 @@ void scheduler::set_worker(const std::string& id, worker_offer offer) {
     take_out(w);
   }
   auto* before = leave(w);
+  const bool others_began = !fresh && offer.memory_taken > w.offer.memory_taken;
   w.offer = std::move(offer);
   w.full = false;
   full_.erase(id);
@@ -67,6 +67,8 @@ void scheduler::set_worker(const std::string& id, worker_offer offer) {
   put_in(w);
   if (before) drop_if_empty(before);
   let_go_if_useless(w);
+  if (w.kept_for) tell_kept(w);
+  if (others_began) count_overtaken_by_others(w);
   // A larger worker, or another one, may be what they should wait for now.
   if (w.in) {
     for (auto* c : w.in->classes) {
@@ -85,13 +87,15 @@ void scheduler::remove_worker(const std::string& id) {
   if (it == workers_.end()) return;
   auto& w = it->second;
   take_out(w);
-  for (const auto& job : w.jobs) {
-    auto ran = running_.extract(job);
-    auto& t = *ran.mapped().whose;
+  for (const auto* job : w.jobs) {
+    auto& t = *job->whose;
+    jobs_.erase(jobs_.find(*job->id));
+    --running_;
     set_running(t, t.running - 1);
     drop_if_idle(t);
   }
   if (w.kept_for) w.kept_for->keeps = nullptr;
+  std::erase(kept_changed_, &w);
   for (auto* c : avoiding_) std::erase(c->avoids, &w);
   if (auto* before = leave(w)) drop_if_empty(before);
   full_.erase(id);
@@ -131,101 +135,6 @@ std::vector<scheduler::worker_view> scheduler::workers() const {
   return out;
 }
 
-// --- the queue -------------------------------------------------------------------------------------------------------
-
-void scheduler::wake(job_class& c) {
-  if (!std::exchange(c.ready, true)) ready_.push_back(&c);
-}
-
-scheduler::tenant& scheduler::tenant_of(const std::string& space) {
-  auto [it, fresh] = tenants_.try_emplace(space);
-  if (fresh) it->second.name = space;
-  return it->second;
-}
-
-void scheduler::set_running(tenant& t, std::size_t running) {
-  t.running = running;
-  for (auto* l : t.lines) move(*l);
-}
-
-void scheduler::move(line& l) {
-  if (!std::exchange(l.moved, true)) l.in->moved.push_back(&l);
-}
-
-void scheduler::put_in_order(lane& in) {
-  for (auto* l : in.moved) {
-    l->moved = false;
-    const auto next = turn_of(*l);
-    if (next == l->at) continue;
-    auto node = in.order.extract(l->at);
-    l->at = node.key() = next;
-    in.order.insert(std::move(node));
-  }
-  in.moved.clear();
-}
-
-void scheduler::drop_if_idle(tenant& t) {
-  if (t.running == 0 && t.lines.empty()) tenants_.erase(std::string(t.name));
-}
-
-void scheduler::enqueue(request r) {
-  assert(!queued_.contains(r.job) && !running_.contains(r.job));
-  auto& c = class_of(r);
-  auto& t = tenant_of(r.space);
-  auto& in = c.lanes[r.rank];
-  in.rank = r.rank;
-  auto& l = in.lines[&t];
-  const place at{r.queued_at.time_since_epoch() / limits::similar_age, r.seconds_expected, {r.queued_at, arrivals_++}};
-  auto queued = queued_.emplace(std::move(r.job), waiting{&l, {}, {}}).first;
-  queued->second.at = l.jobs.emplace(at, &queued->first).first;
-  queued->second.old = c.by_age.emplace(at.since, &queued->first).first;
-  if (l.whose) {
-    move(l);
-  } else {
-    l.whose = &t;
-    l.of = &c;
-    l.in = &in;
-    l.at = turn_of(l);
-    l.index = t.lines.size();
-    t.lines.push_back(&l);
-    in.order.emplace(l.at, &l);
-  }
-  wake(c);
-}
-
-bool scheduler::cancel(const std::string& job) {
-  auto found = queued_.find(job);
-  if (found == queued_.end()) return false;
-  auto& t = *found->second.in->whose;
-  unqueue(found);
-  drop_if_idle(t);
-  return true;
-}
-
-void scheduler::unqueue(std::unordered_map<std::string, waiting>::iterator job) {
-  auto& l = *job->second.in;
-  auto& c = *l.of;
-  auto& in = *l.in;
-  l.jobs.erase(job->second.at);
-  c.by_age.erase(job->second.old);
-  queued_.erase(job);
-  if (!l.jobs.empty()) return move(l);
-  in.order.erase(l.at);
-  if (l.moved) std::erase(in.moved, &l);
-  auto& lines = l.whose->lines;
-  lines[l.index] = lines.back();
-  lines[l.index]->index = l.index;
-  lines.pop_back();
-  in.lines.erase(l.whose);
-  if (in.lines.empty()) c.lanes.erase(in.rank);
-  if (!c.by_age.empty()) return;
-  let_go(c);
-  std::erase(ready_, &c);
-  std::erase(avoiding_, &c);
-  for (auto* p : c.pools) std::erase(p->classes, &c);
-  classes_.erase(std::string(c.name));
-}
-
 // --- decisions -------------------------------------------------------------------------------------------------------
 
 void scheduler::look_at_ready() {
@@ -239,7 +148,7 @@ void scheduler::look_at_ready() {
 bool scheduler::goes_before(const job_class& a, const job_class& b) const {
   const bool overdue = a.overtaken >= limits::job_overtakes_max;
   if (overdue != (b.overtaken >= limits::job_overtakes_max)) return overdue;
-  if (overdue) return a.by_age.begin()->first < b.by_age.begin()->first;
+  if (overdue) return a.oldest < b.oldest;
   const auto& [a_rank, a_lane] = *a.lanes.begin();
   const auto& [b_rank, b_lane] = *b.lanes.begin();
   if (a_rank != b_rank) return a_rank < b_rank;
@@ -251,7 +160,7 @@ scheduler::job_class& scheduler::next_class() const {
                             [this](const job_class* a, const job_class* b) { return goes_before(*a, *b); });
 }
 
-const std::string& scheduler::next_job(const job_class& c) const {
+scheduler::known_job& scheduler::next_job(const job_class& c) {
   if (c.overtaken >= limits::job_overtakes_max) return *c.by_age.begin()->second;
   return *c.lanes.begin()->second.order.begin()->second->jobs.begin()->second;
 }
@@ -259,25 +168,23 @@ const std::string& scheduler::next_job(const job_class& c) const {
 scheduler::worker* scheduler::best_worker(const job_class& c) {
   if (c.keeps && starts_on(c, *c.keeps)) return c.keeps;
   worker* best = nullptr;
-  const auto from = rung_wanted(c);
   const auto& without = avoided_by(c);
   for (const auto* p : c.pools) {
     if (best && less_scarce(best->in, p)) break;
-    auto* w = p->takers(c).best(from, without);
-    if (w && (!best || most_free()(w, best))) best = w;
+    auto* w = p->takers(c).best(c.from, without);
+    if (w && (!best || seat_of(*w) < seat_of(*best))) best = w;
   }
   return best;
 }
 
 void scheduler::count_overtaken(const age& chosen, const worker& on) {
   for (auto* c : ready_) {
-    const auto& oldest = c->by_age.begin()->first;
-    if (oldest < chosen) ++c->overtaken;
-    if (oldest == chosen) c->overtaken = 0;
+    if (c->oldest < chosen) ++c->overtaken;
+    if (c->oldest == chosen) c->overtaken = 0;
   }
   // Those that lack nothing but memory, some of which the chosen one takes.
   for (auto* c : on.in->classes) {
-    if (!c->ready && could_have(*c, on) && c->by_age.begin()->first < chosen) ++c->overtaken;
+    if (!c->ready && c->oldest < chosen && could_have(*c, on)) ++c->overtaken;
   }
 }
 
@@ -286,61 +193,71 @@ std::vector<scheduler::assignment> scheduler::assign() {
   for (look_at_ready(); !ready_.empty(); look_at_ready()) {
     auto& c = next_class();
     auto* w = best_worker(c);
-    if (auto* waiting = keeper_of(*w, c)) {
+    if (auto* waiting = keeper_of(*w, &c)) {
       keep(*w, *waiting);
       continue;
     }
-    auto found = queued_.find(next_job(c));
-    const auto job = found->first;
-    auto& t = *found->second.in->whose;
-    const bool measures = c.measures;
-    const auto memory_bytes = memory_step_bytes(c.memory_step);
-    count_overtaken(found->second.old->first, *w);
+    auto& job = next_job(c);
+    job.measures = c.measures;
+    job.memory_bytes = memory_step_bytes(c.memory_step);
+    count_overtaken(job.old->first, *w);
     let_go(c);
-    unqueue(found);  // the class goes with its last job
-    run(job, *w, t, measures, memory_bytes);
-    out.push_back({job, *w->id, memory_bytes});
+    unqueue(job);  // the class goes with its last job
+    run(job, *w);
+    out.push_back({*job.id, *w->id, job.memory_bytes});
   }
   return out;
 }
 
-void scheduler::run(const std::string& job, worker& w, tenant& t, bool measures, std::uint64_t memory_bytes) {
-  set_running(t, t.running + 1);
+void scheduler::run(known_job& job, worker& w) {
+  set_running(*job.whose, job.whose->running + 1);
   take_out(w);
-  w.jobs.insert(job);
-  if (measures) ++w.measuring;
-  w.memory_used += memory_bytes;
+  job.by = &w;
+  job.index = w.jobs.size();
+  w.jobs.push_back(&job);
+  if (job.measures) ++w.measuring;
+  w.memory_used += job.memory_bytes;
   put_in(w);
-  running_.emplace(job, occupied{&w, &t, measures, memory_bytes});
+  ++running_;
 }
 
 void scheduler::occupy(const std::string& job, const std::string& worker, const std::string& space, bool measures,
                        std::uint64_t memory_bytes) {
-  assert(!running_.contains(job));
   cancel(job);
   if (!workers_.contains(worker)) set_worker(worker, {});
-  run(job, workers_.at(worker), tenant_of(space), measures, memory_step_bytes(memory_step_for(memory_bytes)));
+  [[maybe_unused]] const auto [at, fresh] = jobs_.try_emplace(job);
+  assert(fresh);
+  auto& known = at->second;
+  known.id = &at->first;
+  known.whose = &tenant_of(space);
+  known.measures = measures;
+  known.memory_bytes = memory_step_bytes(memory_step_for(memory_bytes));
+  run(known, workers_.at(worker));
 }
 
 void scheduler::release(const std::string& job) {
-  auto ran = running_.extract(job);
-  if (ran.empty()) return;
-  auto& [w, t, measured, memory_bytes] = ran.mapped();
-  take_out(*w);
-  w->jobs.erase(job);
-  if (measured) --w->measuring;
-  w->memory_used -= memory_bytes;
-  w->full = false;
-  full_.erase(*w->id);
-  put_in(*w);
-  let_go_if_useless(*w);
-  set_running(*t, t->running - 1);
-  drop_if_idle(*t);
+  const auto found = jobs_.find(job);
+  if (found == jobs_.end() || !found->second.by) return;
+  const auto ran = found->second;
+  auto& w = *ran.by;
+  take_out(w);
+  w.jobs[ran.index] = w.jobs.back();
+  w.jobs[ran.index]->index = ran.index;
+  w.jobs.pop_back();
+  if (ran.measures) --w.measuring;
+  w.memory_used -= ran.memory_bytes;
+  if (std::exchange(w.full, false)) full_.erase(*w.id);
+  jobs_.erase(found);
+  --running_;
+  put_in(w);
+  let_go_if_useless(w);
+  set_running(*ran.whose, ran.whose->running - 1);
+  drop_if_idle(*ran.whose);
 }
 
 const std::string* scheduler::worker_of(const std::string& job) const {
-  auto it = running_.find(job);
-  return it == running_.end() ? nullptr : it->second.by->id;
+  const auto it = jobs_.find(job);
+  return it == jobs_.end() || !it->second.by ? nullptr : it->second.by->id;
 }
 
 // --- words -----------------------------------------------------------------------------------------------------------

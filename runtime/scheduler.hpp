@@ -5,9 +5,8 @@
 // Jobs are ordered by stage rank (a first stage before anyone's second), then by how many jobs of their space run (the
 // space with the fewest first), then by age; among jobs of one space that are about as old, what takes longest comes
 // first. No order starves a job: the oldest that some worker could take is overtaken by at most
-// `limits::job_overtakes_max` others in a row; only where coordinators share a worker, others' jobs can take the memory
-// that one keeps for a large job. A job goes to a worker that few other jobs could use, and among equals to the one
-// with the most free slots.
+// `limits::job_overtakes_max` others in a row. A job goes to a worker that few other jobs could use, and among equals
+// to the one with the most free slots.
 //
 // A job takes a slot of its worker, and one that measures a GPU beside it, until it ends: jobs that measure at the same
 // time would time each other. Those that wait for a GPU hold up nobody else, and their turn comes as any job's.
@@ -15,7 +14,8 @@
 // A job takes memory of its worker likewise, in steps (memory_steps.hpp): it starts where as much is free. One that
 // wants more than any worker has starts on one that has most, while nothing else has any of it. Where the memory that
 // the oldest such job waits for has gone to younger ones `limits::job_overtakes_max` times in a row, the next worker
-// that could have had it is kept for it, and starts nothing else until what runs there has left enough.
+// that could have had it is kept for it, and starts nothing else until what runs there has left enough. Starts of
+// other coordinators' jobs count, too, and a worker that can be kept is told so, and offers them nothing meanwhile.
 //
 // A job that has failed on a worker can be kept away from it, for as long as another one could take it.
 //
@@ -35,7 +35,6 @@
 #include <string>
 #include <tuple>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 namespace fxfarm {
@@ -63,6 +62,7 @@ public:
     unsigned gpus_taken = 0;         // of these, as `taken`
     std::uint64_t memory_bytes = 0;  // that its engines may use together; 0: it is not counted
     std::uint64_t memory_taken = 0;  // of these, as `taken`
+    bool can_be_kept = false;        // it can be told to give nothing to other schedulers, see kept_changes
 
     // Connected, but its engines have not said yet what they are.
     bool starting() const { return runs_on.torch.empty() && problem.empty() && !draining; }
@@ -119,15 +119,24 @@ public:
   // The job has ended, or its worker has lost it. Nothing when it does not run.
   void release(const std::string& job);
 
+  struct kept_change {
+    std::string worker;
+    bool kept = false;
+  };
+  // Which workers that can be kept are, or are no longer, where that has changed since it was last asked.
+  std::vector<kept_change> kept_changes();
+  // It has been kept for too long: whoever waits for its memory waits for another occasion.
+  void keep_no_longer(const std::string& worker);
+
   // Jobs that wait since then or longer may go to workers that they avoid: others have had their time.
   void avoid_no_longer(time_point since);
 
   // Queued jobs that no worker could take even if it were idle, with the reason.
   std::vector<std::pair<std::string, error>> unplaceable() const;
 
-  std::size_t queued() const { return queued_.size(); }
-  std::size_t running() const { return running_.size(); }
-  bool is_queued(const std::string& job) const { return queued_.contains(job); }
+  std::size_t queued() const { return jobs_.size() - running_; }
+  std::size_t running() const { return running_; }
+  bool is_queued(const std::string& job) const { return waiting(job) != nullptr; }
   // The worker that runs the job; null when none does.
   const std::string* worker_of(const std::string& job) const;
   std::uint64_t slots() const { return slots_; }  // of all workers that take jobs
@@ -161,6 +170,7 @@ private:
   using rung = unsigned;
 
   using age = std::pair<time_point, std::uint64_t>;  // since when, and its number of arrival
+  struct known_job;
   // A job's place among those of its space and rank: about as old ones together, in there the longest first.
   struct place {
     std::int64_t window = 0;
@@ -168,8 +178,8 @@ private:
     age since;
     bool operator<(const place& other) const;
   };
-  using line_order = std::map<place, const std::string*>;
-  using age_order = std::map<age, const std::string*>;
+  using line_order = std::map<place, known_job*>;
+  using age_order = std::map<age, known_job*>;
   struct tenant;
   struct lane;
   // What decides whose turn it is in a lane: how many jobs the space runs, and the age of its first job there.
@@ -179,8 +189,9 @@ private:
     tenant* whose = nullptr;
     job_class* of = nullptr;
     lane* in = nullptr;
-    turn at;                // its key in the lane's order
-    bool moved = false;     // that key is no longer its turn
+    age first;  // of its first job
+    turn at;    // its key in the lane's order, in no part more than its turn unless it has moved
+    bool moved = false;
     std::size_t index = 0;  // in the lines of its space
     line_order jobs;
   };
@@ -189,55 +200,69 @@ private:
     unsigned rank = 0;
     std::map<const tenant*, line> lines;
     std::map<turn, line*> order;
-    std::vector<line*> moved;  // put in order when somebody looks
+    std::vector<line*> moved;  // put in order when somebody looks, as are those that come first too soon
   };
   // A space, while it has jobs.
   struct tenant {
     std::string name;
     std::size_t running = 0;
-    std::vector<line*> lines;
+    std::size_t placed_at = 0;  // none of its lines has its place at more running jobs, unless it has moved
+    // Its lines, and at how many running jobs each has its place.
+    std::vector<std::pair<line*, std::size_t>> lines;
   };
   // Queued jobs for targets that every worker can either serve all of, or none.
   struct job_class {
+    // What decisions look at comes first, so that it lies together.
+    bool ready = false;  // it is in ready_
+    bool measures = false;
+    unsigned memory_step = 0;
+    // The size of worker that it takes: its own need, or the largest that there is; and from which rung on it starts.
+    unsigned size = 0;
+    rung from = 0;
+    // How often in a row others went before its oldest job, or had memory that it waits for.
+    unsigned overtaken = 0;
+    age oldest;                      // of its jobs
+    worker* keeps = nullptr;         // a worker that is kept for it
+    std::vector<worker*> avoids;     // those that are connected
+    std::vector<pool*> pools;        // that can compile for it, in order of preference
+    std::map<unsigned, lane> lanes;  // by rank
+    age_order by_age;
     std::string name;
     platform target;
     std::uint64_t memory_above = 0;
-    bool measures = false;
-    unsigned memory_step = 0;
-    std::vector<worker*> avoids;     // those that are connected
-    worker* keeps = nullptr;         // a worker that is kept for it
-    std::map<unsigned, lane> lanes;  // by rank
-    age_order by_age;
-    std::vector<pool*> pools;  // that can compile for it, in order of preference
-    // How often in a row others went before its oldest job, or had memory that it waits for.
-    unsigned overtaken = 0;
-    bool ready = false;  // it is in ready_
   };
+  // A worker in an order, with what decides its place, so that looking for it reads no other workers.
+  struct seat {
+    std::size_t free = 0;
+    std::pair<std::size_t, std::uint64_t> number;
+    worker* of = nullptr;
+    bool operator<(const seat& other) const;  // the most free slots first
+  };
+  static seat seat_of(const worker& w);
+  using seats = std::set<seat>;
   struct worker {
     const std::string* id = nullptr;               // its key in workers_
     std::pair<std::size_t, std::uint64_t> number;  // a hash if there is a salt, and the order of arrival
     worker_offer offer;
-    std::unordered_set<std::string> jobs;  // that it runs
-    std::size_t measuring = 0;             // of these
-    std::uint64_t memory_used = 0;         // by these
-    bool full = false;                     // it has said so
-    pool* in = nullptr;                    // null: it takes no jobs
-    job_class* kept_for = nullptr;         // nothing else starts on it
+    std::vector<known_job*> jobs;   // that it runs
+    std::size_t measuring = 0;      // of these
+    std::uint64_t memory_used = 0;  // by these
+    bool full = false;              // it has said so
+    pool* in = nullptr;             // null: it takes no jobs
+    job_class* kept_for = nullptr;  // nothing else starts on it
+    bool kept_told = false;         // what kept_changes has said last
     std::size_t free() const;
     bool free_to_measure() const;  // a slot and a GPU
     std::uint64_t memory_free() const;
     unsigned size() const;  // the step of its memory, be it free or not; the last one where it is not counted
     rung at() const;
   };
-  struct most_free {
-    bool operator()(const worker* a, const worker* b) const;
-  };
   // Workers by how much of their memory is free, and on each rung those with the most free slots first.
   class ladder {
   public:
     void insert(worker* w);
     void erase(worker* w);
-    bool contains(worker* w) const;
+    bool contains(const worker& w) const;
     bool is_consistent() const;  // for tests
     bool reaches(rung from) const { return (taken_ >> from) != 0; }
     // The worker with the most free slots at or above that rung, of those with as many one on the lowest; not one of
@@ -245,8 +270,8 @@ private:
     worker* best(rung from, const std::vector<worker*>& without) const;
 
   private:
-    std::uint64_t taken_ = 0;                             // rungs on which there are some
-    std::map<rung, std::set<worker*, most_free>> rungs_;  // stay once they are there
+    std::uint64_t taken_ = 0;  // rungs on which there are some
+    std::array<seats, 2 * memory_steps> rungs_;
   };
   // Workers that take jobs, on platforms that can compile for the same classes; never empty.
   struct pool {
@@ -258,23 +283,24 @@ private:
     std::tuple<bool, int, std::uint64_t> scarcity;
     std::size_t workers = 0;
     std::array<std::size_t, memory_steps> sizes{};  // of these, by the steps of their memory
+    unsigned largest = 0;                           // of those
     ladder free;                                    // those with a free slot that are kept for nothing
     ladder free_to_measure;                         // of these, those with a free GPU
     std::vector<job_class*> classes;                // that it can compile for
 
     const ladder& takers(const job_class& c) const { return c.measures ? free_to_measure : free; }
-    unsigned largest() const;  // the largest of the sizes
   };
-  struct waiting {
-    line* in = nullptr;
+  // One that waits, or runs.
+  struct known_job {
+    const std::string* id = nullptr;  // its key in jobs_
+    tenant* whose = nullptr;
+    line* in = nullptr;       // where it waits; null: it runs
     line_order::iterator at;  // among the jobs of its line
     age_order::iterator old;  // among those of its class
-  };
-  struct occupied {
-    worker* by = nullptr;
-    tenant* whose = nullptr;
-    bool measures = false;
+    worker* by = nullptr;     // that runs it; null: it waits
+    std::size_t index = 0;    // among the jobs of that
     std::uint64_t memory_bytes = 0;
+    bool measures = false;
   };
 
   static bool less_scarce(const pool* a, const pool* b);
@@ -288,15 +314,16 @@ private:
   void put_in(worker& w);
   pool& pool_of(const worker_offer& offer);
   void drop_if_empty(pool* p);
-  static void join(worker& w, pool* p);  // null: none
+  void join(worker& w, pool* p);  // null: none
   // Returns the pool that it was in, if any, whose jobs may now be content with less.
   pool* leave(worker& w);
+  // The sizes of its workers have changed.
+  void count_sizes(pool& p);
   job_class& class_of(const request& r);
   void wake(job_class& c);
 
-  // The size of worker that it takes: its own need, or the largest that there is.
-  static unsigned size_wanted(const job_class& c);
-  static rung rung_wanted(const job_class& c);
+  // What it takes has to be found out anew.
+  static void size_up(job_class& c);
   // Whether it would start there if only the worker's memory were free.
   static bool could_have(const job_class& c, const worker& w);
   static bool starts_on(const job_class& c, const worker& w);
@@ -304,29 +331,44 @@ private:
   // Whom it leaves to others: nobody, where there are none.
   static const std::vector<worker*>& avoided_by(const job_class& c);
   // A class that has waited long enough for the worker's memory, and for longer than the one that would start there.
-  job_class* keeper_of(const worker& w, const job_class& instead_of) const;
+  static job_class* keeper_of(const worker& w, const job_class* instead_of);
+  // Whether what runs there will leave more of its memory.
+  static bool leaves_more(const worker& w);
+  // Other schedulers' jobs have begun there, and have taken memory.
+  void count_overtaken_by_others(worker& w);
   void keep(worker& w, job_class& c);
   void let_go(job_class& c);
   void let_go_if_useless(worker& w);
+  void tell_kept(worker& w);  // by kept_changes
 
   tenant& tenant_of(const std::string& space);
   void set_running(tenant& t, std::size_t running);
   void drop_if_idle(tenant& t);
 
   static turn turn_of(const line& l);
-  // What decides the line's turn has changed.
+  // The line's turn may come sooner than its key says.
   static void move(line& l);
+  // Its first job may have changed.
+  static void look_at_first(line& l);
   static void put_in_order(lane& in);
-  // Removes from the queue, with whatever is thereby empty.
-  void unqueue(std::unordered_map<std::string, waiting>::iterator job);
+  // Takes it from the queue, with whatever is thereby empty; neither waits nor runs then.
+  void unqueue(known_job& job);
   // Leaves those that some worker could take a job of, each with its first lane in order.
   void look_at_ready();
   bool goes_before(const job_class& a, const job_class& b) const;
   job_class& next_class() const;
-  const std::string& next_job(const job_class& c) const;
+  static known_job& next_job(const job_class& c);
   static worker* best_worker(const job_class& c);
-  void run(const std::string& job, worker& w, tenant& t, bool measures, std::uint64_t memory_bytes);
+  void run(known_job& job, worker& w);
+  const known_job* waiting(const std::string& job) const;  // null: it does not wait
   void count_overtaken(const age& chosen, const worker& on);
+
+  // The parts of inconsistency.
+  static std::string wrong_with(const worker& w);
+  std::string wrong_with_workers() const;
+  std::string wrong_with_pools() const;
+  std::string wrong_with_queue() const;
+  std::string wrong_with_spaces() const;
 
   std::string salt_;
   std::map<std::string, worker> workers_;
@@ -335,10 +377,11 @@ private:
   std::vector<job_class*> ready_;     // all that may have a worker with a free slot
   std::vector<job_class*> avoiding_;  // all that avoid workers, connected or not
   std::unordered_map<std::string, tenant> tenants_;
-  std::unordered_map<std::string, waiting> queued_;
-  std::unordered_map<std::string, occupied> running_;
+  std::unordered_map<std::string, known_job> jobs_;
+  std::size_t running_ = 0;       // of these
   std::set<std::string> full_;    // workers that have said so
   std::set<std::string> faulty_;  // workers without slots, which say why
+  std::vector<worker*> kept_changed_;
   std::array<std::size_t, worker_states> states_{};
   std::uint64_t slots_ = 0;
   std::uint64_t free_slots_ = 0;

@@ -7,9 +7,13 @@
 namespace fxfarm {
 namespace {
 
+// Of most names: they are made for each job.
+constexpr std::size_t names_reserved = 160;
+
 // Without what can_compile_for does not look at, so that as many as possible are alike.
 std::string platform_name(const platform& p) {
   std::string name;
+  name.reserve(names_reserved);
   for (const auto* part : {&p.torch, &p.python, &p.arch, &p.isa, &p.device, &p.triton, &p.gpu, &p.gpu_driver}) {
     name.append(*part).push_back('\0');
   }
@@ -19,10 +23,11 @@ std::string pool_name(const scheduler::worker_offer& offer) {
   return platform_name(offer.runs_on) + std::to_string(offer.engine_memory_bytes) + (offer.gpus > 0 ? " gpus" : "");
 }
 std::string class_name(const platform& p, const std::string& needs) {
-  if (p.device != "cpu") return platform_name(p) + needs;
+  if (p.device != "cpu") return platform_name(p).append(needs);
   std::string name;
+  name.reserve(names_reserved);
   for (const auto* part : {&p.torch, &p.python, &p.arch, &p.isa, &p.device}) name.append(*part).push_back('\0');
-  return name + needs;
+  return name.append(needs);
 }
 
 }  // namespace
@@ -99,22 +104,22 @@ scheduler::job_class& scheduler::class_of(const request& r) {
     c->pools.push_back(p.get());
   }
   std::sort(c->pools.begin(), c->pools.end(), less_scarce);
+  size_up(*c);
   return *c;
 }
 
 void scheduler::avoid_no_longer(time_point since) {
-  std::vector<std::string> late;
+  std::vector<known_job*> late;
   for (const auto* c : avoiding_) {
     for (const auto& [arrived, job] : c->by_age) {
       if (arrived.first > since) break;
-      late.push_back(*job);
+      late.push_back(job);
     }
   }
-  for (const auto& job : late) {
-    const auto found = queued_.find(job);
-    const auto& in = *found->second.in;
-    const auto& at = found->second.at->first;
-    request r{job,
+  for (auto* job : late) {
+    const auto& in = *job->in;
+    const auto& at = job->at->first;
+    request r{*job->id,
               in.of->target,
               in.in->rank,
               in.whose->name,
@@ -123,7 +128,8 @@ void scheduler::avoid_no_longer(time_point since) {
               in.of->memory_above,
               in.of->measures,
               memory_step_bytes(in.of->memory_step)};
-    unqueue(found);
+    unqueue(*job);
+    jobs_.erase(jobs_.find(*job->id));
     enqueue(std::move(r));
   }
 }
@@ -150,7 +156,7 @@ std::vector<std::pair<std::string, error>> scheduler::unplaceable() const {
     if (!c->pools.empty()) continue;
     auto fit = check_fit(c->target, c->memory_above, c->measures);
     if (fit) continue;
-    for (const auto& [since, job] : c->by_age) out.emplace_back(*job, fit.failure());
+    for (const auto& [since, job] : c->by_age) out.emplace_back(*job->id, fit.failure());
   }
   return out;
 }

@@ -7,10 +7,10 @@
 namespace fxfarm {
 
 std::size_t scheduler::ahead_of(const std::string& job) const {
-  auto found = queued_.find(job);
-  if (found == queued_.end()) return 0;
-  const auto* mine = found->second.in;
-  const auto& at = found->second.at->first;
+  const auto* found = waiting(job);
+  if (!found) return 0;
+  const auto* mine = found->in;
+  const auto& at = found->at->first;
   const auto competes = [&](const job_class& other) {
     return &other == mine->of || std::any_of(other.pools.begin(), other.pools.end(), [&](const pool* p) {
       const auto& my_pools = mine->of->pools;
@@ -37,16 +37,15 @@ std::size_t scheduler::ahead_of(const std::string& job) const {
 
 scheduler::shortage scheduler::shortage_of(const std::string& job) const {
   shortage out;
-  const auto found = queued_.find(job);
-  if (found == queued_.end()) return out;
-  const auto& c = *found->second.in->of;
+  const auto* found = waiting(job);
+  if (!found) return out;
+  const auto& c = *found->in->of;
   if (can_start(c)) return out;
   if (c.keeps) out.kept = *c.keeps->id;
   const auto some = [&](rung from) {
     return std::any_of(c.pools.begin(), c.pools.end(), [&](const pool* p) { return p->takers(c).reaches(from); });
   };
-  if (c.memory_step > 0 && (c.keeps || some(0)) && !some(rung_wanted(c)))
-    out.memory_bytes = memory_step_bytes(c.memory_step);
+  if (c.memory_step > 0 && (c.keeps || some(0)) && !some(c.from)) out.memory_bytes = memory_step_bytes(c.memory_step);
   for (const auto* w : avoided_by(c)) {
     if (!w->kept_for && starts_on(c, *w)) out.avoids.push_back(*w->id);
   }

@@ -25,6 +25,7 @@ TEST_F(coordinator_access_test, a_peer_that_says_what_its_right_does_not_cover_i
       {"worker", net::submit{graph}, "submit"},
       {"worker", net::ask{1, "drain", {{"worker", "worker-id"}}}, "ask"},
       {"worker", net::set_drain{true}, "set_drain"},
+      {"worker", net::keep_worker{true}, "keep_worker"},
       {"operator", question(), "lookup"},
       {"operator", net::job_done{"1", key_of(), {}}, "job_done"},
   };

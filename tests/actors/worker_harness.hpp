@@ -22,6 +22,7 @@ protected:
     o.name = "w";
     o.link = link;
     o.slots = slots;
+    o.memory_bytes = memory_bytes;
     o.spawn_engine = [this](std::size_t slot, const engine_owner&) { return silent_engine(slot); };
     o.lease_renewal = std::chrono::seconds(5);
     o.signer = signer;
@@ -95,6 +96,7 @@ protected:
   using changes = std::vector<std::pair<std::size_t, std::string>>;
   changes changed;
   bool shared = false;
+  std::uint64_t memory_bytes = 0;
   std::vector<std::string> cancelled;
   int ended = 0;
   worker_actor worker;

@@ -164,8 +164,8 @@ inline std::vector<golden> golden_messages() {
         "\247verdict\245abort"  // verdict: 'abort'
         "\246reason\243why"  // reason: 'why'
         ""sv},
-    {worker_offer{"w", platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 4, 1, {"j1"}, true, "io", "none", 70000, 2, 1, 80000, 3},
-        "\202\244type\254worker_offer\244body\215"  // worker_offer, 13 fields
+    {worker_offer{"w", platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 4, 1, {"j1"}, true, "io", "none", 70000, 2, 1, 80000, 3, true},
+        "\202\244type\254worker_offer\244body\216"  // worker_offer, 14 fields
         "\244name\241w"  // name: 'w'
         "\247runs_on\211\245torch\2522.13.0+cpu\246python\2443.11\246triton\2453.6.0\244arch"
         "\247aarch64\243isa\251x86-64-v4\247threads\010\246device\244cuda\243gpu\252H100 sm_"
@@ -181,6 +181,7 @@ inline std::vector<golden> golden_messages() {
         "\252gpus_taken\001"  // gpus_taken: 1
         "\254memory_bytes\316\000\0018\200"  // memory_bytes: 80000
         "\254memory_taken\003"  // memory_taken: 3
+        "\253can_be_kept\303"  // can_be_kept: True
         ""sv},
     {job{"j1", "s1", "g1", "f/0", stage_spec{"max-autotune", {{"max_autotune", "true"}}}, platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 15000, 1800000, 1, 2, "team", "team", "7:aa", true, 70000},
         "\202\244type\243job\244body\217"  // job, 15 fields
@@ -246,6 +247,10 @@ inline std::vector<golden> golden_messages() {
     {set_drain{true},
         "\202\244type\251set_drain\244body\201"  // set_drain, 1 fields
         "\250draining\303"  // draining: true
+        ""sv},
+    {keep_worker{true},
+        "\202\244type\253keep_worker\244body\201"  // keep_worker, 1 fields
+        "\244kept\303"  // kept: true
         ""sv},
     {cancel_job{"j1", "released"},
         "\202\244type\252cancel_job\244body\202"  // cancel_job, 2 fields

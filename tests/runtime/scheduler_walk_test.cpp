@@ -36,7 +36,8 @@ TEST(scheduler, books_agree_whatever_happens) {
                                   pick(3),
                                   pick(2),
                                   std::uint64_t{pick(5)} << 30,
-                                  std::uint64_t{pick(3)} << 29});
+                                  std::uint64_t{pick(3)} << 29,
+                                  pick(2) == 0});
           break;
         case 3:
           s.remove_worker(worker());
@@ -59,9 +60,11 @@ TEST(scheduler, books_agree_whatever_happens) {
           break;
         default:
           s.trust_again();
+          s.keep_no_longer(worker());
           s.avoid_no_longer(time_point(std::chrono::seconds(i / 20)));
       }
       for (const auto& a : s.assign()) running.insert(a.job);
+      if (pick(3) == 0) s.kept_changes();
       std::erase_if(running, [&](const std::string& job) { return s.worker_of(job) == nullptr; });
       ASSERT_EQ(s.inconsistency(), "") << "seed " << seed << ", step " << i;
       ASSERT_EQ(running.size(), s.running());
