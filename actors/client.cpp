@@ -115,6 +115,11 @@ void client_state::forward(const to_farm& m) {
   if (const auto* release = std::get_if<net::release>(m.what.get())) {
     if (another_waits(it->second, m.graph)) return;
     settings_.log->count("stages_released", release->stage_keys.size());
+    // Behind what asks for these stages, or they would be compiled for nobody.
+    if (const auto asked = std::exchange(it->second.lookup, nullptr)) {
+      link->second.asking.forget(m.graph);
+      settings_.links->send(it->second.farm, *asked, nullptr);
+    }
   }
   settings_.links->send(it->second.farm, *m.what, m.attachment);
 }
@@ -133,14 +138,15 @@ void client_state::ask(const std::string& farm, farm_link& link) {
   }
   const auto next = link.asking.next();
   if (!next || std::exchange(link.later_armed, true)) return;
-  self_->delayed_send(self_, std::max(*next - now, std::chrono::steady_clock::duration::zero()), ask_on{farm});
+  self_->delayed_send(self_, std::max(*next - now, std::chrono::steady_clock::duration::zero()),
+                      ask_on{farm, link.number});
 }
 
-void client_state::ask_later(const std::string& farm) {
-  const auto link = up_.find(farm);
-  if (link == up_.end()) return;
+void client_state::ask_later(const ask_on& m) {
+  const auto link = up_.find(m.farm);
+  if (link == up_.end() || link->second.number != m.link) return;
   link->second.later_armed = false;
-  ask(farm, link->second);
+  ask(m.farm, link->second);
 }
 
 void client_state::deliver(const net::inbound& in) {
@@ -226,7 +232,7 @@ void client_state::find_farm(const farm_found& m) {
 }
 
 void client_state::farm_came(const net::peer_id& farm, const std::string& scope) {
-  up_.insert_or_assign(farm, farm_link{scope, {}, false});
+  up_.insert_or_assign(farm, farm_link{scope, {}, false, ++links_made_});
   down_.erase(farm);
   if (farm == settings_.local_endpoint) local_delay_ = limits::reconnect_delay_min;
   for (auto& [id, g] : graphs_) {
@@ -324,7 +330,7 @@ client_actor::behavior_type client_behavior(client_state::pointer self, client_s
       [self](const graph_settled& m) { self->state.settle(m.graph); },
       [self](const local_started& m) { self->state.local_farm_started(*m.outcome); },
       [self](const local_check&) { self->state.check_local(); },
-      [self](const ask_on& m) { self->state.ask_later(m.farm); },
+      [self](const ask_on& m) { self->state.ask_later(m); },
       [self](const drain&) { self->state.end(); },
   };
 }

@@ -27,6 +27,7 @@ struct local_check {};
 // Time to ask a farm for graphs that wait though others have not been answered.
 struct ask_on {
   std::string farm;
+  std::uint64_t link = 0;  // of that farm's, the one that was up then
 };
 
 using client_actor =
@@ -70,7 +71,7 @@ public:
   void settle(std::uint64_t id);
   void local_farm_started(const result<void>& outcome);
   void check_local();
-  void ask_later(const std::string& farm);
+  void ask_later(const ask_on& m);
   void end();
 
 private:
@@ -87,6 +88,7 @@ private:
     std::string scope;  // see net::welcome
     lookup_window asking;
     bool later_armed = false;
+    std::uint64_t number = 0;
   };
 
   void farm_came(const net::peer_id& farm, const std::string& scope);
@@ -112,7 +114,8 @@ private:
   std::unordered_map<std::string, std::set<std::uint64_t>> by_key_;
   std::optional<farm_found> farm_;       // once it is known
   std::map<std::string, farm_link> up_;  // by endpoint
-  std::map<std::string, error> down_;    // endpoints that could not be reached, until they are up
+  std::uint64_t links_made_ = 0;
+  std::map<std::string, error> down_;  // endpoints that could not be reached, until they are up
   std::chrono::milliseconds local_delay_{0};
   bool local_starting_ = false;
   bool local_check_armed_ = false;

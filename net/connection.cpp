@@ -71,7 +71,7 @@ error connection::why() const {
     case ending::broken_off:
       return encrypted_ ? error{errc::refused,
                                 "the coordinator broke off the handshake; its key is perhaps none of "
-                                "server_public_key"}
+                                "server_public_key, or it has no room for more connections"}
                         : error{errc::unreachable,
                                 "the other end broke off the handshake; if it wants keys, give "
                                 "secret_key and server_public_key"};

@@ -2,8 +2,8 @@
 // Which of its open graphs a client asks a farm for now, and which wait until it has heard of others. So a thousand
 // clients that find their farm again, each with a thousand open graphs, ask as fast as the farm answers; and slower
 // when it says that it is busy: the window is halved for each question that is answered so, and grows by one when as
-// many as it holds have been answered well (additive increase, multiplicative decrease, as TCP has it: RFC 5681). A
-// plain class: the time is passed in.
+// many as it holds have been answered well. (TCP, RFC 5681, halves once for all that it loses of one window; here a few
+// such answers are enough for the least.) A plain class: the time is passed in.
 
 #include "runtime/limits.hpp"
 #include "runtime/time_point.hpp"

@@ -1,6 +1,7 @@
 // A client with many open graphs whose farm comes back: how many it asks for at a time.
 #include "client_harness.hpp"
 
+#include <algorithm>
 #include <set>
 
 using namespace fxfarm;
@@ -90,6 +91,27 @@ TEST_F(client_with_many_graphs, asks_less_when_the_farm_is_busy_and_comes_again_
     }
   }
   EXPECT_EQ(heard.size(), open_graphs);
+}
+
+// A stage that was loaded from another farm meanwhile, say: asked for after its release it would be compiled for
+// nobody.
+TEST_F(client_with_many_graphs, releases_a_stage_after_the_question_that_names_it) {
+  const auto first = asked();
+  ASSERT_EQ(first.size(), most);
+  std::uint64_t waiting = 1;
+  while (std::find(first.begin(), first.end(), key_of(waiting)) != first.end()) ++waiting;
+  const auto release = std::make_shared<net::message>(net::release{{stage_key(waiting, 0)}});
+  tell(client, to_farm{waiting, release, nullptr});
+  ASSERT_EQ(links->sent.size(), 2u);
+  const auto* lookup = std::get_if<net::lookup>(&links->sent[0].what);
+  ASSERT_TRUE(lookup) << "though its turn had not come";
+  EXPECT_EQ(lookup->graph_key, key_of(waiting));
+  EXPECT_TRUE(std::holds_alternative<net::release>(links->sent[1].what));
+  links->sent.clear();
+  for (std::size_t left = open_graphs - most - 1; left > 0; left -= std::min(left, most)) {
+    pass(limits::lookup_answer_max);
+    EXPECT_EQ(asked().size(), std::min(left, most)) << "each of the others once";
+  }
 }
 
 TEST_F(client_with_many_graphs, begins_anew_with_a_farm_that_has_gone_and_come_back) {

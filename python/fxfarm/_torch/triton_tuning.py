@@ -31,6 +31,11 @@ def triton_key(name: str, source: str, device: str) -> str:
     return hashlib.sha256(msgpack.packb(["triton", name, source, device])).hexdigest()
 
 
+_ATTEMPTS_MAX = 2
+"""Attempts at a job in which kernels of a plain stage are measured: an engine may have been lost to something
+else, and what is made in place of it is for all who ask for the stage."""
+
+
 class TritonRecorder:
     """Notes the Triton kernels of one compile, and the modules that call them.
 
@@ -40,8 +45,8 @@ class TritonRecorder:
     puts first, and `unmeasured` says why.
 
     With `must_measure` the stage is there for what is measured: want of memory raises CompileError
-    (compile_failed) then. Of any other stage nothing is run if engines have had the job before, of which
-    there are `attempts` with this one: what was run there may have cost it its GPU.
+    (compile_failed) then. Of any other stage no kernel is run if two engines have had the job before, of
+    which there are `attempts` with this one: what was run there may have cost both their GPU.
     """
 
     def __init__(self, must_measure: bool, attempts: int) -> None:
@@ -50,7 +55,7 @@ class TritonRecorder:
         self.unmeasured = ""
         """Why kernels were not measured; empty where they were."""
         self._must_measure = must_measure
-        self._measures = must_measure or attempts == 1
+        self._measures = must_measure or attempts <= _ATTEMPTS_MAX
         if not self._measures:
             self.unmeasured = f"attempt {attempts}: none before it has come to an end"
         self._kernels: dict[str, Any] = {}
@@ -125,19 +130,19 @@ class TritonRecorder:
     def _alone(self) -> Iterator[None]:
         """Runs the body while no other engine measures, and notes what it fails with."""
         start = time.perf_counter()
-        try:
-            with gpu_lease.alone():
+        with gpu_lease.alone():
+            try:
                 yield
-        # Made-up inputs may be none that the graph can take, such as sizes that disagree, and collectives
-        # have no other ranks here.
-        except Exception as error:
-            self.unmeasured = describe(error)
-            # Inductor wraps what the kernels of a block fail with.
-            full = any(isinstance(e, torch.OutOfMemoryError) for e in (error, error.__cause__))
-            if full and self._must_measure:
-                raise CompileError("compile_failed", f"to measure kernels: {self.unmeasured}") from error
-        finally:
-            self.seconds += time.perf_counter() - start
+            # Made-up inputs may be none that the graph can take, such as sizes that disagree, and collectives
+            # have no other ranks here.
+            except Exception as error:
+                reason = describe(error)
+                self.unmeasured = self.unmeasured or reason
+                # Inductor wraps what the kernels of a block fail with.
+                full = any(isinstance(e, torch.OutOfMemoryError) for e in (error, error.__cause__))
+                if full and self._must_measure:
+                    raise CompileError("compile_failed", f"to measure kernels: {reason}") from error
+        self.seconds += time.perf_counter() - start
 
     def packed(self) -> dict[str, GpuKernel]:
         """By key, each kernel that can be launched without Triton; after `tune`."""
