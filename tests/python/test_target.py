@@ -33,17 +33,16 @@ def test_a_client_gets_kernels_of_the_level_that_it_names(model_farm: str, tmp_p
         return (x.exp() * 3).softmax(-1).sum(0)
 
     x, keys, code = torch.randn(64, 64), {}, {}
-    # On a CPU without AVX-512 its own level is v3, too.
     for isa in ("x86-64-v3", ""):
         with client_of(model_farm, tmp_path / f"artifacts{isa}", isa=isa):
             compiled = farmed(fn)
             compiled(x)
             (graph,) = switched(1)
             same(compiled(x), fn(x))
-            keys[isa], code[isa] = (
-                (graph.key, graph.stages[0].key),
-                disassembled(tmp_path / f"artifacts{isa}"),
-            )
+            keys[isa] = (graph.key, graph.stages[0].key)
+            # On a CPU without AVX-512 its own level is v3, too, and this process has that kernel already.
+            files = "x86-64-v3" if LEVEL == 3 else isa
+            code[isa] = disassembled(tmp_path / f"artifacts{files}")
     assert "%ymm" in code["x86-64-v3"]
     assert "%zmm" not in code["x86-64-v3"]
     assert ("%zmm" in code[""]) is (LEVEL == 4)

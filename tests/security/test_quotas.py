@@ -185,8 +185,13 @@ def test_who_holds_connections_without_a_word_has_no_more_and_is_hung_up_on(keye
         until("they are hung up on", lambda: connections(endpoint) == most)
         with as_client(keyed, endpoint, "bob") as bob:
             assert bob.greeting[0] == "welcome", "he has his own"
+
+            def all_are_hung_up_on() -> bool:
+                bob.say("heartbeat")
+                return keyed.refused(coordinator, "no_hello") == most
+
             # Each of those who got in has as long as a handshake and a hello may take, and no longer.
-            until("all are hung up on", lambda: keyed.refused(coordinator, "no_hello") == most)
+            until("all are hung up on", all_are_hung_up_on)
             until("only bob is left", lambda: connections(endpoint) == 1)
             asks(bob, 1)
             assert bob.hear()[0] == "need_graph"
