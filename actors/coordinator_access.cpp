@@ -21,7 +21,8 @@ bool allowed(const std::string& role, const net::message& what) {
     return is_one_of<net::lookup, net::submit, net::release, net::switched, net::stage_armed, net::switch_vote>(what);
   }
   if (role == "worker") {
-    return is_one_of<net::worker_offer, net::job_held, net::job_alive, net::job_done, net::job_failed>(what);
+    return is_one_of<net::worker_offer, net::job_held, net::job_alive, net::job_done, net::job_failed,
+                     net::kernel_wanted>(what);
   }
   return role == "operator" && is_one_of<net::ask>(what);
 }

@@ -9,7 +9,13 @@ std::string coordinator_core::inconsistency() const {
   if (auto wrong = scheduler_.inconsistency(); !wrong.empty()) return "scheduler: " + wrong;
 
   if (scheduler_.queued() != jobs_.count(job_state::queued)) return "queued jobs are not those of the scheduler";
-  if (scheduler_.running() != jobs_.count(job_state::running)) return "running jobs do not hold the occupied slots";
+  if (scheduler_.running() != jobs_.count(job_state::running) + kernels_.size()) {
+    return "running jobs and kernels do not hold the occupied slots";
+  }
+  for (const auto& [id, kernel] : kernels_.all()) {
+    const auto* worker = scheduler_.worker_of(id);
+    if (!worker || *worker != kernel.helper) return "kernel " + id + " holds no slot";
+  }
   std::set<std::string> graphs;
   std::map<net::peer_id, std::size_t> measuring;
   for (const auto& [key, job] : jobs_.jobs()) {

@@ -18,6 +18,7 @@ coordinator_core::coordinator_core(coordinator_settings settings, coordinator_po
                                               std::chrono::ceil<std::chrono::seconds>(settings_.jobs.deadline))),
       stage_keys_(settings_.salt),
       jobs_(settings_.id, settings_.jobs),
+      kernels_(settings_.id, settings_.kernels_per_job),
       scheduler_(settings_.id),
       switches_(settings_.id),
       book_(settings_.history_graphs, settings_.history_bytes),
@@ -40,6 +41,7 @@ void coordinator_core::handle_message(const net::inbound& in, const net::message
   if (const auto* m = std::get_if<net::job_alive>(&what)) return on(from, *m, now);
   if (const auto* m = std::get_if<net::job_done>(&what)) return on(in, *m, now);
   if (const auto* m = std::get_if<net::job_failed>(&what)) return on(from, *m, now);
+  if (const auto* m = std::get_if<net::kernel_wanted>(&what)) return on(from, *m, in.attachment, now);
   if (const auto* m = std::get_if<net::ask>(&what)) return on(from, *m, now);
 }
 
@@ -61,6 +63,7 @@ void coordinator_core::peer_left(const net::peer_id& id, const error& why, time_
     tell_switches();
   } else if (role == "worker") {
     scheduler_.remove_worker(id);
+    for (const auto& kernel : kernels_.worker_lost(id)) fail_kernel(kernel, why.with_context("its worker was lost"));
     kept_since_.erase(id);
     starting_.erase(id);
     passed_over_.erase(id);
@@ -124,6 +127,8 @@ void coordinator_core::start_jobs(time_point now) {
     message.deadline_ms = static_cast<std::uint64_t>(settings_.jobs.deadline.count());
     message.measures = r.measures;
     message.memory_bytes = memory_bytes;
+    // Of a GPU's, the compilers are few and its own.
+    if (r.target->device == "cpu" && scheduler_.slots() > 1) message.kernels_elsewhere = settings_.kernels_per_job;
     if (leases_) message.ticket = ticket_for(worker, message);
     send(worker, std::move(message), graph);
     tell_running(*job, life_step::started, now);
@@ -206,6 +211,7 @@ void coordinator_core::tick(time_point now) {
   tell_switches();
   ask_again(now);
   settle(jobs_.expire(now), now);
+  expire_kernels(now);
   scheduler_.trust_again();
   scheduler_.avoid_no_longer(now - limits::retry_elsewhere);
   keep_no_longer(now);

@@ -8,6 +8,7 @@
 #include "runtime/compile_book.hpp"
 #include "runtime/graph_book.hpp"
 #include "runtime/job_table.hpp"
+#include "runtime/kernel_table.hpp"
 #include "runtime/keys.hpp"
 #include "runtime/lease_ticket.hpp"
 #include "runtime/scheduler.hpp"
@@ -36,6 +37,7 @@ struct coordinator_settings {
   std::uint64_t pid = 0;
   std::string salt;
   job_limits jobs;
+  unsigned kernels_per_job = limits::kernels_per_job;  // that others compile at a time; 0: none
   std::size_t graph_bytes_max = limits::graph_bytes_held_max;
   account_limits accounts;
   std::size_t history_graphs = limits::history_graphs;
@@ -86,7 +88,7 @@ public:
   void publish_gauges() const;
 
   // Something is in flight that has a deadline.
-  bool busy() const { return !jobs_.empty() || !reads_.empty() || switches_.voting(); }
+  bool busy() const { return !jobs_.empty() || !reads_.empty() || !kernels_.empty() || switches_.voting(); }
   // Nobody is connected who might want something, and nothing is in flight.
   bool idle() const { return !busy() && clients_ == 0; }
 
@@ -157,7 +159,19 @@ private:
   void on(const net::peer_id& from, const net::job_alive& m, time_point now);
   void on(const net::inbound& in, const net::job_done& m, time_point now);
   void on(const net::peer_id& from, const net::job_failed& m, time_point now);
+  void on(const net::peer_id& from, const net::kernel_wanted& m, const blob& source, time_point now);
   void on(const net::peer_id& from, const net::ask& m, time_point now);
+
+  // Why a kernel that the worker asks for is lent to nobody, if it is not; else it is with a helper.
+  std::optional<error> lend(const net::peer_id& from, const net::kernel_wanted& m, const blob& source, time_point now);
+  // Whether the result was one of a kernel.
+  bool take_kernel(const net::inbound& in, const net::job_done& m);
+  bool take_kernel(const net::peer_id& from, const net::job_failed& m);
+  // It is told to whoever waits for it, if anybody does still.
+  void fail_kernel(const kernel_table::lent& kernel, const error& why);
+  void expire_kernels(time_point now);
+  // Of what the worker says that it runs, kernels need no lease.
+  std::vector<std::string> without_kernels(const net::peer_id& from, const std::vector<std::string>& ids) const;
 
   // For people: what a peer calls itself, or its id when it is gone.
   const std::string& name_of(const net::peer_id& id) const;
@@ -166,6 +180,8 @@ private:
 
   // Why the result of the job that the worker holds is not taken, if it is not.
   std::optional<signature_check::refusal> distrust(const net::inbound& in, const net::job_done& m);
+  std::optional<signature_check::refusal> distrust(const net::inbound& in, const std::string& stage_key,
+                                                   const artifact_signature& by);
   // Gives the worker nothing more until its signer is accepted.
   void pass_over(const net::peer_id& worker, const artifact_signature& by, const error& why);
   void pass_over_no_longer();
@@ -240,6 +256,7 @@ private:
   std::optional<lease_seal> leases_;  // none where keys are off
   stage_key_memo stage_keys_;
   job_table jobs_;
+  kernel_table kernels_;
   scheduler scheduler_;
   switch_table switches_;
   graph_book book_;

@@ -112,6 +112,7 @@ json coordinator_core::workers_json(bool& truncated) const {
                {"memory_bytes", w.offer.memory_bytes},
                {"memory_free_bytes", w.memory_free},
                {"kept", w.kept},
+               {"can_help", w.offer.can_help},
                {"runs_on", to_json(w.offer.runs_on)}};
     if (!room.takes(entry)) break;
     workers.push_back(std::move(entry));

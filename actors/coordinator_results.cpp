@@ -53,11 +53,16 @@ void coordinator_core::store_read(const std::string& stage_key, result<std::opti
 }
 
 std::optional<signature_check::refusal> coordinator_core::distrust(const net::inbound& in, const net::job_done& m) {
-  const auto* job = settings_.signatures ? jobs_.find_attempt(in.peer, m.id) : nullptr;
-  if (!job) return std::nullopt;
-  const artifact_facts made{job->request.stage_key, in.digest.empty() ? digest_hex(*in.attachment) : in.digest,
+  const auto* job = jobs_.find_attempt(in.peer, m.id);
+  return job ? distrust(in, job->request.stage_key, m.signature) : std::nullopt;
+}
+
+std::optional<signature_check::refusal> coordinator_core::distrust(const net::inbound& in, const std::string& stage_key,
+                                                                   const artifact_signature& by) {
+  if (!settings_.signatures) return std::nullopt;
+  const artifact_facts made{stage_key, in.digest.empty() ? digest_hex(*in.attachment) : in.digest,
                             in.attachment->size()};
-  auto refused = settings_.signatures->refuses(made, m.signature);
+  auto refused = settings_.signatures->refuses(made, by);
   if (!refused) return std::nullopt;
   probe_.result_untrusted(refused->reason);
   log::warning("a result is not taken", {{"worker", name_of(in.peer)}, {"why", to_string(refused->why)}});
@@ -67,6 +72,7 @@ std::optional<signature_check::refusal> coordinator_core::distrust(const net::in
 void coordinator_core::on(const net::inbound& in, const net::job_done& m, time_point now) {
   const auto& from = in.peer;
   const auto& artifact = in.attachment;
+  if (take_kernel(in, m)) return start_jobs(now);
   if (!artifact) {
     return on(from, net::job_failed{m.id, m.stage_key, std::string(to_string(errc::protocol)), "no artifact came"},
               now);

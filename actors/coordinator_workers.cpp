@@ -23,7 +23,7 @@ unsigned gpus_of(const net::worker_offer& m) {
 void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, time_point now) {
   scheduler::worker_offer offer{
       m.runs_on,  m.slots,      m.taken,        m.draining,     m.problem,    m.sandbox, m.engine_memory_bytes,
-      gpus_of(m), m.gpus_taken, m.memory_bytes, m.memory_taken, m.can_be_kept};
+      gpus_of(m), m.gpus_taken, m.memory_bytes, m.memory_taken, m.can_be_kept, m.can_help};
   auto& starting_since = peers_.at(from).starting_since;
   if (!offer.starting()) {
     starting_since.reset();
@@ -37,7 +37,7 @@ void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, 
     offer = without_slots(passed->offered, passed->why);
   }
   scheduler_.set_worker(from, std::move(offer));
-  for (const auto& unknown : jobs_.renew(from, m.running, now)) {
+  for (const auto& unknown : jobs_.renew(from, without_kernels(from, m.running), now)) {
     send(from, net::cancel_job{unknown, "this coordinator knows of no such lease"}, nullptr);
   }
   start_jobs(now);
@@ -83,12 +83,13 @@ void coordinator_core::on(const net::peer_id& from, const net::job_held& m, time
 }
 
 void coordinator_core::on(const net::peer_id& from, const net::job_alive& m, time_point now) {
-  for (const auto& unknown : jobs_.renew(from, m.ids, now)) {
+  for (const auto& unknown : jobs_.renew(from, without_kernels(from, m.ids), now)) {
     send(from, net::cancel_job{unknown, "the lease has moved on"}, nullptr);
   }
 }
 
 void coordinator_core::on(const net::peer_id& from, const net::job_failed& m, time_point now) {
+  if (take_kernel(from, m)) return start_jobs(now);
   const auto code = errc_from_string(m.code);
   if (const auto* job = jobs_.find_attempt(from, m.id))
     compiles_.had_memory(job->request.graph_key, job->request.stage->name, m.memory_bytes, false);

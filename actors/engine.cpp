@@ -120,6 +120,7 @@ void engine_slot::run(engine_job& job) {
     return refuse(sent.failure());
   }
   job_ = job.id;
+  asks_for_kernels_ = job.kernels_elsewhere > 0;
   self_->delayed_send(self_, job.deadline, engine_deadline{generation_, job.id});
 }
 
@@ -159,15 +160,34 @@ void engine_slot::take_report(const engine_report& report) {
     prepared_ = false;
     failed_starts_ = 0;
     probe_->engine_warmed(ready->warm_seconds);
-    self_->send(owner_, engine_state{slot_, ready->runs_on, true, std::nullopt, tenant_});
+    self_->send(owner_, engine_state{slot_, ready->runs_on, true, std::nullopt, tenant_, ready->kernels});
   } else if (const auto* fatal = std::get_if<engine_fatal>(&report)) {
     fatal_ = fatal->why;
   } else if (const auto* done = std::get_if<engine_done>(&report)) {
     if (job_ == done->id) settle_job(done->artifact, done->phases, std::nullopt);
   } else if (const auto* failed = std::get_if<engine_failed>(&report)) {
     if (job_ == failed->id) settle_job(nullptr, {}, failed->why);
+  } else if (const auto* wanted = std::get_if<engine_kernel_wanted>(&report)) {
+    ask_for_kernel(*wanted);
   } else if (const auto* progress = std::get_if<engine_progress>(&report)) {
     log::debug("engine " + std::to_string(slot_) + ": job " + progress->id + ": " + progress->phase);
+  }
+}
+
+void engine_slot::ask_for_kernel(const engine_kernel_wanted& wanted) {
+  const bool proper = !wanted.kernel.empty() && wanted.kernel.size() <= limits::kernel_name_bytes_max &&
+                      wanted.source->size() <= limits::kernel_source_bytes_max;
+  if (!proper || !asks_for_kernels_ || job_ != wanted.id) {
+    return process_->kill({errc::protocol, "the engine asks for a kernel that it may not ask for"});
+  }
+  self_->send(owner_, engine_kernel{slot_, wanted.id, wanted.kernel, wanted.source});
+}
+
+// An engine that cannot be told goes on without: it compiles the kernel itself.
+void engine_slot::bring(const engine_kernel_answer& m) {
+  if (job_ != m.job || !process_) return;
+  if (auto sent = process_->send(encode_kernel_answer(m)); !sent) {
+    log::warning("engine " + std::to_string(slot_) + ": a kernel is not brought: " + to_string(sent.failure()));
   }
 }
 
@@ -253,6 +273,7 @@ engine_actor::behavior_type engine_behavior(engine_slot::pointer self, std::size
       [self](const engine_deadline& m) { self->state.pass_deadline(m); },
       [self](const engine_restart&) { self->state.launch(); },
       [self](const engine_change& m) { self->state.change(m); },
+      [self](const engine_kernel_answer& m) { self->state.bring(m); },
       [self](const drain&) { self->state.end(); },
   };
 }

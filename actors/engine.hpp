@@ -21,9 +21,9 @@ namespace fxfarm::actors {
 using engine_actor =
     caf::typed_actor<caf::reacts_to<engine_job>, caf::reacts_to<engine_cancel>, caf::reacts_to<engine_frame>,
                      caf::reacts_to<engine_exited>, caf::reacts_to<engine_deadline>, caf::reacts_to<engine_restart>,
-                     caf::reacts_to<engine_change>, caf::reacts_to<drain>>;
+                     caf::reacts_to<engine_change>, caf::reacts_to<engine_kernel_answer>, caf::reacts_to<drain>>;
 // Whoever owns the engines, in practice a worker.
-using engine_owner = caf::typed_actor<caf::reacts_to<engine_state>, caf::reacts_to<engine_outcome>>;
+using engine_owner = caf::typed_actor<caf::reacts_to<engine_state>, caf::reacts_to<engine_outcome>, caf::reacts_to<engine_kernel>>;
 
 struct engine_settings {
   engine_options process;
@@ -50,11 +50,13 @@ public:
   void take_exit(const engine_exited& m);
   void pass_deadline(const engine_deadline& m);
   void change(const engine_change& m);
+  void bring(const engine_kernel_answer& m);
   void end();
 
 private:
   void take_report(const engine_report& report);
   void say_hello(const engine_hello& hello);
+  void ask_for_kernel(const engine_kernel_wanted& wanted);
   void settle_job(blob artifact, std::map<std::string, double> phases, std::optional<error> why);
   void restart_later(const error& why);
   result<engine_options> process_options();
@@ -75,6 +77,7 @@ private:
   unsigned failed_starts_ = 0;  // in a row
   bool ending_ = false;
   std::optional<std::string> job_;  // id
+  bool asks_for_kernels_ = false;   // it may, as long as it has the job
   std::optional<error> fatal_;      // what the engine said before it left
   std::optional<std::string> tenant_;
   std::unique_ptr<engine_cache> cache_;  // of the process; null: it has one of its own, or none

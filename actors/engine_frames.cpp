@@ -14,6 +14,12 @@ void pack_text(packer& p, std::string_view text) {
   p.pack_str_body(text.data(), static_cast<std::uint32_t>(text.size()));
 }
 
+void pack_bytes(packer& p, byte_view content) {
+  const auto text = text_of(content);
+  p.pack_bin(static_cast<std::uint32_t>(text.size()));
+  p.pack_bin_body(text.data(), static_cast<std::uint32_t>(text.size()));
+}
+
 void pack_platform(packer& p, const platform& what) {
   std::uint32_t count = 0;
   platform::fields(what, [&](std::string_view, const auto&) { ++count; });
@@ -58,6 +64,12 @@ public:
     auto view = view_of({o->via.bin.ptr, o->via.bin.size});
     return make_blob({view.begin(), view.end()});
   }
+  // Of a flag that need not be there.
+  bool says(std::string_view name) {
+    const auto* o = look_for(name);
+    if (o && o->type != msgpack::type::BOOLEAN) fail(name, "of the wrong type");
+    return o && o->type == msgpack::type::BOOLEAN && o->via.boolean;
+  }
   double real(std::string_view name) {
     const auto* o = find(name, std::nullopt);
     if (!o) return 0;
@@ -69,7 +81,7 @@ public:
     if (!o) return out;
     for (const auto& [key, value] : std::span(o->via.map.ptr, o->via.map.size)) {
       if (key.type != msgpack::type::STR) {
-        fail(std::string(name) + ": expected names");
+        fail(name, "expected names");
         return out;
       }
       out.emplace(std::string(key.via.str.ptr, key.via.str.size), as_real(value, name));
@@ -95,15 +107,18 @@ public:
   const std::string& wrong() const { return wrong_; }
 
 private:
-  const msgpack::object* find(std::string_view name, std::optional<msgpack::type::object_type> wanted) {
+  const msgpack::object* look_for(std::string_view name) const {
     if (!map_) return nullptr;
     for (const auto& [key, value] : std::span(map_->ptr, map_->size)) {
-      if (key.type != msgpack::type::STR || std::string_view(key.via.str.ptr, key.via.str.size) != name) continue;
-      if (!wanted || value.type == *wanted) return &value;
-      fail(std::string(name) + ": of the wrong type");
-      return nullptr;
+      if (key.type == msgpack::type::STR && std::string_view(key.via.str.ptr, key.via.str.size) == name) return &value;
     }
-    fail(std::string(name) + ": missing");
+    return nullptr;
+  }
+  const msgpack::object* find(std::string_view name, std::optional<msgpack::type::object_type> wanted) {
+    if (!map_) return nullptr;
+    const auto* value = look_for(name);
+    if (value && (!wanted || value->type == *wanted)) return value;
+    fail(name, value ? "of the wrong type" : "missing");
     return nullptr;
   }
   double as_real(const msgpack::object& o, std::string_view name) {
@@ -114,12 +129,15 @@ private:
       case msgpack::type::POSITIVE_INTEGER:
         return static_cast<double>(o.via.u64);
       default:
-        fail(std::string(name) + ": expected a number");
+        fail(name, "expected a number");
         return 0;
     }
   }
-  void fail(const std::string& what) {
-    if (wrong_.empty()) wrong_ = where_ + ": " + what;
+  void fail(std::string_view what) {
+    if (wrong_.empty()) wrong_.append(where_).append(": ").append(what);
+  }
+  void fail(std::string_view field, std::string_view what) {
+    if (wrong_.empty()) wrong_.append(where_).append(": ").append(field).append(": ").append(what);
   }
 
   std::string where_;
@@ -141,7 +159,7 @@ result<engine_report> read_report(const msgpack::object& body) {
   if (type == "hello") {
     report = engine_hello{static_cast<unsigned>(r.number("protocol")), r.machine("platform")};
   } else if (type == "ready") {
-    report = engine_ready{r.machine("platform"), r.real("warm_seconds")};
+    report = engine_ready{r.machine("platform"), r.real("warm_seconds"), r.says("kernels")};
   } else if (type == "progress") {
     report = engine_progress{r.text("id"), r.text("phase")};
   } else if (type == "done") {
@@ -149,6 +167,8 @@ result<engine_report> read_report(const msgpack::object& body) {
   } else if (type == "failed") {
     auto id = r.text("id");
     report = engine_failed{std::move(id), failure_of(r)};
+  } else if (type == "kernel") {
+    report = engine_kernel_wanted{r.text("id"), r.text("kernel"), r.binary("source")};
   } else if (type == "fatal") {
     report = engine_fatal{failure_of(r)};
   }
@@ -162,9 +182,9 @@ result<engine_report> read_report(const msgpack::object& body) {
 bytes encode_compile(const engine_job& job) {
   msgpack::sbuffer buffer(job.graph->size() + 4 * limits::KiB);
   packer p(buffer);
-  p.pack_map(6);
+  p.pack_map(job.kernel ? 5 : 7);
   pack_text(p, "type");
-  pack_text(p, "compile");
+  pack_text(p, job.kernel ? "compile_kernel" : "compile");
   pack_text(p, "id");
   pack_text(p, job.id);
   pack_text(p, "stage");
@@ -179,12 +199,35 @@ bytes encode_compile(const engine_job& job) {
   }
   pack_text(p, "target");
   pack_platform(p, job.target);
-  pack_text(p, "graph");
-  auto graph = text_of(*job.graph);
-  p.pack_bin(static_cast<std::uint32_t>(graph.size()));
-  p.pack_bin_body(graph.data(), static_cast<std::uint32_t>(graph.size()));
+  pack_text(p, job.kernel ? "source" : "graph");
+  pack_bytes(p, *job.graph);
+  if (job.kernel) return to_body(buffer);
   pack_text(p, "attempts");
   p.pack(job.attempts);
+  pack_text(p, "kernels_elsewhere");
+  p.pack(job.kernels_elsewhere);
+  return to_body(buffer);
+}
+
+bytes encode_kernel_answer(const engine_kernel_answer& answer) {
+  msgpack::sbuffer buffer((answer.library ? answer.library->size() : 0) + limits::KiB);
+  packer p(buffer);
+  p.pack_map(answer.library ? 4 : 5);
+  pack_text(p, "type");
+  pack_text(p, answer.library ? "kernel_done" : "kernel_failed");
+  pack_text(p, "id");
+  pack_text(p, answer.job);
+  pack_text(p, "kernel");
+  pack_text(p, answer.kernel);
+  if (answer.library) {
+    pack_text(p, "library");
+    pack_bytes(p, *answer.library);
+    return to_body(buffer);
+  }
+  pack_text(p, "code");
+  pack_text(p, to_string(answer.why->code));
+  pack_text(p, "reason");
+  pack_text(p, answer.why->message);
   return to_body(buffer);
 }
 

@@ -79,6 +79,8 @@ struct engine_job {
   std::chrono::milliseconds deadline{0};
   std::string tenant = {};  // see engine_slot
   unsigned attempts = 1;    // engines that have had it, this one included
+  bool kernel = false;      // `graph` is what the compile of one kernel needs to know
+  unsigned kernels_elsewhere = 0;  // that it may have asked for at a time, see engine_kernel
 };
 // End the job with this id, if it still runs.
 struct engine_cancel {
@@ -101,6 +103,20 @@ struct engine_deadline {
   std::uint64_t generation = 0;
   std::string id;
 };
+// A kernel of the job that the engine in `slot` runs, for some other engine that is idle.
+struct engine_kernel {
+  std::size_t slot = 0;
+  std::string job;     // id
+  std::string kernel;  // what the engine calls it
+  blob source;
+};
+// What became of it: a library, or why there is none.
+struct engine_kernel_answer {
+  std::string job;
+  std::string kernel;
+  blob library;
+  std::optional<error> why;
+};
 struct engine_restart {};
 // The engine has served another tenant, and is to be followed by one for this one. It runs no job.
 struct engine_change {
@@ -114,6 +130,7 @@ struct engine_state {
   bool ready = false;
   std::optional<error> problem;            // it is down for this reason and will be started again
   std::optional<std::string> tenant = {};  // see engine_slot
+  bool can_help = false;                   // it takes kernels, too
 };
 struct engine_outcome {
   std::size_t slot = 0;
@@ -192,6 +209,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_cancel)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_frame)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_exited)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_deadline)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_kernel)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_kernel_answer)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_restart)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_change)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(fxfarm::actors::engine_state)

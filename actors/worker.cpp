@@ -2,6 +2,7 @@
 
 #include "monitoring/log.hpp"
 #include "runtime/digest.hpp"
+#include "runtime/keys.hpp"
 #include "runtime/rendezvous.hpp"
 
 #include <algorithm>
@@ -42,6 +43,10 @@ void worker_slots::handle(const link_events& events) {
       set_drain(in.peer, *drained);
     } else if (const auto* kept = std::get_if<net::keep_worker>(&m)) {
       keep(in.peer, *kept);
+    } else if (const auto* made = std::get_if<net::kernel_made>(&m)) {
+      bring_kernel(in, *made);
+    } else if (const auto* unmade = std::get_if<net::kernel_unmade>(&m)) {
+      bring_no_kernel(in.peer, *unmade);
     } else {
       options_.probe->message_refused();
     }
@@ -63,16 +68,26 @@ void worker_slots::find_coordinators(const farm_found& m) {
 
 void worker_slots::take_job(const net::peer_id& from, const net::job& m, const blob& graph) {
   accepted_job job{from, m, graph};
-  if (!graph) return fail(job, {errc::protocol, "the job came without its graph"});
-  if (draining_) return fail(job, {errc::shutdown, "the worker is draining"});
-  // It was on its way when the operator's word came: no attempt of the job's.
-  if (held_back_) return fail(job, {errc::busy, "the worker takes no jobs, an operator wants it so"});
-  // Each coordinator sends no more than the slots it was offered.
-  if (waiting_.size() >= slots_.size() * std::max<std::size_t>(coordinators_.size(), 1)) {
-    return fail(job, {errc::busy, "the worker has more jobs than it offered slots"});
+  if (auto why = refusal_of(job)) {
+    if (m.kernel) options_.probe->helped("refused");
+    return fail(job, *why);
   }
   waiting_.push_back(std::move(job));
   start_waiting();
+}
+
+std::optional<error> worker_slots::refusal_of(const accepted_job& job) {
+  if (!job.graph) return error{errc::protocol, "the job came without its graph"};
+  if (draining_) return error{errc::shutdown, "the worker is draining"};
+  // It was on its way when the operator's word came: no attempt of the job's.
+  if (held_back_) return error{errc::busy, "the worker takes no jobs, an operator wants it so"};
+  // Whoever wants a kernel compiles it itself sooner than an engine has ended for it.
+  if (job.what.kernel && !engine_for(tenant_of(job))) return error{errc::busy, "no engine is idle for it"};
+  // Each coordinator sends no more than the slots it was offered.
+  if (waiting_.size() >= slots_.size() * std::max<std::size_t>(coordinators_.size(), 1)) {
+    return error{errc::busy, "the worker has more jobs than it offered slots"};
+  }
+  return std::nullopt;
 }
 
 void worker_slots::lose(const net::peer_id& coordinator) {
@@ -94,7 +109,7 @@ void worker_slots::hand_over_orphans() {
 }
 
 bool worker_slots::hand_over(accepted_job& job) {
-  if (!job.coordinator.empty() || coordinators_.empty()) return false;
+  if (!job.coordinator.empty() || coordinators_.empty() || job.what.kernel) return false;
   std::vector<std::string> up;
   for (const auto& [coordinator, known] : coordinators_) up.push_back(coordinator);
   job.coordinator = rendezvous_pick(job.what.graph_key, up);
@@ -148,7 +163,8 @@ void worker_slots::start_waiting() {
     const std::chrono::milliseconds latest = limits::job_deadline_max;
     const auto deadline = std::min<std::uint64_t>(what.deadline_ms, static_cast<std::uint64_t>(latest.count()));
     self_->send(slot->engine, engine_job{what.id, what.name, what.stage, what.target, slot->job->graph,
-                                         std::chrono::milliseconds(deadline), tenant, what.attempts});
+                                         std::chrono::milliseconds(deadline), tenant, what.attempts, what.kernel,
+                                         kernels_elsewhere(what)});
     return true;
   });
   change_engines();
@@ -202,6 +218,7 @@ void worker_slots::take_state(const engine_state& m) {
     slot.ready = m.ready && as_wanted;
     if (slot.ready) {
       slot.problem.reset();
+      slot.can_help = m.can_help;
       slot.changing = false;
       slot.tenant = m.tenant;
     }
@@ -215,12 +232,16 @@ void worker_slots::take_outcome(engine_outcome& m) {
   auto& slot = slots_.at(m.slot);
   if (!slot.job || slot.job->what.id != m.id) return;
   auto job = *std::exchange(slot.job, std::nullopt);
-  if (!m.why) {
+  slot.kernels.clear();
+  if (!m.why && !job.what.kernel) {
     options_.probe->job_done();
     options_.probe->artifact_made(static_cast<double>(m.artifact->size()));
     for (const auto& [phase, seconds] : m.phases) options_.probe->phase_took(job.what.stage.name, phase, seconds);
   }
-  if (job.coordinator.empty()) {
+  if (job.what.kernel) options_.probe->helped(m.why ? "failed" : "made");
+  if (job.coordinator.empty() && job.what.kernel) {
+    // Nobody waits for it any longer.
+  } else if (job.coordinator.empty()) {
     if (unclaimed_.size() >= limits::results_unclaimed_max) unclaimed_.pop_front();
     unclaimed_.push_back({std::move(job), std::move(m)});
   } else {
@@ -236,7 +257,10 @@ void worker_slots::deliver(const accepted_job& job, engine_outcome outcome) {
   net::job_done m{job.what.id, job.what.stage_key, std::move(outcome.phases)};
   m.memory_bytes = outcome.memory_bytes;
   const auto& made = *outcome.artifact;
-  if (options_.signer) m.signature = options_.signer->sign({job.what.stage_key, digest_hex(made), made.size()});
+  // Of a kernel not as what the coordinator calls it: it could be a stage's name.
+  const auto key =
+      job.what.kernel ? make_kernel_key(*job.graph, job.what.target, job.what.stage) : job.what.stage_key;
+  if (options_.signer) m.signature = options_.signer->sign({key, digest_hex(made), made.size()});
   options_.link->send(job.coordinator, std::move(m), outcome.artifact);
 }
 
@@ -248,8 +272,12 @@ void worker_slots::track_result(const accepted_job& job, std::size_t bytes) {
 }
 
 void worker_slots::fail(const accepted_job& job, const error& why, std::uint64_t memory_bytes) {
-  log::warning("job " + job.what.name + ", stage " + job.what.stage.name + ": " + to_string(why));
-  options_.probe->job_failed(to_string(why.code));
+  if (job.what.kernel) {
+    log::debug("a kernel of " + job.what.name + ": " + to_string(why));
+  } else {
+    log::warning("job " + job.what.name + ", stage " + job.what.stage.name + ": " + to_string(why));
+    options_.probe->job_failed(to_string(why.code));
+  }
   net::job_failed m{job.what.id, job.what.stage_key, std::string(to_string(why.code)), why.message, memory_bytes};
   m.reason.resize(std::min(m.reason.size(), limits::text_bytes_max));
   options_.link->send(job.coordinator, std::move(m), nullptr);
@@ -327,6 +355,7 @@ worker_actor::behavior_type worker_behavior(worker_slots::pointer self, worker_o
       [self](const farm_found& m) { self->state.find_coordinators(m); },
       [self](const engine_state& m) { self->state.take_state(m); },
       [self](engine_outcome& m) { self->state.take_outcome(m); },
+      [self](const engine_kernel& m) { self->state.ask_for_kernel(m); },
       [self](const tick&) { self->state.renew_leases(); },
       [self](const drain& m) { self->state.begin_drain(m.at_once); },
   };

@@ -4,6 +4,7 @@
 
 #include "actors/engine.hpp"
 #include "runtime/artifact_signature.hpp"
+#include "runtime/signature_check.hpp"
 
 #include <deque>
 #include <functional>
@@ -18,7 +19,8 @@ namespace fxfarm::actors {
 
 using worker_actor =
     caf::typed_actor<caf::reacts_to<link_events>, caf::reacts_to<farm_found>, caf::reacts_to<engine_state>,
-                     caf::reacts_to<engine_outcome>, caf::reacts_to<tick>, caf::reacts_to<drain>>;
+                     caf::reacts_to<engine_outcome>, caf::reacts_to<engine_kernel>, caf::reacts_to<tick>,
+                     caf::reacts_to<drain>>;
 
 struct worker_options {
   std::string name;
@@ -32,6 +34,8 @@ struct worker_options {
   // Makes the engine of a slot, in place of one that runs `engine`.
   std::function<engine_actor(std::size_t slot, engine_owner owner)> spawn_engine;
   std::optional<artifact_signer> signer;      // of all that is made here; none: it goes unsigned
+  // Of kernels from elsewhere, which become part of what is signed here. Null: with a signer, none are asked for.
+  std::shared_ptr<const signature_check> kernel_signers;
   monitoring::worker_probe* probe = nullptr;  // outlives the actor
   std::function<void()> on_end;               // called once, on an actor thread, when it has drained
 };
@@ -47,6 +51,7 @@ public:
   void find_coordinators(const farm_found& m);
   void take_state(const engine_state& m);
   void take_outcome(engine_outcome& m);
+  void ask_for_kernel(const engine_kernel& m);
   void renew_leases();
   void begin_drain(bool at_once);
 
@@ -64,6 +69,9 @@ private:
     std::optional<accepted_job> job;
     std::optional<std::string> tenant = {};  // that it has served, or was started for; see engine_slot
     bool changing = false;                   // it is being started for `tenant`
+    bool can_help = false;                   // it takes kernels, too
+    // That its job has asked for: what their libraries must be signed as, by name.
+    std::map<std::string, std::string> kernels = {};
   };
 
   // A result on its way: its lease is renewed until the coordinator says that it knows of none, which is when it has
@@ -75,10 +83,17 @@ private:
   };
 
   void take_job(const net::peer_id& from, const net::job& m, const blob& graph);
+  // Why it is not to be had here, if it is not.
+  std::optional<error> refusal_of(const accepted_job& job);
   void cancel_job(const net::peer_id& from, const net::cancel_job& m);
   void set_drain(const net::peer_id& from, const net::set_drain& m);
   void keep(const net::peer_id& from, const net::keep_worker& m);
   void let_go(const net::peer_id& coordinator);
+  void bring_kernel(const net::inbound& in, const net::kernel_made& m);
+  void bring_no_kernel(const net::peer_id& from, const net::kernel_unmade& m);
+  // The slot that runs that coordinator's job; null: it has ended.
+  slot* slot_of(const net::peer_id& coordinator, const std::string& job);
+  unsigned kernels_elsewhere(const net::job& job) const;
   bool kept_from(const net::peer_id& coordinator) const;
   void start_waiting();
   std::string tenant_of(const accepted_job& job) const;

@@ -11,7 +11,7 @@ namespace {
 // Equal texts for equal offers, leases aside.
 std::string summary(const net::worker_offer& offer) {
   std::string out = std::to_string(offer.slots) + "|" + std::to_string(offer.taken) + "|" +
-                    std::to_string(offer.draining) + "|" + offer.problem + "|" + offer.sandbox + "|" +
+                    std::to_string(offer.draining) + "|" + std::to_string(offer.can_help) + "|" + offer.problem + "|" + offer.sandbox + "|" +
                     std::to_string(offer.gpus) + "|" + std::to_string(offer.gpus_taken) + "|" +
                     std::to_string(offer.memory_bytes) + "|" + std::to_string(offer.memory_taken);
   platform::fields(offer.runs_on, [&](std::string_view, const auto& value) {
@@ -59,6 +59,7 @@ net::worker_offer worker_slots::make_offer(const net::peer_id& to) const {
   }
   for (const auto& job : waiting_) count(job);
   out.can_be_kept = true;
+  out.can_help = std::any_of(slots_.begin(), slots_.end(), [](const slot& s) { return s.can_help; });
   if (kept_from(to)) out.taken = std::max(out.taken, out.slots);
   for (const auto& result : sent_) {
     if (result.coordinator == to) out.running.push_back(result.id);

@@ -62,6 +62,14 @@ result<std::optional<artifact_signer>> read_signer(const worker_config& config) 
   return std::optional(*std::move(signer));
 }
 
+// Null for no file.
+result<std::shared_ptr<const signature_check>> read_signers(const std::string& file) {
+  if (file.empty()) return std::shared_ptr<const signature_check>();
+  return signature_check::of_file("signers", file, [](const error& why) {
+    log::error("signers stay as they were", {{"why", why.message}});
+  });
+}
+
 }  // namespace
 
 result<void> run_coordinator(const coordinator_config& config) {
@@ -92,8 +100,10 @@ result<void> run_worker(const worker_config& config) {
   if (!signer) return signer.failure();
   // What engines must not see.
   const std::vector<std::string> secrets{config.key, config.signing_key, config.config};
-  auto worker = worker_half::start(
-      **host, {config, config.coordinators, config.name, *std::move(keys), *std::move(signer), secrets});
+  auto kernel_signers = read_signers(config.signers);
+  if (!kernel_signers) return kernel_signers.failure();
+  auto worker = worker_half::start(**host, {config, config.coordinators, config.name, *std::move(keys),
+                                            *std::move(signer), *std::move(kernel_signers), secrets});
   if (!worker) return worker.failure();
   const auto warning = warn_if_open(config.coordinators, encrypted, (*host)->metrics());
   (*host)->serve();
@@ -123,16 +133,10 @@ result<void> run_local(const local_config& config) {
 
   auto host = service::start("local", config, config.metrics, &config);
   if (!host) return host.failure();
-  std::shared_ptr<const signature_check> signatures;
-  if (!config.signers.empty()) {
-    auto list = signature_check::of_file("signers", config.signers, [](const error& why) {
-      log::error("signers stay as they were", {{"why", why.message}});
-    });
-    if (!list) return list.failure();
-    signatures = *std::move(list);
-  }
-  auto coordinator =
-      coordinator_half::start(**host, {config, {config.endpoint()}, "local", config.idle_timeout, {}, signatures});
+  auto signatures = read_signers(config.signers);
+  if (!signatures) return signatures.failure();
+  auto coordinator = coordinator_half::start(
+      **host, {config, {config.endpoint()}, "local", config.idle_timeout, {}, *std::move(signatures)});
   if (!coordinator) return coordinator.failure();
   const std::vector<std::string> secrets{directory,
                                          config.cache_dir,
@@ -140,7 +144,7 @@ result<void> run_local(const local_config& config) {
                                          config.admin_token_file,
                                          config.redis.password_file,
                                          config.redis.key_file};
-  auto worker = worker_half::start(**host, {config, {config.endpoint()}, "local", {}, {}, secrets, false});
+  auto worker = worker_half::start(**host, {config, {config.endpoint()}, "local", {}, {}, {}, secrets, false});
   if (!worker) return worker.failure();
   (*host)->serve();
   log::info("local farm ready", {{"socket", config.socket}, {"metrics", (*host)->metrics_address()}});

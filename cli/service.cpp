@@ -200,6 +200,7 @@ result<std::unique_ptr<coordinator_half>> coordinator_half::start(service& host,
   options.settings.jobs.deadline = o.farm.job_deadline;
   options.settings.jobs.attempts_max = o.farm.job_attempts;
   options.settings.jobs.jobs_per_account_max = o.farm.jobs_per_key;
+  options.settings.kernels_per_job = o.farm.kernels_per_job;
   options.settings.accounts = {o.farm.graph_bytes_per_key, o.farm.lookups_per_key};
   options.settings.history_graphs = o.farm.history_graphs;
   options.settings.history_bytes = o.farm.history_bytes;
@@ -288,6 +289,7 @@ result<std::unique_ptr<worker_half>> worker_half::start(service& host, const opt
   options.engines_shared = o.engine.engine_shared_by_namespaces;
   options.sandbox = room->told();
   options.signer = o.signer;
+  options.kernel_signers = o.kernel_signers;
   options.probe = &host.metrics().worker();
   options.on_end = on_end;
   half->self_ = host.actors().spawn(actors::worker_behavior, std::move(options));

@@ -93,6 +93,7 @@ public:
     std::string name;
     std::optional<net::presenting> keys = {};
     std::optional<artifact_signer> signer = {};
+    std::shared_ptr<const signature_check> kernel_signers = {};  // see actors::worker_options
     std::vector<std::string> secrets = {};  // files and directories that engines must not see
     bool link_in_metrics = true;            // false: a process shows one link, and the coordinator's half has it
   };

@@ -88,6 +88,13 @@ struct coordinator_probe::impl {
       book,
       {"fxfarm_jobs_retried_total", "Attempts that were repeated, by why they ended.", {"code"}, "jobs_retried"},
       {{"engine_crashed"}}};
+  counters kernels{book,
+                   {"fxfarm_kernels_asked_total",
+                    "Kernels of jobs that idle engines were to compile, by what became of it.",
+                    {"outcome"},
+                    "kernels_asked",
+                    0},
+                   {{"made"}, {"failed"}, {"none_idle"}, {"refused"}, {"late"}}};
   counters came{book, {"fxfarm_workers_connected_total", "Workers that connected.", {}, "workers_connected"}};
   counters left{book, {"fxfarm_workers_lost_total", "Workers that left or fell silent.", {}, "workers_lost"}};
   histograms waits{book,
@@ -154,6 +161,9 @@ coordinator_probe::~coordinator_probe() = default;
 
 void coordinator_probe::lookup_received() {
   impl_->lookups.at({}).Increment();
+}
+void coordinator_probe::kernel_ended(std::string_view outcome) {
+  impl_->kernels.at({outcome}).Increment();
 }
 void coordinator_probe::adopted() {
   impl_->adopted.at({}).Increment();

@@ -51,6 +51,8 @@ public:
   void job_finished();
   void job_failed(std::string_view code, std::string_view stage);  // errc by name
   void retried(std::string_view code);                             // likewise: why the attempt before ended
+  // A worker asked for a kernel of its job: "made", "failed", "none_idle", "refused", or "late" when its job had ended.
+  void kernel_ended(std::string_view outcome);
   void adopted();    // a worker brought a job that a coordinator which is gone had given it
   void cancelled();  // nobody waited for the job any longer
   void worker_came();
@@ -136,6 +138,8 @@ public:
   void job_failed(std::string_view code);  // errc by name
   void phase_took(std::string_view stage, std::string_view phase, double seconds);
   void artifact_made(double bytes);
+  void helped(std::string_view outcome);       // with a kernel of some job: "made", "failed", "refused"
+  void kernel_came(std::string_view outcome);  // that a job here has asked for: "made", "unmade", "untrusted"
 
 private:
   struct impl;

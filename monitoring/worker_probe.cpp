@@ -48,6 +48,20 @@ struct worker_probe::impl {
                      1}};
   histograms artifacts{
       book, {"fxfarm_worker_artifact_bytes", "Size of the artifacts made here.", {}, "worker_artifact_bytes"}};
+  counters helped{book,
+                  {"fxfarm_worker_kernels_lent_total",
+                   "Kernels of jobs that an idle engine here was to compile.",
+                   {"outcome"},
+                   "worker_kernels_lent",
+                   0},
+                  {{"made"}, {"failed"}, {"refused"}}};
+  counters borrowed{book,
+                    {"fxfarm_worker_kernels_borrowed_total",
+                     "Kernels of jobs here that an idle engine of the farm was to compile.",
+                     {"outcome"},
+                     "worker_kernels_borrowed",
+                     0},
+                    {{"made"}, {"unmade"}, {"untrusted"}}};
 };
 
 worker_probe::worker_probe(family_book& book) : impl_(std::make_unique<impl>(book)) {}
@@ -92,6 +106,12 @@ void worker_probe::phase_took(std::string_view stage, std::string_view phase, do
 }
 void worker_probe::artifact_made(double bytes) {
   impl_->artifacts.at({}).Observe(bytes);
+}
+void worker_probe::helped(std::string_view outcome) {
+  impl_->helped.at({outcome}).Increment();
+}
+void worker_probe::kernel_came(std::string_view outcome) {
+  impl_->borrowed.at({outcome}).Increment();
 }
 
 }  // namespace fxfarm::monitoring

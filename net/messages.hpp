@@ -26,6 +26,7 @@ concept has_fields = requires(T& value) {
 using message = std::variant<hello, welcome, heartbeat, goodbye, rejected, chunk, credit, stream_abort,  // link
                              lookup, need_graph, submit, stage_progress, stage_ready, stage_failed, release, switched,
                              stage_armed, switch_proposed, switch_vote, switch_decided, worker_offer, job, job_held,
-                             job_alive, job_done, job_failed, cancel_job, set_drain, keep_worker, ask, answer>;
+                             job_alive, job_done, job_failed, kernel_wanted, kernel_made, kernel_unmade, cancel_job,
+                             set_drain, keep_worker, ask, answer>;
 
 }  // namespace fxfarm::net

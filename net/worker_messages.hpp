@@ -31,6 +31,7 @@ struct worker_offer {
   std::uint64_t memory_bytes = 0;  // that its engines may use together; 0: it is not counted
   std::uint64_t memory_taken = 0;  // of these, by jobs of other coordinators
   bool can_be_kept = false;        // it heeds keep_worker
+  bool can_help = false;           // its engines compile single kernels, too
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -48,10 +49,11 @@ struct worker_offer {
     f("memory_bytes", s.memory_bytes);
     f("memory_taken", s.memory_taken);
     f("can_be_kept", s.can_be_kept);
+    f("can_help", s.can_help);
   }
 };
 
-// Attachment: the serialized graph.
+// Attachment: the serialized graph; of a kernel, what its compile needs to know.
 struct job {
   static constexpr std::string_view tag = "job";
   std::string id;  // unique for each attempt
@@ -69,6 +71,8 @@ struct job {
   std::string ticket = {};         // whoever has it was given this job; empty where keys are off
   bool measures = false;           // it times kernels: one of the worker's `gpus` is its as long as its lease
   std::uint64_t memory_bytes = 0;  // so many of the worker's are, likewise
+  unsigned kernels_elsewhere = 0;  // so many of its kernels may be asked for at a time, see kernel_wanted
+  bool kernel = false;             // it is a kernel of some job: to be started at once, or refused
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -87,6 +91,8 @@ struct job {
     f("ticket", s.ticket);
     f("measures", s.measures);
     f("memory_bytes", s.memory_bytes);
+    f("kernels_elsewhere", s.kernels_elsewhere);
+    f("kernel", s.kernel);
   }
 };
 
@@ -147,6 +153,53 @@ struct job_failed {
     f("code", s.code);
     f("reason", s.reason);
     f("memory_bytes", s.memory_bytes);
+  }
+};
+
+// A kernel of a job that this worker runs, for somebody whose slot is idle. Answered by kernel_made or kernel_unmade,
+// or not at all: the worker's engine goes on without. Attachment: what its compile needs to know.
+struct kernel_wanted {
+  static constexpr std::string_view tag = "kernel_wanted";
+  std::string job;     // its id
+  std::string kernel;  // what the engine calls it, once within the job
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f("job", s.job);
+    f("kernel", s.kernel);
+  }
+};
+
+// Attachment: the kernel's library.
+struct kernel_made {
+  static constexpr std::string_view tag = "kernel_made";
+  std::string job;
+  std::string kernel;
+  artifact_signature signature = {};  // by the worker that made it, of make_kernel_key
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f("job", s.job);
+    f("kernel", s.kernel);
+    f("signer", s.signature.signer);
+    f("signature", s.signature.value);
+  }
+};
+
+// Nobody will compile that kernel.
+struct kernel_unmade {
+  static constexpr std::string_view tag = "kernel_unmade";
+  std::string job;
+  std::string kernel;
+  std::string code;  // errc by name; busy: no slot is idle
+  std::string reason;
+
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f("job", s.job);
+    f("kernel", s.kernel);
+    f("code", s.code);
+    f("reason", s.reason);
   }
 };
 

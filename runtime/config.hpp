@@ -56,6 +56,7 @@ struct farm_config {
   std::string salt;
   std::chrono::milliseconds job_deadline = limits::job_deadline;
   unsigned job_attempts = limits::job_attempts_max;
+  unsigned kernels_per_job = limits::kernels_per_job;
   unsigned jobs_per_key = limits::jobs_per_key;
   std::uint64_t graph_bytes_per_key = limits::graph_bytes_per_key;
   unsigned lookups_per_key = limits::lookups_per_key;
@@ -103,6 +104,7 @@ struct worker_config : common_config, engine_config, link_config {
   std::vector<std::string> coordinators{"tcp://127.0.0.1:7070"};
   std::string name;
   std::string signing_key;                 // a file; empty: artifacts go unsigned, which no coordinator with keys takes
+  std::string signers;                     // a file; empty: with a signing key, each job compiles its own kernels
   std::string metrics = "127.0.0.1:9091";  // empty: off
 };
 

@@ -25,6 +25,8 @@ void declare(option_set& o, farm_config& c, const std::string& cache_default) {
   o.add("salt", c.salt, kinds::text(), "part of every key; a new one disowns all artifacts so far");
   o.add("job_deadline", c.job_deadline, kinds::duration(), "longest time that one compile may take");
   o.add("job_attempts", c.job_attempts, kinds::count(1, 100), "attempts before a graph's stage is quarantined");
+  o.add("kernels_per_job", c.kernels_per_job, kinds::count(0, limits::kernels_per_job),
+        "kernels of one job that idle slots compile at the same time; 0: each job compiles its own");
   o.add("jobs_per_key", c.jobs_per_key, kinds::count(1, 10'000'000),
         "jobs in flight of the clients of one key, or of one client where keys are off");
   o.add("graph_bytes_per_key", c.graph_bytes_per_key, kinds::byte_count(), "graphs that are kept for those jobs");
@@ -115,6 +117,9 @@ void declare(option_set& o, worker_config& c) {
   o.add("name", c.name, kinds::text(), "name of this worker, for people", "host name");
   declare(o, static_cast<link_config&>(c));
   o.add("signing_key", c.signing_key, kinds::path(), "file with the secret key that signs what is made here");
+  o.add("signers", c.signers, kinds::path(),
+        "file with the signers whose kernels jobs here may use; read again when it changes",
+        "none: with a signing key each job here compiles its own kernels");
   o.add("metrics", c.metrics, kinds::address_or_off(), "address of the metrics page");
   declare(o, static_cast<engine_config&>(c), {"cores / 2, at least 1", "0", "7/8 of the host's or control group's"});
 }

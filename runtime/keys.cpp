@@ -3,12 +3,38 @@
 #include "runtime/digest.hpp"
 
 #include <algorithm>
+#include <initializer_list>
 
 namespace fxfarm {
 namespace {
 
 // A graph's key, 64 hex digits, has none.
 constexpr char scope_end = '.';
+// Where a stage's key begins with key_epoch.
+constexpr std::string_view kernel_epoch = "fxfarm-kernel-1";
+
+bytes fields_of(std::initializer_list<std::string_view> contents) {
+  constexpr std::size_t usual_bytes = 1'024;
+  bytes text;
+  text.reserve(usual_bytes);
+  for (const auto content : contents) append_field(text, content);
+  return text;
+}
+
+void append_target(bytes& text, const platform& p, const stage_spec& stage) {
+  platform::fields(p, [&](std::string_view name, const auto& value) {
+    append_field(text, name);
+    if constexpr (std::is_integral_v<std::decay_t<decltype(value)>>) {
+      append_field(text, std::to_string(value));
+    } else {
+      append_field(text, value);
+    }
+  });
+  for (const auto& [option, value] : stage.options) {
+    append_field(text, option);
+    append_field(text, value);
+  }
+}
 
 }  // namespace
 
@@ -32,25 +58,14 @@ bool is_key_within(std::string_view scope, std::string_view scoped) {
 
 std::string make_stage_key(std::string_view graph_key, const platform& p, const stage_spec& stage,
                            std::string_view salt) {
-  constexpr std::size_t usual_bytes = 1'024;
-  bytes text;
-  text.reserve(usual_bytes);
-  const auto field = [&](std::string_view content) { append_field(text, content); };
-  field(key_epoch);
-  field(graph_key);
-  field(salt);
-  platform::fields(p, [&](std::string_view name, const auto& value) {
-    field(name);
-    if constexpr (std::is_integral_v<std::decay_t<decltype(value)>>) {
-      field(std::to_string(value));
-    } else {
-      field(value);
-    }
-  });
-  for (const auto& [option, value] : stage.options) {
-    field(option);
-    field(value);
-  }
+  auto text = fields_of({key_epoch, graph_key, salt});
+  append_target(text, p, stage);
+  return digest_hex(text);
+}
+
+std::string make_kernel_key(byte_view source, const platform& p, const stage_spec& stage) {
+  auto text = fields_of({kernel_epoch, digest_hex(source)});
+  append_target(text, p, stage);
   return digest_hex(text);
 }
 

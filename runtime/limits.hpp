@@ -128,6 +128,12 @@ inline constexpr std::size_t workers_avoided_max = 4;  // by one job: the last o
 inline constexpr std::size_t avoiding_classes_max = 32;        // of jobs that avoid the same workers; more avoid none
 inline constexpr std::uint64_t job_memory_bytes = 1024 * MiB;  // that a compile takes before any has been measured
 inline constexpr std::size_t stages_measured_max = 64;         // names of stages whose compiles' memory is remembered
+// Kernels of one job that idle slots compile.
+inline constexpr unsigned kernels_per_job = 32;                   // at a time
+inline constexpr std::size_t kernel_name_bytes_max = 64;          // what an engine calls one
+inline constexpr std::size_t kernel_source_bytes_max = 16 * MiB;  // with what else its compile needs to know
+inline constexpr std::uint64_t kernel_memory_bytes = job_memory_bytes;  // that it takes of its worker
+inline constexpr auto kernel_deadline = 120s;  // its job compiles it itself long before
 inline constexpr auto similar_age = 10s;                       // jobs of one such span are as old as each other
 inline constexpr auto no_worker_grace = 2s;                    // how long a job waits when no worker fits
 inline constexpr auto failure_memory = 600s;                   // how long a failed stage is answered from memory

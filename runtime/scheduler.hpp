@@ -63,6 +63,7 @@ public:
     std::uint64_t memory_bytes = 0;  // that its engines may use together; 0: it is not counted
     std::uint64_t memory_taken = 0;  // of these, as `taken`
     bool can_be_kept = false;        // it can be told to give nothing to other schedulers, see kept_changes
+    bool can_help = false;           // it takes work that helps another's job, see lend
 
     // Connected, but its engines have not said yet what they are.
     bool starting() const { return runs_on.torch.empty() && problem.empty() && !draining; }
@@ -116,6 +117,11 @@ public:
   // A slot of `worker` has the job, which was not assigned here but may be queued.
   void occupy(const std::string& job, const std::string& worker, const std::string& space, bool measures = false,
               std::uint64_t memory_bytes = 0);
+  // A slot that nobody waits for, for something that helps a job: its worker, which can compile for `target` and which
+  // few others could use. `name` occupies it from now on, as a job would. Empty when there is none; what waits comes
+  // first, so to be asked after `assign`.
+  std::string lend(const std::string& name, const platform& target, const std::string& space,
+                   std::uint64_t memory_bytes);
   // The job has ended, or its worker has lost it. Nothing when it does not run.
   void release(const std::string& job);
 
@@ -279,6 +285,7 @@ private:
     platform runs_on;
     std::uint64_t engine_memory_bytes = 0;
     bool gpus = false;  // each worker has some
+    bool can_help = false;  // each worker does
     // More for workers that can do what few others can: GPU, CPU level, memory.
     std::tuple<bool, int, std::uint64_t> scarcity;
     std::size_t workers = 0;

@@ -20,7 +20,8 @@ std::string platform_name(const platform& p) {
   return name;
 }
 std::string pool_name(const scheduler::worker_offer& offer) {
-  return platform_name(offer.runs_on) + std::to_string(offer.engine_memory_bytes) + (offer.gpus > 0 ? " gpus" : "");
+  return platform_name(offer.runs_on) + std::to_string(offer.engine_memory_bytes) + (offer.gpus > 0 ? " gpus" : "") +
+         (offer.can_help ? " helps" : "");
 }
 std::string class_name(const platform& p, const std::string& needs) {
   if (p.device != "cpu") return platform_name(p).append(needs);
@@ -53,6 +54,7 @@ scheduler::pool& scheduler::pool_of(const worker_offer& offer) {
   p->runs_on = offer.runs_on;
   p->engine_memory_bytes = offer.engine_memory_bytes;
   p->gpus = offer.gpus > 0;
+  p->can_help = offer.can_help;
   // Without a limit, 0 less one is more than any.
   p->scarcity = {p->runs_on.device != "cpu", isa_rank(p->runs_on.isa), p->engine_memory_bytes - 1};
   for (auto& [key, c] : classes_) {
@@ -61,6 +63,20 @@ scheduler::pool& scheduler::pool_of(const worker_offer& offer) {
     c->pools.insert(std::upper_bound(c->pools.begin(), c->pools.end(), p.get(), less_scarce), p.get());
   }
   return *p;
+}
+
+std::string scheduler::lend(const std::string& name, const platform& target, const std::string& space,
+                            std::uint64_t memory_bytes) {
+  if (free_slots_ == 0) return {};
+  worker* best = nullptr;
+  for (const auto& [key, p] : pools_) {
+    if (!p->can_help || (best && less_scarce(best->in, p.get())) || !can_take(*p, target, 0, false)) continue;
+    auto* w = p->free.best(2 * memory_step_for(memory_bytes), {});
+    if (w && (!best || less_scarce(p.get(), best->in) || seat_of(*w) < seat_of(*best))) best = w;
+  }
+  if (!best) return {};
+  occupy(name, *best->id, space, false, memory_bytes);
+  return *best->id;
 }
 
 void scheduler::drop_if_empty(pool* p) {

@@ -55,9 +55,10 @@ TEST(engine_frames, a_compile_has_these_bytes) {
   job.target = platform{};
   job.graph = some_bytes("G");
   job.attempts = 2;
+  job.kernels_elsewhere = 3;
   const auto body = encode_compile(job);
   const std::string_view golden =
-      "\x86"  // map of 6
+      "\x87"  // map of 7
       "\xa4type\xa7"
       "compile"        // what it is
       "\xa2id\xa1j"    // job
@@ -75,9 +76,58 @@ TEST(engine_frames, a_compile_has_these_bytes) {
       "cpu\xa3gpu\xa0\xaagpu_driver\xa0"
       "\xa5graph\xc4\x01G"  // bytes of the graph
       "\xa8"
-      "attempts\x02";
+      "attempts\x02"
+      "\xb1kernels_elsewhere\x03";
   EXPECT_EQ(text_of(body), golden);
   EXPECT_EQ(text_of(encode_shutdown()), "\x81\xa4type\xa8shutdown");
+}
+
+TEST(engine_frames, a_kernel_has_these_bytes) {
+  engine_job job;
+  job.id = "j";
+  job.stage = {"d", {}};
+  job.graph = some_bytes("S");
+  job.kernel = true;
+  const std::string body(text_of(encode_compile(job)));
+  EXPECT_EQ(body.substr(0, 25), "\x85\xa4type\xae" "compile_kernel\xa2id\xa1j");
+  EXPECT_EQ(body.substr(body.size() - 10), "\xa6source\xc4\x01S");
+  EXPECT_EQ(text_of(encode_kernel_answer({"j", "n", some_bytes("L"), {}})),
+            "\x84\xa4type\xabkernel_done\xa2id\xa1j\xa6kernel\xa1n\xa7library\xc4\x01L");
+  EXPECT_EQ(text_of(encode_kernel_answer({"j", "n", nullptr, error{errc::busy, "no"}})),
+            "\x85\xa4type\xadkernel_failed\xa2id\xa1j\xa6kernel\xa1n\xa4" "code\xa4" "busy\xa6reason\xa2no");
+}
+
+TEST(engine_frames, a_kernel_that_is_wanted_is_read) {
+  auto wanted = decode_report(frame(4)
+                                  .with("type", std::string("kernel"))
+                                  .with("id", std::string("j"))
+                                  .with("kernel", std::string("n"))
+                                  .with_binary("source", "S")
+                                  .done());
+  ASSERT_TRUE(wanted) << wanted.failure().message;
+  const auto& kernel = std::get<engine_kernel_wanted>(*wanted);
+  EXPECT_EQ(kernel.id + kernel.kernel, "jn");
+  EXPECT_EQ(text_of(*kernel.source), "S");
+  for (const auto* missing : {"id", "kernel", "source"}) {
+    frame f(3);
+    f.with("type", std::string("kernel"));
+    for (const auto* name : {"id", "kernel"}) {
+      if (std::string_view(name) != missing) f.with(name, std::string("x"));
+    }
+    if (std::string_view("source") != missing) f.with_binary("source", "S");
+    EXPECT_EQ(decode_report(f.done()).failure().message, "engine frame: " + std::string(missing) + ": missing");
+  }
+}
+
+TEST(engine_frames, an_engine_says_whether_it_takes_kernels) {
+  const auto ready = [](auto&& more) {
+    auto f = frame(4).with("type", std::string("ready")).with_platform().with("warm_seconds", 1.5);
+    return decode_report(more(f).done());
+  };
+  EXPECT_TRUE(std::get<engine_ready>(*ready([](frame& f) -> frame& { return f.with("kernels", true); })).kernels);
+  EXPECT_FALSE(std::get<engine_ready>(*ready([](frame& f) -> frame& { return f.with("kernels", false); })).kernels);
+  EXPECT_FALSE(std::get<engine_ready>(*ready([](frame& f) -> frame& { return f.with("more", true); })).kernels);
+  EXPECT_FALSE(ready([](frame& f) -> frame& { return f.with("kernels", 1); })) << "no flag";
 }
 
 TEST(engine_frames, every_report_is_read) {

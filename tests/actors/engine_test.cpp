@@ -25,6 +25,7 @@ protected:
       return {
           [this](const engine_state& s) { keep(states, s); },
           [this](const engine_outcome& o) { keep(outcomes, o); },
+          [this](const engine_kernel& k) { keep(kernels, k); },
       };
     });
     engine = system.spawn(engine_behavior, 0, owner, std::move(settings), &metrics.worker());
@@ -70,6 +71,7 @@ protected:
   std::condition_variable changed;
   std::deque<engine_state> states;
   std::deque<engine_outcome> outcomes;
+  std::deque<engine_kernel> kernels;
   system_config config{2};
   caf::actor_system system{config};
   engine_owner owner;
@@ -127,6 +129,55 @@ TEST_F(engine_test, a_job_past_its_deadline_is_killed) {
   EXPECT_EQ(outcome().why.value().code, errc::deadline);
   EXPECT_TRUE(state().problem);
   expect_ready();
+}
+
+TEST_F(engine_test, a_jobs_kernels_may_be_compiled_elsewhere) {
+  const char* asks = R"(
+hello(); send(type="ready", platform=platform, warm_seconds=0.5, kernels=True)
+while b"shutdown" not in (m := receive()):
+    send(type="kernel", id="j", kernel="n", source=b"source")
+    answer = receive()
+    if b"kernel_done" in answer and b"library" in answer: send(type="done", id="j", artifact=b"artifact", phases={})
+    if b"kernel_failed" in answer: send(type="failed", id="j", code="busy", reason="answered")
+)";
+  start(engine_that(asks));
+  EXPECT_FALSE(state().can_help);
+  EXPECT_TRUE(state().can_help);
+  engine_job job{"j", "model", {"default", {}}, machine(), some_bytes("graph"), 60s};
+  job.kernels_elsewhere = 1;
+  for (const bool made : {true, false}) {
+    caf::anon_send(engine, job);
+    const auto wanted = next(kernels);
+    EXPECT_EQ(wanted.job + wanted.kernel, "jn");
+    EXPECT_EQ(text_of(*wanted.source), "source");
+    caf::anon_send(engine, engine_kernel_answer{"another", "n", some_bytes("bytes"), {}});
+    caf::anon_send(engine, made ? engine_kernel_answer{"j", "n", some_bytes("library"), {}}
+                                : engine_kernel_answer{"j", "n", nullptr, error{errc::busy, "no slot"}});
+    EXPECT_EQ(outcome().why.has_value(), !made);
+  }
+}
+
+TEST_F(engine_test, an_engine_that_asks_for_a_kernel_that_it_may_not_ask_for_is_killed) {
+  struct {
+    const char* what;
+    unsigned kernels_elsewhere;
+    std::string asks;
+  } const cases[] = {
+      {"none may be asked for", 0, "id='j', kernel='n', source=b's'"},
+      {"of another job", 1, "id='i', kernel='n', source=b's'"},
+      {"without a name", 1, "id='j', kernel='', source=b's'"},
+      {"with a name that is too long", 1, "id='j', kernel='n' * 65, source=b's'"},
+  };
+  for (const auto& c : cases) {
+    start(engine_that("hello(); ready(); receive(); send(type='kernel', " + c.asks + "); signal.pause()"));
+    expect_ready();
+    engine_job job{"j", "model", {"default", {}}, machine(), some_bytes("graph"), 60s};
+    job.kernels_elsewhere = c.kernels_elsewhere;
+    caf::anon_send(engine, job);
+    EXPECT_EQ(outcome().why.value().code, errc::protocol) << c.what;
+    TearDown();
+    states.clear();
+  }
 }
 
 TEST_F(engine_test, a_job_can_be_cancelled) {

@@ -26,6 +26,7 @@ protected:
     o.spawn_engine = [this](std::size_t slot, const engine_owner&) { return silent_engine(slot); };
     o.lease_renewal = std::chrono::seconds(5);
     o.signer = signer;
+    o.kernel_signers = kernel_signers;
     o.engines_shared = shared;
     o.sandbox = "bubblewrap";
     o.probe = &metrics.worker();
@@ -51,6 +52,7 @@ protected:
           [](const engine_deadline&) {},
           [](const engine_restart&) {},
           [this, slot](const engine_change& m) { changed.emplace_back(slot, m.tenant); },
+          [this, slot](const engine_kernel_answer& m) { brought.emplace_back(slot, m); },
           [self](const drain&) { self->quit(); },
       };
     });
@@ -90,11 +92,13 @@ protected:
   }
 
   std::optional<artifact_signer> signer;
+  std::shared_ptr<const signature_check> kernel_signers;
   monitoring::metrics metrics{"1", "worker"};
   std::shared_ptr<outbox> link = std::make_shared<outbox>();
   std::vector<std::pair<std::size_t, engine_job>> given;
   using changes = std::vector<std::pair<std::size_t, std::string>>;
   changes changed;
+  std::vector<std::pair<std::size_t, engine_kernel_answer>> brought;
   bool shared = false;
   std::uint64_t memory_bytes = 0;
   std::vector<std::string> cancelled;

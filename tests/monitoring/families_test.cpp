@@ -57,6 +57,7 @@ const char* const families[] = {
     "fxfarm_link_messages_total counter",
     "fxfarm_link_peers gauge",
     "fxfarm_link_peers_refused_total counter",
+    "fxfarm_kernels_asked_total counter",
     "fxfarm_link_reconnects_total counter",
     "fxfarm_link_rejected_total counter",
     "fxfarm_link_streams_aborted_total counter",
@@ -105,6 +106,8 @@ const char* const families[] = {
     "fxfarm_worker_jobs gauge",
     "fxfarm_worker_jobs_done_total counter",
     "fxfarm_worker_jobs_failed_total counter",
+    "fxfarm_worker_kernels_borrowed_total counter",
+    "fxfarm_worker_kernels_lent_total counter",
     "fxfarm_worker_memory_bytes gauge",
     "fxfarm_worker_messages_refused_total counter",
     "fxfarm_worker_phase_seconds histogram",
@@ -116,6 +119,7 @@ const char* const families[] = {
 
 void use(coordinator_probe& c) {
   c.lookup_received();
+  c.kernel_ended("made");
   c.adopted();
   c.joined();
   c.switch_agreed();
@@ -185,6 +189,8 @@ void use_everything(metrics& m) {
   w.job_failed("compile_failed");
   w.phase_took("default", "codegen", 1);
   w.artifact_made(1e6);
+  w.helped("made");
+  w.kernel_came("made");
   m.access().keys_now(3);
   m.access().signers_now(1);
   m.access().keys_read(true);
@@ -288,6 +294,9 @@ TEST(families, every_verb_shows_in_the_statistics) {
                            "worker_jobs_failed",
                            "worker_phase_seconds_codegen_sum",
                            "worker_artifact_bytes_sum",
+                           "kernels_asked_made",
+                           "worker_kernels_lent_made",
+                           "worker_kernels_borrowed_made",
                            "link_reconnects",
                            "link_streams_aborted",
                            "link_peers_now",

@@ -164,8 +164,8 @@ inline std::vector<golden> golden_messages() {
         "\247verdict\245abort"  // verdict: 'abort'
         "\246reason\243why"  // reason: 'why'
         ""sv},
-    {worker_offer{"w", platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 4, 1, {"j1"}, true, "io", "none", 70000, 2, 1, 80000, 3, true},
-        "\202\244type\254worker_offer\244body\216"  // worker_offer, 14 fields
+    {worker_offer{"w", platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 4, 1, {"j1"}, true, "io", "none", 70000, 2, 1, 80000, 3, true, true},
+        "\202\244type\254worker_offer\244body\217"  // worker_offer, 15 fields
         "\244name\241w"  // name: 'w'
         "\247runs_on\211\245torch\2522.13.0+cpu\246python\2443.11\246triton\2453.6.0\244arch"
         "\247aarch64\243isa\251x86-64-v4\247threads\010\246device\244cuda\243gpu\252H100 sm_"
@@ -182,9 +182,10 @@ inline std::vector<golden> golden_messages() {
         "\254memory_bytes\316\000\0018\200"  // memory_bytes: 80000
         "\254memory_taken\003"  // memory_taken: 3
         "\253can_be_kept\303"  // can_be_kept: True
+        "\250can_help\303"  // can_help: True
         ""sv},
-    {job{"j1", "s1", "g1", "f/0", stage_spec{"max-autotune", {{"max_autotune", "true"}}}, platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 15000, 1800000, 1, 2, "team", "team", "7:aa", true, 70000},
-        "\202\244type\243job\244body\217"  // job, 15 fields
+    {job{"j1", "s1", "g1", "f/0", stage_spec{"max-autotune", {{"max_autotune", "true"}}}, platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 15000, 1800000, 1, 2, "team", "team", "7:aa", true, 70000, 32, true},
+        "\202\244type\243job\244body\336\000\021"  // job, 17 fields
         "\242id\242j1"  // id: 'j1'
         "\251stage_key\242s1"  // stage_key: 's1'
         "\251graph_key\242g1"  // graph_key: 'g1'
@@ -202,10 +203,12 @@ inline std::vector<golden> golden_messages() {
         "\246ticket\2447:aa"  // ticket: '7:aa'
         "\250measures\303"  // measures: True
         "\254memory_bytes\316\000\001\021p"  // memory_bytes: 70000
+        "\261kernels_elsewhere "  // kernels_elsewhere: 32
+        "\246kernel\303"  // kernel: True
         ""sv},
     {job_held{job{"j1", "s1", "g1", "f/0", stage_spec{"default", {}}, platform{"", "", "", "", "", 0, "", "", ""}, 0, 0, 0, 3, "", "", ""}},
         "\202\244type\250job_held\244body\201"  // job_held, 1 field
-        "\243job\217"  // job, 15 fields
+        "\243job\336\000\021"  // job, 17 fields
         "\242id\242j1"  // id: 'j1'
         "\251stage_key\242s1"  // stage_key: 's1'
         "\251graph_key\242g1"  // graph_key: 'g1'
@@ -222,6 +225,8 @@ inline std::vector<golden> golden_messages() {
         "\246ticket\240"  // ticket: ''
         "\250measures\302"  // measures: False
         "\254memory_bytes\000"  // memory_bytes: 0
+        "\261kernels_elsewhere\000"  // kernels_elsewhere: 0
+        "\246kernel\302"  // kernel: False
         ""sv},
     {job_alive{{"j1", "j2"}},
         "\202\244type\251job_alive\244body\201"  // job_alive, 1 fields
@@ -243,6 +248,25 @@ inline std::vector<golden> golden_messages() {
         "\244code\250deadline"  // code: 'deadline'
         "\246reason\244late"  // reason: 'late'
         "\254memory_bytes\007"  // memory_bytes: 7
+        ""sv},
+    {kernel_wanted{"j1", "n1"},
+        "\202\244type\255kernel_wanted\244body\202"  // kernel_wanted, 2 fields
+        "\243job\242j1"  // job: 'j1'
+        "\246kernel\242n1"  // kernel: 'n1'
+        ""sv},
+    {kernel_made{"j1", "n1", {"k1", "v1"}},
+        "\202\244type\253kernel_made\244body\204"  // kernel_made, 4 fields
+        "\243job\242j1"  // job: 'j1'
+        "\246kernel\242n1"  // kernel: 'n1'
+        "\246signer\242k1"  // signer: 'k1'
+        "\251signature\242v1"  // signature: 'v1'
+        ""sv},
+    {kernel_unmade{"j1", "n1", "busy", "full"},
+        "\202\244type\255kernel_unmade\244body\204"  // kernel_unmade, 4 fields
+        "\243job\242j1"  // job: 'j1'
+        "\246kernel\242n1"  // kernel: 'n1'
+        "\244code\244busy"  // code: 'busy'
+        "\246reason\244full"  // reason: 'full'
         ""sv},
     {set_drain{true},
         "\202\244type\251set_drain\244body\201"  // set_drain, 1 fields
