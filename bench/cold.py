@@ -5,11 +5,11 @@
 The model's process and one worker have the same two cores, the host; the worker has one slot. Each of the
 `--slots` that are added is a worker of its own on one other core, and idle: it compiles kernels of the job
 ([how](../docs/decisions/kernels.md)). All engines are warm and have no kernels, as on a farm that runs; the
-local cache of the model's process is empty. "compiled" is from the first call to the end of the first call that
-runs compiled code; between the two the model is not called, as it cannot be while Inductor compiles. "kernels"
-is how many of the kernels were made elsewhere. Inductor, with its pool of compilers, is measured on the same
-two cores, its first call and what it imports included, in turns with the others. Its
-ratio is held to 0.9 without slots that are added, and to 0.5 with eight, as far as there are cores for them.
+local cache of the model's process is empty. "compiled" is from the first call to the end of the first call
+that runs compiled code; between the two the model is not called, as it cannot be while Inductor compiles.
+"kernels" is how many of the kernels were made elsewhere. Inductor, with its pool of compilers, is measured on
+the same two cores, its first call and what it imports included, in turns with the others. The ratio to it is
+held to 0.9 without slots that are added, and to 0.5 with eight, as far as there are cores for them.
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ def main(argv: Sequence[str]) -> int:
     """Measures and prints; 1 when a target is missed."""
     parser = harness.parser(__doc__)
     parser.add_argument("--models", default="bert4")
-    parser.add_argument("--slots", default="0,2,8", help="idle slots that are added, one measurement for each")
+    parser.add_argument(
+        "--slots", default="0,2,8", help="numbers of idle slots that are added"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(argv)
     added = [int(count) for count in options.slots.split(",")]

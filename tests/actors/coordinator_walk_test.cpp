@@ -23,7 +23,7 @@ public:
   explicit walk(unsigned seed) : random_(seed) {}
 
   void step() {
-    switch (pick(17)) {
+    switch (pick(19)) {
       case 0:
         return client_comes_or_goes();
       case 1:
@@ -52,6 +52,9 @@ public:
         return talk_nonsense();
       case 15:
         return bring_job();
+      case 16:
+      case 17:
+        return want_kernel();
       default:
         now_ += std::chrono::milliseconds(pick(5'000));
         core_.tick(now_);
@@ -99,6 +102,8 @@ public:
     for (const auto& [state, count] : status["jobs"].items()) EXPECT_EQ(count, 0) << state;
   }
 
+  unsigned kernels_lent = 0;
+
 private:
   struct attempt {
     std::string worker;
@@ -117,6 +122,7 @@ private:
     if (const auto* m = std::get_if<net::job>(&what)) {
       const auto at_work = [&](auto&& same) { return std::count_if(live_.begin(), live_.end(), same); };
       EXPECT_EQ(at_work([&](const auto& l) { return l.second.stage_key == m->stage_key; }), 0) << "two compile it";
+      kernels_lent += m->kernel;
       live_[m->id] = {to, m->stage_key};
       seen_.push_back({m->id, {to, m->stage_key}});
       EXPECT_LE(at_work([&](const auto& l) { return l.second.worker == to; }), workers_.at(to))
@@ -220,6 +226,7 @@ private:
     m.slots = pick(4);
     m.taken = pick(3);
     m.draining = pick(6) == 0;
+    m.can_help = pick(3) != 0;
     if (pick(6) == 0) m.problem = "engine_start: no torch";
     if (!seen_.empty()) m.running = {any_attempt().first, "made up"};
     // Slots that it takes back are given to nobody any longer, and jobs in them are not called too many.
@@ -252,6 +259,16 @@ private:
     if (m.measures) measuring_.insert(m.id);
     gpus_[id] += live_.contains(m.id) && m.measures;
     if (pick(4) == 0) say(id, net::job_held{m});
+  }
+
+  // Of a job, of a kernel, or of what has ended long since.
+  void want_kernel() {
+    if (seen_.empty()) return;
+    const auto [id, job] = pick(4) == 0 ? any_attempt() : live_attempt();
+    const auto from = pick(10) == 0 ? some_worker() : job.worker;
+    if (!workers_.contains(from)) return;
+    const auto source = some_bytes("source " + std::to_string(++kernels_wanted_));
+    say(from, net::kernel_wanted{id, pick(20) == 0 ? "" : "k"}, pick(20) == 0 ? nullptr : source);
   }
 
   void finish() {
@@ -357,6 +374,7 @@ private:
   std::map<std::string, attempt> live_;  // attempts that were given and neither ended nor taken back
   std::vector<std::pair<std::string, attempt>> seen_;
   std::string answer_;
+  unsigned kernels_wanted_ = 0;
   monitoring::metrics metrics_{"1.2.3", "coordinator"};
   coordinator_core core_{
       settings(), *this, metrics_.coordinator(), {[] { return std::map<std::string, double>(); }, [] {}}, now_};
@@ -373,6 +391,7 @@ TEST(coordinator_walk, books_agree_at_every_step_and_nothing_is_left_over) {
       ASSERT_EQ(w.wrong(), "") << "step " << i;
       if (::testing::Test::HasFailure()) FAIL() << "step " << i;
     }
+    EXPECT_GT(w.kernels_lent, 0u);
     w.settle_down();
     w.leave();
     if (::testing::Test::HasFailure()) return;

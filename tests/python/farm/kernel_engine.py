@@ -2,10 +2,10 @@
 
 usage: kernel_engine.py ARTIFACTS CONTROL [what an interpreter is given]
 
-As fast_engine.py, but each job asks for as many kernels as the file `kernels` of CONTROL says, all at once, and
-ends when each is answered: the answers, `KERNEL library BYTES` or `KERNEL CODE`, stand in the file `answers`. A
-kernel that it compiles for others is told in the pipe `events`; what becomes of it the file `kernel` says: wait
-(for the `gate`), die, fail, or else its library is its source in capitals.
+As fast_engine.py, but each job asks for as many kernels as the file `kernels` of CONTROL says, all at once,
+and ends when each is answered: the answers, `KERNEL library BYTES` or `KERNEL CODE`, stand in the file
+`answers`. A kernel that it compiles for others is told in the pipe `events`; what becomes of it the file
+`kernel` says: wait (for the `gate`), die, fail, or else its library is its source in capitals.
 """
 
 from __future__ import annotations

@@ -99,10 +99,13 @@ class KeyedFarm:
         server: str = "server",
         signer: str = "worker",
         name: str = "w",
+        signers: str = "",
     ) -> Role:
+        trusted = ("--signers", signers) if signers else ()
         return self.farm.start(
             *("worker", "--coordinators", endpoint, "--python", self.farm.python, "--name", name),
             *("--slots", "1", "--metrics", "127.0.0.1:0", *self.link(key, server), *self.signing(signer)),
+            *trusted,
         )
 
     def client(self, client: Client, endpoint: str, key: str = "alice", server: str = "server") -> None:

@@ -37,7 +37,8 @@ def farm_of(farm: Farm, client: Client, kernels: int, *options: str, workers: in
     _, endpoint = farm.coordinator(*options)
     for number in range(workers):
         farm.worker(endpoint, slots=slots, name=f"w{number}")
-    farm.until_workers(endpoint, workers)
+    # Said once an engine is ready, which is after its worker counts as idle.
+    until("they can", lambda: sum(w["can_help"] for w in farm.ask("status", endpoint)["workers"]) == workers)
     client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
     return endpoint
 
