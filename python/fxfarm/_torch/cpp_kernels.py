@@ -345,9 +345,8 @@ def _run_stoppable(cmd_line: str, cwd: str) -> None:
         raise exc.CppCompileError(command, output.decode("utf-8", "replace"))
 
 
-_ELF = struct.Struct(
-    "=4sBB34xQ10xHH2x"
-)  # ELF-64 header: magic, class, ..., e_shoff, ..., e_shentsize, e_shnum
+# The header of ELF-64: magic, class, and e_shoff, e_shentsize, e_shnum of the table at the end.
+_ELF = struct.Struct("=4sB35xQ10xHH2x")
 
 
 def _is_whole(library: bytes) -> bool:
