@@ -28,7 +28,7 @@ from fxfarm._torch.kernel_queue import Answer
 PROTOCOL = 1
 CACHE_BYTES = 1024 * 1024 * 1024  # limits::engine_cache_bytes
 FRAME_BYTES_MAX = 1024 * 1024 * 1024  # limits::engine_frame_bytes_max
-KERNELS_ELSEWHERE_MAX = 32  # limits::kernels_elsewhere_max
+KERNELS_ELSEWHERE_MAX = 32  # of which answers may be under way; a worker that says more gets no more
 _READ_BYTES = 1024 * 1024
 _HEADER = struct.Struct(">I")
 _KERNEL_ANSWERS = ("kernel_done", "kernel_failed")

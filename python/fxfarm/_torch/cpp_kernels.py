@@ -128,17 +128,20 @@ class KernelRecorder:
             recorder.seconds += time.perf_counter() - start
             stock_wait(self, scope)
 
-        with (
-            replaced(AsyncCompile, cpp_pybinding=cpp_pybinding, wait=wait),
-            # Has what loads each library, and would have what is given up below.
-            replaced(CppPythonBindingsCodeCache, cache={}),
-            replaced(cpp_builder, _run_compile_cmd=_run_stoppable),
-            contextlib.closing(compiling),
-        ):
-            yield
-        self._under_way += queue.under_way
-        self.counts["here"] += queue.here
-        self.counts["elsewhere"] += queue.elsewhere
+        try:
+            with (
+                replaced(AsyncCompile, cpp_pybinding=cpp_pybinding, wait=wait),
+                # Has what loads each library, and would have what is given up below.
+                replaced(CppPythonBindingsCodeCache, cache={}),
+                replaced(cpp_builder, _run_compile_cmd=_run_stoppable),
+                contextlib.closing(compiling),
+            ):
+                yield
+        finally:
+            # A graph may be begun anew; what was asked for until then may still come.
+            self._under_way += queue.under_way
+            self.counts["here"] += queue.here
+            self.counts["elsewhere"] += queue.elsewhere
 
 
 @dataclasses.dataclass(frozen=True)

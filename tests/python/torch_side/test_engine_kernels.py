@@ -44,10 +44,11 @@ class Gate:
     def close(self) -> None:
         (self.directory / "closed").touch()
 
-    def open(self) -> None:
-        """For all that come, and that one that waits."""
+    def open(self, waiting: int = 1) -> None:
+        """For all that come, and for those that wait."""
         (self.directory / "closed").unlink()
-        self.let_pass()
+        for _ in range(waiting):
+            self.let_pass()
 
     def let_pass(self) -> None:
         """One more."""
@@ -214,7 +215,7 @@ def test_one_that_comes_while_it_is_compiled_here_ends_that(
     # That compiler is never let pass.
     job.send(kernel, library)
     assert job.end(tmp_path) == {"here": 1, "elsewhere": 1}
-    gate.open()
+    gate.open(waiting=0)
 
 
 def test_no_more_are_asked_for_at_one_time_than_the_worker_allows(
@@ -301,7 +302,9 @@ def test_a_kernel_that_is_in_the_cache_is_not_asked_for(helper: Talk) -> None:
     assert second["phases"]["kernels"] < first["phases"]["kernels"]
 
 
-def test_an_engine_whose_worker_leaves_while_it_waits_for_kernels_leaves(cache: Path) -> None:
+def test_an_engine_whose_worker_leaves_while_it_waits_for_kernels_finishes_its_job_and_leaves(
+    cache: Path, tmp_path: Path
+) -> None:
     talk, gate = gated(cache, "left")
     gate.close()
     job = Job(talk, 2, kernels_elsewhere=8)
@@ -310,7 +313,8 @@ def test_an_engine_whose_worker_leaves_while_it_waits_for_kernels_leaves(cache: 
     assert talk.process.stdin is not None
     talk.process.stdin.close()
     gate.open()
-    assert talk.process.wait(120) == 0
+    assert job.end(tmp_path) == {"here": 2, "elsewhere": 0}
+    assert talk.process.wait(60) == 0
 
 
 @pytest.mark.parametrize(
