@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import io
 import os
+import select
 import struct
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,11 +23,15 @@ from typing import Any, BinaryIO
 import msgpack
 
 from fxfarm import disk
+from fxfarm._torch.kernel_queue import Answer
 
 PROTOCOL = 1
 CACHE_BYTES = 1024 * 1024 * 1024  # limits::engine_cache_bytes
 FRAME_BYTES_MAX = 1024 * 1024 * 1024  # limits::engine_frame_bytes_max
+KERNELS_ELSEWHERE_MAX = 32  # of which answers may be under way; a worker that says more gets no more
+_READ_BYTES = 1024 * 1024
 _HEADER = struct.Struct(">I")
+_KERNEL_ANSWERS = ("kernel_done", "kernel_failed")
 
 
 class ProtocolError(Exception):
@@ -33,32 +39,52 @@ class ProtocolError(Exception):
 
 
 class Channel:
-    """Frames over two byte streams."""
+    """Frames over two byte streams. What has been read and not been taken is in here and nowhere else, so the
+    source's descriptor can be waited for."""
 
     def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
         self._source = source
         self._sink = sink
+        # What one read of the descriptor gives. A buffered reader would wait for all that was asked for; its
+        # `read1` does not, and keeps nothing back when it is asked for as much as its buffer holds.
+        self._read = source.read1 if isinstance(source, io.BufferedIOBase) else source.read
+        self._bytes = bytearray()
+        self._next: dict[str, Any] | None = None
+
+    def fileno(self) -> int:
+        """The descriptor that frames come from."""
+        return self._source.fileno()
 
     def receive(self) -> dict[str, Any] | None:
         """The next frame, or None at the end of the stream."""
-        head = self._source.read(_HEADER.size)
-        if not head:
-            return None
-        if len(head) < _HEADER.size:
-            raise ProtocolError("the stream ended inside a frame's length")
-        (size,) = _HEADER.unpack(head)
-        if size > FRAME_BYTES_MAX:
-            raise ProtocolError(f"a frame of {size} bytes, at most {FRAME_BYTES_MAX} are allowed")
-        body = self._source.read(size)
-        if len(body) < size:
-            raise ProtocolError("the stream ended inside a frame")
-        try:
-            frame = msgpack.unpackb(body)
-        except ValueError as error:
-            raise ProtocolError(f"a frame that is not msgpack: {error}") from error
-        if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
-            raise ProtocolError("a frame without a type")
+        while (frame := self.peek()) is None:
+            if self.fill():
+                continue
+            if not self._bytes:
+                return None
+            part = "a frame" if len(self._bytes) >= _HEADER.size else "a frame's length"
+            raise ProtocolError(f"the stream ended inside {part}")
+        self._next = None
         return frame
+
+    def peek(self) -> dict[str, Any] | None:
+        """The frame that `receive` would give, if it has been read as a whole."""
+        if self._next is None and len(self._bytes) >= _HEADER.size:
+            (size,) = _HEADER.unpack_from(self._bytes)
+            if size > FRAME_BYTES_MAX:
+                raise ProtocolError(f"a frame of {size} bytes, at most {FRAME_BYTES_MAX} are allowed")
+            end = _HEADER.size + size
+            if len(self._bytes) >= end:
+                with memoryview(self._bytes) as whole, whole[_HEADER.size : end] as body:
+                    self._next = _frame(body)
+                del self._bytes[:end]
+        return self._next
+
+    def fill(self) -> bool:
+        """Reads what is there, or waits for more; False at the end of the stream."""
+        data = self._read(_READ_BYTES)
+        self._bytes += data
+        return bool(data)
 
     def let_go(self) -> None:
         """Puts nothing in place of both streams."""
@@ -74,9 +100,19 @@ class Channel:
         self._sink.flush()
 
 
+def _frame(body: memoryview) -> dict[str, Any]:
+    try:
+        frame = msgpack.unpackb(body)
+    except ValueError as error:
+        raise ProtocolError(f"a frame that is not msgpack: {error}") from error
+    if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
+        raise ProtocolError("a frame without a type")
+    return frame
+
+
 def _take_standard_streams() -> Channel:
     """Keeps fds 0 and 1 for frames alone: prints go to stderr, and compilers started here read nothing."""
-    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    source, sink = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb")
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
@@ -130,6 +166,51 @@ def _use_own_threads_sparingly() -> None:
     os.environ.setdefault("KMP_BLOCKTIME", "0")
 
 
+class KernelsElsewhere:
+    """Other engines, which the worker asks for kernels of one job: a kernel_queue.Elsewhere."""
+
+    def __init__(self, channel: Channel, job: str, at_once: int) -> None:
+        self.at_once = at_once
+        self._channel = channel
+        self._job = job
+
+    def ask(self, kernel: str, source: bytes) -> None:
+        """Sends the kernel on its way."""
+        self._channel.send(type="kernel", id=self._job, kernel=kernel, source=source)
+
+    def wait(self, wake: int) -> Sequence[Answer] | None:
+        """What has come, as soon as something has or `wake` can be read. None when the stream ends or has
+        something else: that waits in the channel until the job is done.
+        """
+        while True:
+            try:
+                found = self._come()
+            except ProtocolError:
+                return None  # `receive` finds it as well
+            if found:
+                return found
+            if self._channel.peek() is not None:
+                return None
+            readable, _, _ = select.select([self._channel.fileno(), wake], [], [])
+            if wake in readable:
+                return ()
+            if not self._channel.fill():
+                return None
+
+    def _come(self) -> list[Answer]:
+        found = []
+        while (frame := self._channel.peek()) is not None and frame["type"] in _KERNEL_ANSWERS:
+            self._channel.receive()
+            kernel, library = str(frame.get("kernel", "")), frame.get("library")
+            if frame.get("id") != self._job:
+                continue  # of an earlier job
+            if frame["type"] == "kernel_done":
+                found.append(Answer(kernel, library if isinstance(library, bytes) else b""))
+            else:
+                found.append(Answer(kernel, None, busy=frame.get("code") == "busy"))
+        return found
+
+
 class Engine:
     """Answers frames until the worker has no more."""
 
@@ -174,9 +255,12 @@ class Engine:
         while (frame := self._channel.receive()) is not None:
             if frame["type"] == "shutdown":
                 break
-            if frame["type"] != "compile":
+            if frame["type"] in _KERNEL_ANSWERS:
+                continue  # of a job that has ended
+            works = {"compile": self._compile, "compile_kernel": self._compile_kernel}
+            if (work := works.get(frame["type"])) is None:
                 raise ProtocolError(f"unknown frame {frame['type'][:64]!r}")
-            answer = self._compile(cache, frame)
+            answer = self._answer(cache, frame, work)
             if reason := warm.lost():
                 # No answer: the worker starts another engine, and the job is tried again.
                 print(f"fxfarm engine: this process has lost its GPU: {reason}", file=sys.stderr)
@@ -186,9 +270,14 @@ class Engine:
             self._tidy(cache)
         return 0
 
-    def _compile(self, cache: Cache, frame: dict[str, Any]) -> dict[str, Any]:
+    def _answer(
+        self,
+        cache: Cache,
+        frame: dict[str, Any],
+        work: Callable[[str, dict[str, Any], Callable[[str], None]], dict[str, Any]],
+    ) -> dict[str, Any]:
         """The frame that answers a job."""
-        from fxfarm._torch import CompileError, compile_graph
+        from fxfarm._torch import CompileError
         from fxfarm._torch.errors import describe
 
         job = str(frame.get("id", ""))
@@ -197,16 +286,32 @@ class Engine:
             self._channel.send(type="progress", id=job, phase=phase)
 
         try:
-            attempts = int(frame.get("attempts", 1))
             with disk.unfinished(cache.kernels):
-                made = compile_graph(frame["graph"], frame["stage"], frame["target"], progress, attempts)
-            return {"type": "done", "id": job, "artifact": made.data, "phases": made.phases}
+                return {"type": "done", "id": job, **work(job, frame, progress)}
         except CompileError as error:
             return {"type": "failed", "id": job, "code": error.code, "reason": str(error)}
         except KeyError as error:
             return {"type": "failed", "id": job, "code": "bad_input", "reason": f"the job lacks {error}"}
         except Exception as error:  # a job never ends the engine
             return {"type": "failed", "id": job, "code": "compile_failed", "reason": describe(error)}
+
+    def _compile(self, job: str, frame: dict[str, Any], progress: Callable[[str], None]) -> dict[str, Any]:
+        from fxfarm._torch import compile_graph
+
+        attempts = int(frame.get("attempts", 1))
+        at_once = min(int(frame.get("kernels_elsewhere", 0)), KERNELS_ELSEWHERE_MAX)
+        elsewhere = KernelsElsewhere(self._channel, job, at_once) if at_once > 0 else None
+        made = compile_graph(frame["graph"], frame["stage"], frame["target"], progress, attempts, elsewhere)
+        return {"artifact": made.data, "phases": made.phases, "kernels": made.kernels}
+
+    def _compile_kernel(
+        self, _: str, frame: dict[str, Any], progress: Callable[[str], None]
+    ) -> dict[str, Any]:
+        """A kernel of a job that another engine has."""
+        from fxfarm._torch import compile_kernel
+
+        made = compile_kernel(frame["source"], frame["stage"], frame["target"], progress)
+        return {"artifact": made.data, "phases": made.phases}
 
     def _tidy(self, cache: Cache) -> None:
         from fxfarm._torch import warm

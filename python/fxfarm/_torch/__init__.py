@@ -1,4 +1,4 @@
-"""Everything that touches torch's private API, behind eleven functions and `scheme`; importing this imports
+"""Everything that touches torch's private API, behind twelve functions and `scheme`; importing this imports
 nothing of torch.
 """
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .capture import GraphSnapshot, snapshot
     from .compat import check_seam, check_version
-    from .compiler import CompiledArtifact, compile_graph
+    from .compiler import CompiledArtifact, compile_graph, compile_kernel
     from .errors import CompileError, CorruptArtifact, LoadError, Unserializable
     from .graph_codec import SerializedGraph, serialize
     from .loader import LoadedStage, load_artifact
@@ -31,6 +31,7 @@ _HOMES = {
     "check_version": "compat",
     "client_platform": "platform",
     "compile_graph": "compiler",
+    "compile_kernel": "compiler",
     "load_artifact": "loader",
     "replay": "said",
     "serialize": "graph_codec",
@@ -53,6 +54,7 @@ __all__ = [
     "check_version",
     "client_platform",
     "compile_graph",
+    "compile_kernel",
     "load_artifact",
     "replay",
     "serialize",

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import json
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from fxfarm import disk
 from fxfarm.stages import MEASURING
 
-from . import ambient, collectives, cuda_graphs, packer, platform, wrapper
+from . import ambient, collectives, cpp_kernels, cuda_graphs, packer, platform
 from .compat import check_version, compiled_for
+from .cpp_kernels import KernelRecorder, compile_threads
 from .errors import CompileError, describe
 from .inner_compiler import compile_inner
+from .kernel_queue import Elsewhere
 from .rebuild import RebuiltGraph, rebuild
 from .replaced import replaced
 from .triton_tuning import TritonRecorder
@@ -36,15 +34,16 @@ _AUTOGRAD_SETTINGS = {
 }
 
 Progress = Callable[[str], None]
-_THREADS_MAX = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class CompiledArtifact:
-    """The bytes of an artifact and the seconds that each phase took."""
+    """The bytes of an artifact, the seconds that each phase took, and how many C++ kernels were compiled by
+    whom: `here`, by this process, and `elsewhere`."""
 
     data: bytes
     phases: dict[str, float]
+    kernels: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 def compile_graph(
@@ -53,9 +52,11 @@ def compile_graph(
     target: dict[str, Any],
     progress: Progress | None = None,
     attempts: int = 1,
+    elsewhere: Elsewhere | None = None,
 ) -> CompiledArtifact:
     """Compiles `payload` under the options of `stage` for the platform `target`; raises CompileError.
-    `attempts` is the number of engines that have had the job, this one included.
+    `attempts` is the number of engines that have had the job, this one included; `elsewhere` are engines that
+    may compile some of its C++ kernels.
     """
     check_version()
     phases = _Phases(progress or (lambda phase: None))
@@ -63,8 +64,9 @@ def compile_graph(
     options = stage_options(stage)
     with phases("deserialize"):
         graph = rebuild(payload)
-    recorders = _KernelRecorder(), TritonRecorder(any(options.get(name) for name in MEASURING), attempts)
-    kernels, triton = recorders
+    kernels = KernelRecorder(elsewhere if target["device"] == "cpu" else None)
+    triton = TritonRecorder(any(options.get(name) for name in MEASURING), attempts)
+    recorders = kernels, triton
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, int(target["threads"])))
     try:
@@ -83,7 +85,34 @@ def compile_graph(
     if triton.seconds:
         phases.seconds["tune"] = triton.seconds
     phases.seconds["compile"] = max(0.0, phases.seconds["compile"] - kernels.seconds - triton.seconds)
-    return CompiledArtifact(data, phases.seconds)
+    return CompiledArtifact(data, phases.seconds, kernels.counts)
+
+
+def compile_kernel(
+    source: bytes, stage: dict[str, Any], target: dict[str, Any], progress: Progress | None = None
+) -> CompiledArtifact:
+    """Compiles one C++ kernel of a job that another engine has; `source` is what that one has asked for. The
+    artifact is the kernel's library, which is not loaded here. Raises CompileError.
+    """
+    import torch._inductor.config as inductor_config
+
+    check_version()
+    phases = _Phases(progress or (lambda phase: None))
+    _check_target(target)
+    if target["device"] != "cpu":
+        raise CompileError("bad_input", f"C++ kernels are for a cpu, not for {str(target['device'])[:64]}")
+    options = stage_options(stage)
+    argtypes, text = cpp_kernels.decode(source)
+    try:
+        with (
+            phases("kernels"),
+            inductor_config.patch(_inductor_settings(target, options)),
+            _instruction_set(target["isa"]),
+        ):
+            library = cpp_kernels.build(argtypes, text).read_bytes()
+    except Exception as error:  # as of a graph
+        raise CompileError("compile_failed", describe(error)) from error
+    return CompiledArtifact(library, phases.seconds)
 
 
 class _Phases:
@@ -139,8 +168,8 @@ def stage_options(stage: dict[str, Any]) -> dict[str, Any]:
 
 def _inductor_settings(target: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     settings = {
-        # C++ kernels are compiled by _KernelRecorder's threads, Triton's by a pool of child processes.
-        "compile_threads": _compile_threads() if target["device"] == "cuda" else 1,
+        # C++ kernels are compiled by threads of `cpp_kernels`, Triton's by a pool of child processes.
+        "compile_threads": compile_threads() if target["device"] == "cuda" else 1,
         # Brings the inputs on which TritonRecorder runs what was compiled.
         "benchmark_harness": target["device"] == "cuda",
         "fx_graph_cache": True,
@@ -161,7 +190,7 @@ def start_triton_compilers() -> None:
     import torch._inductor.config as inductor_config
     from torch._inductor.async_compile import AsyncCompile  # torch 2.11-2.13
 
-    with inductor_config.patch({"compile_threads": _compile_threads(), "worker_start_method": "fork"}):
+    with inductor_config.patch({"compile_threads": compile_threads(), "worker_start_method": "fork"}):
         # Of use_process_pool: gives the pool its first piece of work.
         AsyncCompile.use_process_pool()
 
@@ -171,7 +200,7 @@ def await_triton_compilers() -> None:
     import torch._inductor.config as inductor_config
     from torch._inductor.async_compile import AsyncCompile
 
-    with inductor_config.patch({"compile_threads": _compile_threads()}):
+    with inductor_config.patch({"compile_threads": compile_threads()}):
         AsyncCompile.wait_pool_ready()
 
 
@@ -179,7 +208,7 @@ def triton_compilers_lost() -> bool:
     """Whether one of them has died, after which the pool (concurrent.futures) takes no more work."""
     from torch._inductor.async_compile import AsyncCompile
 
-    if _compile_threads() <= 1:
+    if compile_threads() <= 1:
         return False
     # Made by start_triton_compilers, and kept by a functools.cache.
     return bool(getattr(AsyncCompile.process_pool(), "_broken", False))
@@ -190,7 +219,7 @@ def _compile_with_constants(
     graph: RebuiltGraph,
     options: dict[str, Any],
     target: dict[str, Any],
-    recorders: tuple[_KernelRecorder, TritonRecorder],
+    recorders: tuple[KernelRecorder, TritonRecorder],
 ) -> tuple[RebuiltGraph, packer.Whole | packer.Half]:
     """Compiles `graph`, with those floats as constants that compiled code cannot take as tensors.
 
@@ -222,7 +251,7 @@ def _compiling(
     graph: RebuiltGraph,
     options: dict[str, Any],
     target: dict[str, Any],
-    recorders: tuple[_KernelRecorder, TritonRecorder],
+    recorders: tuple[KernelRecorder, TritonRecorder],
 ) -> Iterator[None]:
     """Has the body compile under the graph's state and the stage's options, for the target."""
     import torch._functorch.config as functorch_config
@@ -233,12 +262,11 @@ def _compiling(
         collectives.stand_ins(graph.groups),
         inductor_config.patch(_inductor_settings(target, options)),
         functorch_config.patch(_AUTOGRAD_SETTINGS),
-        compiled_for(platform.MARCH[target["isa"]]) if target["isa"] else contextlib.nullcontext(),
         recorders[0].recording(),
         recorders[1].recording(),
         cuda_graphs.unrecorded(),
         recorders[1].taking_turns() if target["device"] == "cuda" else contextlib.nullcontext(),
-        _vector_isa(target["isa"]),
+        _instruction_set(target["isa"]),
         torch._guards.tracing(torch._guards.TracingContext(graph.fake_mode)),
     ):
         yield
@@ -255,6 +283,14 @@ def _compile_whole(graph: RebuiltGraph) -> packer.Whole:
         )
     # AOTCompiledArtifact.inner_fn.compiled_fn.serialize() (torch 2.11-2.13) gives the cache entry itself.
     return packer.Whole(compiled.inner_fn.compiled_fn.serialize())
+
+
+@contextlib.contextmanager
+def _instruction_set(level: str) -> Iterator[None]:
+    """Has C++ compiled for the CPUs of `level`; empty: for this machine's."""
+    march = compiled_for(platform.MARCH[level]) if level else contextlib.nullcontext()
+    with march, _vector_isa(level):
+        yield
 
 
 @contextlib.contextmanager
@@ -293,61 +329,3 @@ def _unique_cache_keys() -> Iterator[None]:
 
     with replaced(autograd_cache, autograd_cache_key=unique):
         yield
-
-
-class _KernelRecorder:
-    """Compiles C++ kernels in a bounded number of threads and notes which file each source became."""
-
-    def __init__(self) -> None:
-        self.paths: dict[str, Path] = {}
-        self.seconds = 0.0  # time that the compile waited for kernels
-
-    @contextlib.contextmanager
-    def recording(self) -> Iterator[None]:
-        # torch 2.11-2.13: a wrapper calls AsyncCompile.cpp_pybinding once per kernel, then AsyncCompile.wait
-        # with its globals. CppPythonBindingsCodeCache.load_pybinding_async reads all settings in the calling
-        # thread and hands `submit_fn` no more than the run of the C++ compiler.
-        from torch._inductor.async_compile import AsyncCompile
-        from torch._inductor.codecache import CppPythonBindingsCodeCache
-
-        recorder = self
-        pending: dict[str, Callable[[], Any]] = {}
-        stock_wait = AsyncCompile.wait
-
-        def cpp_pybinding(_: Any, argtypes: list[str], source: str) -> Any:
-            key = wrapper.kernel_key(argtypes, source)
-            pending[key] = CppPythonBindingsCodeCache.load_pybinding_async(
-                argtypes, source, submit_fn=pool.submit
-            )
-            return _Pending(key)
-
-        def wait(self: Any, scope: dict[str, Any]) -> None:
-            start = time.perf_counter()
-            for name, value in list(scope.items()):
-                if isinstance(value, _Pending):
-                    scope[name] = pending[value.key]()
-                    # A loaded kernel is bound to its extension module.
-                    recorder.paths[value.key] = path = Path(scope[name].__self__.__file__)
-                    disk.touch(path)
-            recorder.seconds += time.perf_counter() - start
-            stock_wait(self, scope)
-
-        with (
-            replaced(AsyncCompile, cpp_pybinding=cpp_pybinding, wait=wait),
-            concurrent.futures.ThreadPoolExecutor(_compile_threads(), "fxfarm-kernel") as pool,
-        ):
-            yield
-
-
-@dataclasses.dataclass(frozen=True)
-class _Pending:
-    """Stands in a wrapper's globals for a kernel that is being compiled."""
-
-    key: str
-
-
-def _compile_threads() -> int:
-    """FXFARM_COMPILE_THREADS, or the cores this process may use."""
-    asked = os.environ.get("FXFARM_COMPILE_THREADS", "")
-    count = int(asked) if asked.isdecimal() else len(os.sched_getaffinity(0))
-    return max(1, min(_THREADS_MAX, count))
