@@ -110,9 +110,7 @@ def main(argv: Sequence[str]) -> int:
     """Measures and prints; 1 when a target is missed."""
     parser = harness.parser(__doc__)
     parser.add_argument("--models", default="bert4")
-    parser.add_argument(
-        "--slots", default="0,2,8", help="numbers of idle slots that are added"
-    )
+    parser.add_argument("--slots", default="0,2,8", help="numbers of idle slots that are added")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(argv)
     added = [int(count) for count in options.slots.split(",")]

@@ -28,7 +28,9 @@ from fxfarm._torch.kernel_queue import Answer
 PROTOCOL = 1
 CACHE_BYTES = 1024 * 1024 * 1024  # limits::engine_cache_bytes
 FRAME_BYTES_MAX = 1024 * 1024 * 1024  # limits::engine_frame_bytes_max
-KERNELS_ELSEWHERE_MAX = 32  # of which answers may be under way; a worker that says more gets no more
+KERNELS_ELSEWHERE_MAX = (
+    32  # limits::kernels_per_job, of which answers may be under way; a worker that says more gets no more
+)
 _READ_BYTES = 1024 * 1024
 _HEADER = struct.Struct(">I")
 _KERNEL_ANSWERS = ("kernel_done", "kernel_failed")
@@ -251,7 +253,8 @@ class Engine:
     def _serve(self, cache: Cache, found: dict[str, Any], start: float) -> int:
         from fxfarm._torch import warm
 
-        self._channel.send(type="ready", platform=found, warm_seconds=time.perf_counter() - start)
+        warm_seconds = time.perf_counter() - start
+        self._channel.send(type="ready", platform=found, warm_seconds=warm_seconds, kernels=True)
         while (frame := self._channel.receive()) is not None:
             if frame["type"] == "shutdown":
                 break

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 from cluster import Farm, farm_in, until
 from farm_client import Client, client_of
+
+import fxfarm
 
 ASKED = tuple(f"kernels_asked_{o}" for o in ("made", "failed", "none_idle", "refused", "late"))
 JOBS = ("jobs_started", "jobs_retried", "jobs_finished", "jobs_failed")
@@ -108,3 +112,34 @@ def test_a_worker_that_is_killed_with_one_is_told_of(farm: Farm, client: Client)
     assert answers(farm) == ["k0 unreachable"]
     assert farm.counts(endpoint, *ASKED) == (0, 1, 0, 0, 0)
     assert farm.counts(endpoint, *JOBS) == (1, 0, 1, 0)
+
+
+def test_a_real_graph_is_compiled_by_two_engines(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = (32, 48, 64, 80, 96, 112)
+    parts = [
+        torch.nn.Sequential(torch.nn.Linear(a, b), torch.nn.GELU(), torch.nn.LayerNorm(b))
+        for a, b in pairwise(sizes)
+    ]
+    model, given = torch.nn.Sequential(*parts).eval(), torch.randn(4, sizes[0])
+    with farm_in(place) as farm, client_of(farm, monkeypatch) as client:
+        _, endpoint = farm.coordinator()
+        farm.variables["FXFARM_COMPILE_THREADS"] = "1"
+        worker = farm.worker(endpoint, slots=2)
+        client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
+
+        def metric(name: str) -> float:
+            page = farm.scrape(worker.fact("worker ready", "metrics"))
+            return float(page.partition(f"\n{name} ")[2].split("\n")[0])
+
+        until("both engines are warm", lambda: metric('fxfarm_worker_engines{state="idle"}') == 2, 300)
+        with torch.no_grad():
+            compiled = torch.compile(model, backend="fxfarm")
+            compiled(given)
+            assert fxfarm.wait(timeout=300), fxfarm.graphs()
+            torch.testing.assert_close(compiled(given), model(given))
+        assert fxfarm.stats()["compiled_runs"] == 1
+        asked = dict(zip(ASKED, farm.counts(endpoint, *ASKED), strict=True))
+        assert asked["kernels_asked_made"] >= 1
+        assert asked["kernels_asked_failed"] == asked["kernels_asked_refused"] == 0
+        assert metric('fxfarm_worker_kernels_borrowed_total{outcome="made"}') == asked["kernels_asked_made"]
+        assert farm.counts(endpoint, *JOBS) == (1, 0, 1, 0)
