@@ -17,8 +17,8 @@ from typing import Any
 import gpu_cases
 import pytest
 import torch
+from engine_talk import Talk
 from farm import HERE, PYTHON, stage_of
-from test_engine import Talk
 
 from fxfarm import _torch, stages
 from fxfarm._torch.pack import unpack
