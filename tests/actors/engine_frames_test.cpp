@@ -121,7 +121,8 @@ TEST(engine_frames, a_kernel_that_is_wanted_is_read) {
 
 TEST(engine_frames, an_engine_says_whether_it_takes_kernels) {
   const auto ready = [](auto&& more) {
-    auto f = frame(4).with("type", std::string("ready")).with_platform().with("warm_seconds", 1.5);
+    frame f(4);
+    f.with("type", std::string("ready")).with_platform().with("warm_seconds", 1.5);
     return decode_report(more(f).done());
   };
   EXPECT_TRUE(std::get<engine_ready>(*ready([](frame& f) -> frame& { return f.with("kernels", true); })).kernels);

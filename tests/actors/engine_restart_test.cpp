@@ -16,6 +16,7 @@ protected:
       return {
           [this](const engine_state& s) { problems += s.problem ? 1 : 0; },
           [](const engine_outcome&) {},
+          [](const engine_kernel&) {},
       };
     });
     engine_settings settings;

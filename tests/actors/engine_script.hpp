@@ -11,6 +11,7 @@ def pack(v):
     if isinstance(v, dict): return bytes([0x80 + len(v)]) + b"".join(pack(k) + pack(x) for k, x in v.items())
     if isinstance(v, str): return b"\xd9" + bytes([len(v)]) + v.encode()
     if isinstance(v, bytes): return b"\xc4" + bytes([len(v)]) + v
+    if isinstance(v, bool): return b"\xc3" if v else b"\xc2"
     if isinstance(v, float): return b"\xca" + __import__("struct").pack(">f", v)
     return bytes([v])
 def send(**m):

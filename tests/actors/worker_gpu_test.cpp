@@ -28,6 +28,7 @@ protected:
             [](const engine_deadline&) {},
             [](const engine_restart&) {},
             [](const engine_change&) {},
+            [](const engine_kernel_answer&) {},
             [self](const drain&) { self->quit(); },
         };
       });

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 from cluster import Farm, farm_in, until
 from farm_client import Client, client_of
+from programs import Role
 
 import fxfarm
 
@@ -34,15 +36,32 @@ def answers(farm: Farm) -> list[str]:
     return sorted((farm.control.directory / "answers").read_text().splitlines())
 
 
+def until_warm(farm: Farm, worker: Role, slots: int) -> None:
+    """Waits until so many engines of the worker take jobs and kernels."""
+
+    def idle() -> bool:
+        return metric(farm, worker, 'fxfarm_worker_engines{state="idle"}') == slots
+
+    until("its engines are warm", idle, 300)
+
+
+def metric(farm: Farm, worker: Role, name: str) -> float:
+    page = farm.scrape(worker.fact("worker ready", "metrics"))
+    return float(page.partition(f"\n{name} ")[2].split("\n")[0])
+
+
 def farm_of(farm: Farm, client: Client, kernels: int, *options: str, workers: int = 2, slots: int = 2) -> str:
     """A coordinator with so many workers of so many slots each; each job asks for so many kernels."""
     assert farm.control is not None
     (farm.control.directory / "kernels").write_text(str(kernels))
     _, endpoint = farm.coordinator(*options)
     for number in range(workers):
-        farm.worker(endpoint, slots=slots, name=f"w{number}")
-    # Said once an engine is ready, which is after its worker counts as idle.
-    until("they can", lambda: sum(w["can_help"] for w in farm.ask("status", endpoint)["workers"]) == workers)
+        until_warm(farm, farm.worker(endpoint, slots=slots, name=f"w{number}"), slots)
+    # The coordinator has heard so, too.
+    until(
+        "they can help",
+        lambda: sum(w["can_help"] for w in farm.ask("status", endpoint)["workers"]) == workers,
+    )
     client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
     return endpoint
 
@@ -53,7 +72,7 @@ def test_idle_slots_of_all_workers_compile_them(farm: Farm, client: Client) -> N
     assert answers(farm) == [f"k{i} library SOURCE OF K{i}" for i in range(3)]
     assert farm.counts(endpoint, *ASKED) == (3, 0, 0, 0, 0)
     assert farm.counts(endpoint, *JOBS) == (1, 0, 1, 0), "a kernel is no job"
-    assert [g["name"] for g in farm.ask("graphs", endpoint)["graphs"]] == ["Wave.forward/0"]
+    assert [g["name"] for g in farm.ask("graphs", endpoint)["graphs"]] == ["Wave 0/0"]
 
 
 def test_those_that_find_no_slot_are_refused_at_once(farm: Farm, client: Client) -> None:
@@ -124,14 +143,11 @@ def test_a_real_graph_is_compiled_by_two_engines(place: Path, monkeypatch: pytes
     with farm_in(place) as farm, client_of(farm, monkeypatch) as client:
         _, endpoint = farm.coordinator()
         farm.variables["FXFARM_COMPILE_THREADS"] = "1"
+        if kept := os.environ.get("TEST_ENGINE_CACHE"):
+            farm.variables["FXFARM_ENGINE_CACHE_DIR"] = kept  # of other tests: their headers, not these kernels
         worker = farm.worker(endpoint, slots=2)
         client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
-
-        def metric(name: str) -> float:
-            page = farm.scrape(worker.fact("worker ready", "metrics"))
-            return float(page.partition(f"\n{name} ")[2].split("\n")[0])
-
-        until("both engines are warm", lambda: metric('fxfarm_worker_engines{state="idle"}') == 2, 300)
+        until_warm(farm, worker, 2)
         with torch.no_grad():
             compiled = torch.compile(model, backend="fxfarm")
             compiled(given)
@@ -141,5 +157,6 @@ def test_a_real_graph_is_compiled_by_two_engines(place: Path, monkeypatch: pytes
         asked = dict(zip(ASKED, farm.counts(endpoint, *ASKED), strict=True))
         assert asked["kernels_asked_made"] >= 1
         assert asked["kernels_asked_failed"] == asked["kernels_asked_refused"] == 0
-        assert metric('fxfarm_worker_kernels_borrowed_total{outcome="made"}') == asked["kernels_asked_made"]
+        made = metric(farm, worker, 'fxfarm_worker_kernels_borrowed_total{outcome="made"}')
+        assert made == asked["kernels_asked_made"]
         assert farm.counts(endpoint, *JOBS) == (1, 0, 1, 0)
