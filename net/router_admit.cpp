@@ -71,7 +71,11 @@ void router::loop::greet(const std::string& routing, const hello& who, const std
   const auto name = options_.accept ? key + "/" + who.id : who.id;
   const error replaced{errc::unreachable, "replaced by a newer connection of the same peer"};
   if (auto* before = peers_.with_routing(routing)) remove(*before, replaced);
-  if (auto* before = peers_.with_name(name)) remove(*before, replaced, goodbye{replaced.message});
+  if (auto* before = peers_.with_name(name)) {
+    const arrival then{before->descriptor, before->ticket};
+    remove(*before, replaced, goodbye{replaced.message});
+    gate_->replaced(then.descriptor, then.ticket);
+  }
   if (peers_.size() >= options_.peers_max) {
     reject(routing, {errc::busy, "no more than " + std::to_string(options_.peers_max) + " peers"});
     return;
@@ -83,10 +87,9 @@ void router::loop::greet(const std::string& routing, const hello& who, const std
     return reject(routing, {errc::busy, "no more than " + most + " peers of one key"});
   }
   note_ended(by.descriptor);  // of one that had it before
-  const auto number = ++connections_;
-  gate_->joined(by.descriptor, number, by.ticket);
-  auto& p = peers_.add({routing, who.id + "#" + std::to_string(number), name, key, right,
-                        session(side::bound, options_.link, counters, now_), by.descriptor, number, by.ticket,
+  gate_->joined(by.descriptor, by.ticket);
+  auto& p = peers_.add({routing, who.id + "#" + std::to_string(++connections_), name, key, right,
+                        session(side::bound, options_.link, counters, now_), by.descriptor, by.ticket,
                         quotas_.peers_own(now_), &account});
   const auto scope = p.right.scope();
   p.link.adopt_enclosed(who.enclosed_bytes);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include <poll.h>
 
@@ -24,7 +25,9 @@ router::loop::loop(router_options options, inbound_sink sink)
   set_bounds(socket_, options_.link);
   socket_.set(zmq::sockopt::router_mandatory, true);
   connection_bounds bounds;
-  bounds.per_key = options_.quotas.connections + limits::connections_refused_in_words;
+  // Without keys all have the same, none: they are counted when they are peers.
+  bounds.per_key = options_.accept ? options_.quotas.connections + limits::connections_refused_in_words
+                                   : std::numeric_limits<std::size_t>::max();
   bounds.unheard_per_address = options_.unheard_per_address;
   bounds.patience = options_.link.handshake_timeout;
   gatekeeper::listener told;
@@ -229,7 +232,7 @@ void router::loop::remove(router_peer& p, const error& why, const std::optional<
   ready_.erase(&p);
   blocked_.erase(&p);
   quotas_.leave(*p.account);
-  gate_->left(p.descriptor, p.number, p.ticket);
+  gate_->left(p.descriptor, p.ticket);
   peers_.remove(p);
 }
 
