@@ -49,10 +49,10 @@ std::optional<connection_table::ticket> connection_table::let_in(const std::stri
   return number;
 }
 
-void connection_table::heard(int descriptor, ticket shown) {
+bool connection_table::heard(int descriptor, ticket shown) {
   auto* one = find(descriptor, shown);
-  if (one == nullptr) return give_back(shown);
-  one->shown = shown;
+  if (one == nullptr) give_back(shown);
+  return one != nullptr && std::exchange(one->shown, shown) != shown;
 }
 
 void connection_table::joined(int descriptor, ticket shown) {

@@ -60,8 +60,8 @@ public:
   // Whether one more of `key` may come in, of which accepted() was told by now; its ticket.
   std::optional<ticket> let_in(const std::string& key, time_point now);
 
-  // A hello came by this descriptor, and shows this ticket.
-  void heard(int descriptor, ticket shown);
+  // Something came by this descriptor that shows this ticket. True the first time, while the connection is there.
+  bool heard(int descriptor, ticket shown);
   // The connection is a peer's, and when it is no longer; `replaced` when the peer has come by another one, so that
   // nothing is to be waited for: the key may have one more at once, and this one is soon hung up on.
   void joined(int descriptor, ticket shown);

@@ -179,9 +179,9 @@ std::set<int> gatekeeper::take_ended() {
   return std::exchange(ended_, {});
 }
 
-void gatekeeper::heard(int descriptor, connection_table::ticket shown) {
+bool gatekeeper::heard(int descriptor, connection_table::ticket shown) {
   std::lock_guard lock(mutex_);
-  table_.heard(descriptor, shown);
+  return table_.heard(descriptor, shown);
 }
 
 void gatekeeper::joined(int descriptor, connection_table::ticket shown) {

@@ -50,7 +50,7 @@ public:
   std::set<int> take_ended();
 
   // See connection_table. Any thread.
-  void heard(int descriptor, connection_table::ticket shown);
+  bool heard(int descriptor, connection_table::ticket shown);
   void joined(int descriptor, connection_table::ticket shown);
   void left(int descriptor, connection_table::ticket shown);
   void replaced(int descriptor, connection_table::ticket shown);

@@ -75,6 +75,8 @@ private:
 
   void receive();
   void hear(received& in);
+  // That nothing has come by this connection yet.
+  bool is_first(arrival by);
   peer_quotas::account& account_of(const std::string& routing, const std::string& key);
   void tell_quota_passed(std::string_view what) const;
   // Its key has sent so much that this message was not looked at. Strangers are told only if they have asked: an answer

@@ -132,10 +132,23 @@ TEST(connection_table, a_late_hello_does_not_take_the_ticket_from_the_connection
   EXPECT_EQ(table.of_key("k"), 0u);
 }
 
+TEST(connection_table, a_connection_is_heard_for_the_first_time_once_and_while_it_is_there) {
+  connection_table table(bounds(9, 9));
+  const auto first = comes(table, 7, 70, start);
+  EXPECT_TRUE(table.heard(7, first));
+  EXPECT_FALSE(table.heard(7, first));
+  table.joined(7, first);
+  table.left(7, first, start);
+  EXPECT_FALSE(table.heard(7, first));
+  const auto second = comes(table, 8, 80, start);
+  table.ended(8);
+  EXPECT_FALSE(table.heard(8, second));
+}
+
 TEST(connection_table, a_connection_without_a_ticket_is_nobodys) {
   connection_table table(bounds(9, 9));
   table.accepted(7, 70, "a", start);
-  table.heard(7, 0);
+  EXPECT_FALSE(table.heard(7, 0));
   table.joined(7, 0);
   EXPECT_EQ(due(table, start + 10s), std::vector<int>{7});
 }

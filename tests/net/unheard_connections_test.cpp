@@ -252,6 +252,7 @@ struct at_the_locked_door : at_the_door {
     router_options options;
     options.accept = accepting{server.secret_key, [keys] { return keys; }};
     options.quotas.connections = 1;
+    options.quotas.messages_per_second = messages_per_second;
     options.unheard_per_address = unheard_per_address;
     start(handshake_timeout, std::move(options));
   }
@@ -292,6 +293,7 @@ struct at_the_locked_door : at_the_door {
     EXPECT_EQ(status, 500u);
   }
 
+  unsigned messages_per_second = limits::messages_per_key;
   const key_pair server = *make_key_pair(), alice = *make_key_pair(), bob = *make_key_pair();
   static constexpr unsigned most = 1 + limits::connections_refused_in_words;
 };
@@ -340,6 +342,23 @@ TEST_F(at_the_locked_door, who_is_refused_in_words_dials_again_with_the_server_k
   EXPECT_NE(down->why.message.find("no room for more connections of the key"), std::string::npos) << down->why.message;
   for (unsigned tried = passed; tried < 5; tried = passed) passed.wait(tried);
   EXPECT_EQ(refused(refusal::wrong_server_key), 1u) << "the first that it tried";
+}
+
+// Ranks of a job that come at once, while others of their key have asked for more than it may.
+TEST_F(at_the_locked_door, who_comes_is_let_in_however_much_its_key_has_said) {
+  messages_per_second = 10;
+  start_locked(for_ever);
+  constexpr unsigned far_more = 1'000;
+  const auto floods = of(alice);
+  floods->send(hello_of("floods"));
+  ASSERT_EQ(floods->hears(), "welcome");
+  for (unsigned i = 0; i < far_more; ++i) floods->send(switch_vote{});
+  while (floods->hears() != "rejected") {
+  }
+  const auto comes = of(alice);
+  comes->send(hello_of("comes"));
+  EXPECT_EQ(comes->hears(), "welcome");
+  EXPECT_EQ(r->counters().rejected_for(errc::busy), 1u) << "the one who floods";
 }
 
 // That looks like a coordinator with another key.
