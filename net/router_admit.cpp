@@ -97,6 +97,7 @@ void router::loop::greet(const std::string& routing, const hello& who, const std
     const auto most = std::to_string(quotas_.bounds().connections);
     return reject(routing, {errc::busy, "no more than " + most + " peers of one key"});
   }
+  unsaid_.erase(routing);     // it is one of ours again
   note_ended(by.descriptor);  // of one that had it before
   gate_->joined(by.descriptor, by.ticket);
   auto& p = peers_.add({routing, who.id + "#" + std::to_string(++connections_), name, key, right,
