@@ -26,6 +26,8 @@ public:
   bool ended();
   // The other end broke it off before it was set up, as one does that has another key than the one expected.
   bool broken_off() const { return how_ == ending::broken_off; }
+  // It was refused in words, which only the coordinator has that is expected.
+  bool refused_in_words() const { return how_ == ending::unknown_key || how_ == ending::not_checked; }
   // Why there is no connection, for one that has ended before it was set up.
   error why() const;
 

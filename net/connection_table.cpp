@@ -23,6 +23,7 @@ bool connection_table::accepted(int descriptor, ino_t inode, const std::string& 
   auto& one = connections_[descriptor];
   one.inode = inode;
   one.address = address;
+  one.last_before = last_;
   limit(descriptor, one, now + 2 * bounds_.patience);
   return room;
 }
@@ -33,9 +34,8 @@ void connection_table::ended(int descriptor) {
   limit(descriptor, found->second, std::nullopt);
   const auto ticket = held_.find(found->second.shown);
   connections_.erase(found);
-  if (ticket == held_.end()) return;
-  ticket->second.ended = true;
-  if (ticket->second.until) give_back(ticket->first);
+  // A peer's is given back when that is known to have gone, too.
+  if (ticket != held_.end() && ticket->second.until) give_back(ticket->first);
 }
 
 std::optional<connection_table::ticket> connection_table::let_in(const std::string& key, time_point now) {
@@ -49,44 +49,50 @@ std::optional<connection_table::ticket> connection_table::let_in(const std::stri
   return number;
 }
 
-void connection_table::heard(int descriptor, ticket shown) {
-  const auto found = connections_.find(descriptor);
-  if (found != connections_.end()) found->second.shown = shown;
+bool connection_table::heard(int descriptor, ticket shown) {
+  auto* one = find(descriptor, shown);
+  if (one == nullptr) give_back(shown);
+  return one != nullptr && std::exchange(one->shown, shown) != shown;
 }
 
-void connection_table::joined(int descriptor, peer_number who, ticket shown) {
-  if (const auto one = held_.find(shown); one != held_.end()) limit(shown, one->second, std::nullopt);
-  peers_[descriptor] = who;
-  if (const auto found = connections_.find(descriptor); found != connections_.end())
-    be_a_peers(descriptor, found->second);
+void connection_table::joined(int descriptor, ticket shown) {
+  if (const auto mine = held_.find(shown); mine != held_.end()) limit(shown, mine->second, std::nullopt);
+  auto* one = find(descriptor, shown);
+  if (one == nullptr) return;
+  one->shown = shown;
+  one->ever_a_peer = true;
+  limit(descriptor, *one, std::nullopt);
 }
 
-void connection_table::left(int descriptor, peer_number who, ticket shown, time_point now) {
-  const auto until = now + bounds_.patience;
-  if (const auto one = held_.find(shown); one != held_.end()) {
-    limit(shown, one->second, until);
-    if (one->second.ended) give_back(shown);
-  }
-  const auto had = peers_.find(descriptor);
-  if (had == peers_.end() || had->second != who) return;
-  peers_.erase(had);
-  const auto found = connections_.find(descriptor);
-  if (found == connections_.end()) return;
-  be_a_peers(descriptor, found->second);
-  limit(descriptor, found->second, until);
+void connection_table::left(int descriptor, ticket shown, time_point now) {
+  leaves(descriptor, shown, now + bounds_.patience);
+}
+
+void connection_table::replaced(int descriptor, ticket shown, time_point now) {
+  leaves(descriptor, shown, now + bounds_.last_words);
+  const auto mine = held_.find(shown);
+  if (mine == held_.end() || mine->second.replaced) return;
+  const auto& key = mine->second.key;
+  if (count_of(replaced_of_key_, key) >= bounds_.replaced_per_key) return;
+  ++replaced_of_key_[key];
+  count_down(of_key_, key);
+  mine->second.replaced = true;
+}
+
+void connection_table::leaves(int descriptor, ticket shown, time_point until) {
+  auto* one = find(descriptor, shown);
+  if (one == nullptr) return give_back(shown);
+  limit(descriptor, *one, until);
+  if (const auto mine = held_.find(shown); mine != held_.end()) limit(shown, mine->second, until);
 }
 
 std::vector<connection_table::hang_up> connection_table::take_due(time_point now) {
   std::vector<hang_up> out;
   while (!due_.empty() && due_.begin()->first <= now) {
     const int descriptor = due_.begin()->second;
-    auto& one = connections_.at(descriptor);
-    if (peers_.contains(descriptor)) {
-      be_a_peers(descriptor, one);
-    } else {
-      out.push_back({descriptor, one.inode, one.ever_a_peer});
-      ended(descriptor);
-    }
+    const auto& one = connections_.at(descriptor);
+    out.push_back({descriptor, one.inode, one.ever_a_peer});
+    ended(descriptor);
   }
   return out;
 }
@@ -103,9 +109,9 @@ std::size_t connection_table::unheard_of(const std::string& address) const {
   return count_of(unheard_, address);
 }
 
-void connection_table::be_a_peers(int descriptor, connection& one) {
-  one.ever_a_peer = true;
-  limit(descriptor, one, std::nullopt);
+connection_table::connection* connection_table::find(int descriptor, ticket shown) {
+  const auto found = connections_.find(descriptor);
+  return found == connections_.end() || shown <= found->second.last_before ? nullptr : &found->second;
 }
 
 void connection_table::limit(int descriptor, connection& one, std::optional<time_point> until) {
@@ -130,7 +136,7 @@ void connection_table::give_back(ticket number) {
   const auto found = held_.find(number);
   if (found == held_.end()) return;
   limit(number, found->second, std::nullopt);
-  count_down(of_key_, found->second.key);
+  count_down(found->second.replaced ? replaced_of_key_ : of_key_, found->second.key);
   held_.erase(found);
 }
 

@@ -7,9 +7,11 @@
 // a ticket, that each of its messages carries; a connection that never says anything keeps its ticket until it must
 // have been hung up on.
 //
-// What the socket tells and what its reader tells come by different ways, in either order: a hello may be read before
-// the connection's coming is told, and after its end, when another one has the descriptor. So a descriptor that some
-// peer is believed to have is never hung up on; when that peer is found to be gone, whoever has it then has its time.
+// A descriptor says little: what the socket tells and what its reader tells come by different ways, so a hello may be
+// read, or a peer be found to be gone, when another connection has the descriptor; and ZeroMQ does not tell of every
+// end. The ticket says which connection is meant. One is let in after its coming was told and before the next one has
+// its descriptor, so of all that have had a descriptor the last is meant by a ticket that was given since that one was
+// accepted, and by no other. Whoever asks let_in() sees to that order.
 
 #include "runtime/limits.hpp"
 #include "runtime/time_point.hpp"
@@ -33,12 +35,15 @@ struct connection_bounds {
   std::size_t unheard_per_address = limits::connections_unheard_per_address;
   // For the handshake, as long again for hello, and as long once it is no peer's any longer.
   std::chrono::steady_clock::duration patience = limits::handshake_timeout;
+  // For a connection whose peer has come by a newer one: until what was said to it last is in the network.
+  std::chrono::steady_clock::duration last_words = std::chrono::milliseconds(100);
+  // Such connections of a key at a time that are there beside `per_key`.
+  std::size_t replaced_per_key = limits::connections_refused_in_words;
 };
 
 class connection_table {
 public:
-  using ticket = std::uint64_t;       // 0: none, keys are off
-  using peer_number = std::uint64_t;  // of a router, never used again
+  using ticket = std::uint64_t;  // 0: none, its connection is not known
   struct hang_up {
     int descriptor = -1;
     ino_t inode = 0;  // of what had the descriptor when it was accepted
@@ -52,14 +57,16 @@ public:
   bool accepted(int descriptor, ino_t inode, const std::string& address, time_point now);
   void ended(int descriptor);
 
-  // Whether one more of `key` may come in; its ticket, which is at most as old as its connection.
+  // Whether one more of `key` may come in, of which accepted() was told by now; its ticket.
   std::optional<ticket> let_in(const std::string& key, time_point now);
 
-  // What a hello that came by this descriptor shows.
-  void heard(int descriptor, ticket shown);
-  // The connection is a peer's, and when it is no longer.
-  void joined(int descriptor, peer_number who, ticket shown);
-  void left(int descriptor, peer_number who, ticket shown, time_point now);
+  // Something came by this descriptor that shows this ticket. True the first time, while the connection is there.
+  bool heard(int descriptor, ticket shown);
+  // The connection is a peer's, and when it is no longer; `replaced` when the peer has come by another one, so that
+  // nothing is to be waited for: the key may have one more at once, and this one is soon hung up on.
+  void joined(int descriptor, ticket shown);
+  void left(int descriptor, ticket shown, time_point now);
+  void replaced(int descriptor, ticket shown, time_point now);
 
   // The connections whose time is up; each is told once.
   std::vector<hang_up> take_due(time_point now);
@@ -73,6 +80,7 @@ private:
   struct connection {
     ino_t inode = 0;
     std::string address;
+    ticket last_before = 0;           // given before this one was accepted: neither this nor an earlier one is its own
     std::optional<time_point> until;  // none: a peer's
     bool ever_a_peer = false;
     ticket shown = 0;
@@ -80,10 +88,12 @@ private:
   struct held {
     std::string key;
     std::optional<time_point> until;  // none: a peer's
-    bool ended = false;               // its connection has, and its peer will
+    bool replaced = false;            // counts among those, and not for per_key
   };
 
-  void be_a_peers(int descriptor, connection& one);
+  // Null when it has ended, or another one has its descriptor.
+  connection* find(int descriptor, ticket shown);
+  void leaves(int descriptor, ticket shown, time_point until);
   void limit(int descriptor, connection& one, std::optional<time_point> until);
   void limit(ticket number, held& one, std::optional<time_point> until);
   void give_back(ticket number);
@@ -91,13 +101,13 @@ private:
 
   connection_bounds bounds_;
   std::unordered_map<int, connection> connections_;
-  std::unordered_map<int, peer_number> peers_;  // by the descriptor that each is believed to have
   std::set<std::pair<time_point, int>> due_;
   std::unordered_map<std::string, std::size_t> unheard_;  // by address
   ticket last_ = 0;
   std::unordered_map<ticket, held> held_;
   std::set<std::pair<time_point, ticket>> expiring_;
   std::unordered_map<std::string, std::size_t> of_key_;
+  std::unordered_map<std::string, std::size_t> replaced_of_key_;
 };
 
 }  // namespace fxfarm::net

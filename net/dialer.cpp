@@ -30,6 +30,7 @@ struct link {
   unsigned failures = 0;                // attempts in a row
   std::size_t server_key = 0;           // which of the coordinator's keys is expected
   std::size_t keys_failed = 0;          // in a row
+  bool key_answered = false;            // the coordinator has had that key, and has not broken off since
   bool tried = false;
   bool told_down = false;
   bool blocked = false;               // the socket takes no more
@@ -140,9 +141,12 @@ private:
     if (l.closing) {
       if (now_ < *l.closing) return;
       if (l.talk) return fail(endpoint, l, {errc::unreachable, "the connection is closed"}, retry::soon);
-      if (try_next_key(endpoint, l)) return;
+      if (l.line->refused_in_words()) note_answer(l);
+      // Who has no room for one more breaks off, too: a key that has answered is tried once more before the others.
+      const bool once_more = l.line->broken_off() && std::exchange(l.key_answered, false);
+      if (!once_more && try_next_key(endpoint, l)) return;
       const auto why = l.line->why();
-      fail(endpoint, l, why, why.code == errc::refused ? retry::late : retry::soon);
+      fail(endpoint, l, why, why.code == errc::refused && !once_more ? retry::late : retry::soon);
     } else if (l.talk) {
       if (auto alive = now_ >= l.talk->deadline() ? l.talk->tick(now_) : result<void>(); !alive) {
         fail(endpoint, l, alive.failure(), retry::soon);
@@ -188,6 +192,11 @@ private:
     return true;
   }
 
+  static void note_answer(link& l) {
+    l.keys_failed = 0;
+    l.key_answered = true;
+  }
+
   // A batch at a time.
   void receive(const std::string& endpoint, link& l) {
     received in;
@@ -208,6 +217,7 @@ private:
   }
 
   void shake_hands(const std::string& endpoint, link& l, const message& answer) {
+    note_answer(l);
     if (const auto* no = std::get_if<rejected>(&answer)) {
       fail(endpoint, l, {errc_from_string(no->code), "rejected by the peer: " + no->reason}, retry::late);
       return;
@@ -227,7 +237,6 @@ private:
     l.talk->adopt_enclosed(yes->enclosed_bytes);
     if (yes->heartbeat_ms > 0) l.talk->adopt_heartbeat(std::chrono::milliseconds(yes->heartbeat_ms));
     l.failures = 0;
-    l.keys_failed = 0;
     l.told_down = false;
     link_counters::add(counters.peers_up);
     hello peer;

@@ -12,11 +12,9 @@
 #include <vector>
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 namespace fxfarm::net {
 namespace {
@@ -24,6 +22,8 @@ namespace {
 constexpr const char* zap_endpoint = "inproc://zeromq.zap.01";
 constexpr const char* events_endpoint = "inproc://connections";
 constexpr const char* domain = "fxfarm";
+// More events than ZeroMQ keeps for who has not read them yet: a thousand at each end.
+constexpr std::size_t events_waiting_max = 2'048;
 constexpr std::size_t key_bytes = 32;
 // What encryption adds to a message: a flag, the command's name, a nonce and a tag.
 constexpr std::int64_t curve_bytes_more = 64;
@@ -70,6 +70,12 @@ std::string metadata_of(connection_table::ticket given) {
   return out + value;
 }
 
+file_handle event_handle() {
+  file_handle made(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!made) throw std::system_error(errno, std::generic_category(), "eventfd");
+  return made;
+}
+
 // Of the public key in a request; empty when that is not one of CURVE's.
 std::string key_in(const std::vector<std::string>& request) {
   if (request.size() != 7 || request[5] != "CURVE" || request[6].size() != key_bytes) return {};
@@ -96,12 +102,6 @@ std::string address_of(int descriptor) {
   return IN6_IS_ADDR_V4MAPPED(&at) ? std::string(bytes + 12, 4) : std::string(bytes, site_bytes);
 }
 
-// No two sockets that are open have the same; 0: there is none.
-ino_t inode_of(int descriptor) {
-  struct stat found {};
-  return ::fstat(descriptor, &found) == 0 && S_ISSOCK(found.st_mode) ? found.st_ino : 0;
-}
-
 }  // namespace
 
 gatekeeper::gatekeeper(zmq::context_t& context, const accepting* who, connection_bounds bounds, link_counters& counters,
@@ -109,16 +109,14 @@ gatekeeper::gatekeeper(zmq::context_t& context, const accepting* who, connection
     : who_(who),
       counters_(counters),
       told_(std::move(told)),
+      zap_(context, zmq::socket_type::rep),
       monitor_(context, zmq::socket_type::pair),
-      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      spare_(::fcntl(wake_.get(), F_DUPFD_CLOEXEC, 0)),
+      wake_(event_handle()),
+      closer_(wake_.get()),
       table_(bounds) {
-  if (!wake_ || !spare_) throw std::system_error(errno, std::generic_category(), "eventfd");
   monitor_.set(zmq::sockopt::linger, 0);
-  if (who_ == nullptr) return;
-  zap_.emplace(context, zmq::socket_type::rep);
-  zap_->set(zmq::sockopt::linger, 0);
-  zap_->bind(zap_endpoint);
+  zap_.set(zmq::sockopt::linger, 0);
+  zap_.bind(zap_endpoint);
 }
 
 gatekeeper::~gatekeeper() {
@@ -138,11 +136,11 @@ void gatekeeper::guard(zmq::socket_t& socket) {
   if (who_ != nullptr) {
     socket.set(zmq::sockopt::curve_server, true);
     socket.set(zmq::sockopt::curve_secretkey, who_->secret_key);
-    // ZeroMQ would let everybody in if nobody listened to its question; but then no message says whose it is, and a
-    // router asks that of each.
-    socket.set(zmq::sockopt::zap_domain, domain);
     make_room(socket);
   }
+  // ZeroMQ would let everybody in if nobody listened to its question; but then no message says whose it is, and a
+  // router asks that of each. Without keys everybody is let in, with a ticket.
+  socket.set(zmq::sockopt::zap_domain, domain);
   const int events = who_ == nullptr ? comings_and_goings : comings_and_goings | failures;
   if (::zmq_socket_monitor(socket.handle(), events_endpoint, events) != 0) throw zmq::error_t();
   monitor_.connect(events_endpoint);
@@ -156,18 +154,18 @@ void gatekeeper::run() {
   block_signals();
   std::array<zmq::pollitem_t, 3> items{zmq::pollitem_t{nullptr, wake_.get(), ZMQ_POLLIN, 0},
                                        zmq::pollitem_t{monitor_.handle(), 0, ZMQ_POLLIN, 0},
-                                       zmq::pollitem_t{zap_ ? zap_->handle() : nullptr, 0, ZMQ_POLLIN, 0}};
-  const int count = zap_ ? 3 : 2;
+                                       zmq::pollitem_t{zap_.handle(), 0, ZMQ_POLLIN, 0}};
   received event;
   while (!stopping_) {
-    ::zmq_poll(items.data(), count, poll_timeout(next_deadline(), clock::now()));
+    ::zmq_poll(items.data(), items.size(), poll_timeout(next_deadline(), clock::now()));
     std::uint64_t woken = 0;
     if ((items[0].revents & ZMQ_POLLIN) != 0) (void)!::read(wake_.get(), &woken, sizeof woken);
-    // In batches: neither a question nor the end waits for a flood of connections.
-    for (std::size_t n = 0; n < limits::inbound_batch_max && receive_parts(monitor_, event); ++n) note(event);
+    // So many: the coming of whoever asks is among them, as the table wants it, since ZeroMQ's thread tells of that
+    // first. And no more: neither a question nor the end waits for a flood of connections.
+    for (std::size_t n = 0; n < events_waiting_max && receive_parts(monitor_, event); ++n) note(event);
     hang_up_on_due();
     // Last: who has gone by now makes room for who asks.
-    if ((items[2].revents & ZMQ_POLLIN) != 0) answer(*zap_);
+    if ((items[2].revents & ZMQ_POLLIN) != 0) answer();
   }
 }
 
@@ -181,22 +179,30 @@ std::set<int> gatekeeper::take_ended() {
   return std::exchange(ended_, {});
 }
 
-void gatekeeper::heard(int descriptor, connection_table::ticket shown) {
+bool gatekeeper::heard(int descriptor, connection_table::ticket shown) {
   std::lock_guard lock(mutex_);
-  table_.heard(descriptor, shown);
+  return table_.heard(descriptor, shown);
 }
 
-void gatekeeper::joined(int descriptor, connection_table::peer_number who, connection_table::ticket shown) {
+void gatekeeper::joined(int descriptor, connection_table::ticket shown) {
   std::lock_guard lock(mutex_);
-  table_.joined(descriptor, who, shown);
+  table_.joined(descriptor, shown);
 }
 
-void gatekeeper::left(int descriptor, connection_table::peer_number who, connection_table::ticket shown) {
+void gatekeeper::left(int descriptor, connection_table::ticket shown) {
+  change([&](time_point now) { table_.left(descriptor, shown, now); });
+}
+
+void gatekeeper::replaced(int descriptor, connection_table::ticket shown) {
+  change([&](time_point now) { table_.replaced(descriptor, shown, now); });
+}
+
+void gatekeeper::change(const std::function<void(time_point)>& what) {
   bool earlier = false;
   {
     std::lock_guard lock(mutex_);
     const auto before = table_.next_deadline();
-    table_.left(descriptor, who, shown, clock::now());
+    what(clock::now());
     const auto after = table_.next_deadline();
     earlier = after && (!before || *after < *before);
   }
@@ -204,11 +210,11 @@ void gatekeeper::left(int descriptor, connection_table::peer_number who, connect
 }
 
 // The request: version, request id, domain, address, routing id, mechanism, credentials.
-void gatekeeper::answer(zmq::socket_t& zap) {
-  const auto parts = receive_all(zap);
+void gatekeeper::answer() {
+  const auto parts = receive_all(zap_);
   if (parts.empty()) return;
-  const auto key = key_in(parts);
-  const bool known = !key.empty() && who_->keys()->knows(key);
+  const auto key = who_ == nullptr ? std::string() : key_in(parts);
+  const bool known = who_ == nullptr || (!key.empty() && who_->keys()->knows(key));
   std::optional<connection_table::ticket> given;
   if (known) {
     std::lock_guard lock(mutex_);
@@ -232,7 +238,7 @@ void gatekeeper::answer(zmq::socket_t& zap) {
                                          given ? metadata_of(*given) : std::string()};
   for (std::size_t i = 0; i < reply.size(); ++i) {
     const int more = i + 1 < reply.size() ? ZMQ_SNDMORE : 0;
-    while (::zmq_send(zap.handle(), reply[i].data(), reply[i].size(), ZMQ_DONTWAIT | more) < 0) {
+    while (::zmq_send(zap_.handle(), reply[i].data(), reply[i].size(), ZMQ_DONTWAIT | more) < 0) {
       if (errno != EINTR) return;
     }
   }
@@ -282,12 +288,13 @@ void gatekeeper::hang_up_on_due() {
   }
 }
 
-// ZeroMQ may close the descriptor meanwhile, and another file get it. So what it stands for is held by a second one,
-// and compared, before it is shut down.
 void gatekeeper::hang_up(int descriptor, ino_t inode) {
-  if (inode == 0 || ::dup3(descriptor, spare_.get(), O_CLOEXEC) < 0) return;
-  if (inode_of(spare_.get()) == inode) ::shutdown(spare_.get(), SHUT_RDWR);
-  ::dup3(wake_.get(), spare_.get(), O_CLOEXEC);
+  const auto done = closer_.hang_up(descriptor, inode);
+  if (!done && failures_logged_.due(clock::now())) {
+    const auto unlogged = std::to_string(failures_logged_.take_passed_over());
+    log::warning("a connection could not be hung up on",
+                 {{"why", done.failure().message}, {"not_logged_before", unlogged}});
+  }
 }
 
 void gatekeeper::count_refused(const event_value& failure) {
@@ -305,16 +312,19 @@ void gatekeeper::count_refused(const event_value& failure) {
 
 // The key is shown so that whoever trusts it can authorize it.
 void gatekeeper::log_refusal(const std::string& key, const std::string& address) {
-  const auto now = clock::now();
-  if (logged_ != time_point::min() && now < logged_ + limits::refusals_logged) {
-    ++unlogged_;
-    return;
-  }
-  logged_ = now;
-  const auto unlogged = std::to_string(unlogged_);
+  if (!refusals_logged_.due(clock::now())) return;
+  const auto unlogged = std::to_string(refusals_logged_.take_passed_over());
   log::warning("a key that is not authorized was refused",
                {{"key", key}, {"address", address}, {"not_logged_before", unlogged}});
-  unlogged_ = 0;
+}
+
+bool gatekeeper::pace::due(time_point now) {
+  if (last_ != time_point::min() && now < last_ + limits::refusals_logged) {
+    ++passed_over_;
+    return false;
+  }
+  last_ = now;
+  return true;
 }
 
 int descriptor_of(const zmq::message_t& message) {

@@ -4,6 +4,7 @@
 // ROUTER socket learns only by sending. On a thread of its own, so that neither a flood of strangers nor a slow router
 // holds up the other. Private to net/.
 
+#include "net/connection_closer.hpp"
 #include "net/connection_table.hpp"
 #include "net/curve.hpp"
 #include "net/link_counters.hpp"
@@ -17,6 +18,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include <zmq.hpp>
 
@@ -48,20 +50,33 @@ public:
   std::set<int> take_ended();
 
   // See connection_table. Any thread.
-  void heard(int descriptor, connection_table::ticket shown);
-  void joined(int descriptor, connection_table::peer_number who, connection_table::ticket shown);
-  void left(int descriptor, connection_table::peer_number who, connection_table::ticket shown);
+  bool heard(int descriptor, connection_table::ticket shown);
+  void joined(int descriptor, connection_table::ticket shown);
+  void left(int descriptor, connection_table::ticket shown);
+  void replaced(int descriptor, connection_table::ticket shown);
 
 private:
+  // Has what happens again and again logged at most once within a time.
+  class pace {
+  public:
+    bool due(time_point now);
+    std::uint64_t take_passed_over() { return std::exchange(passed_over_, 0); }
+
+  private:
+    time_point last_ = time_point::min();
+    std::uint64_t passed_over_ = 0;
+  };
+
   void run();
   void wake() const;
   std::optional<time_point> next_deadline();
-  void answer(zmq::socket_t& zap);
+  // Does this to the table, and has the thread wait no longer than until then.
+  void change(const std::function<void(time_point)>& what);
+  void answer();
   void note(const received& event);
   void note_accepted(int descriptor);
   void note_ended(int descriptor);
   void hang_up_on_due();
-  // Ends the connection, if it still has the descriptor: it is read to its end, by ZeroMQ, which then closes it.
   void hang_up(int descriptor, ino_t inode);
   void count_refused(const event_value& failure);
   void log_refusal(const std::string& key, const std::string& address);
@@ -69,25 +84,24 @@ private:
   const accepting* const who_;  // null: keys are off
   link_counters& counters_;
   const listener told_;
-  std::optional<zmq::socket_t> zap_;  // none: keys are off
+  zmq::socket_t zap_;
   zmq::socket_t monitor_;
   file_handle wake_;
-  file_handle spare_;  // a descriptor for hang_up(), for there may be no other
+  connection_closer closer_;
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;
   connection_table table_;
   std::set<int> ended_;  // no more of them than the process may have files
   std::thread thread_;
   // The thread's own.
-  time_point logged_ = time_point::min();
-  std::uint64_t unlogged_ = 0;
+  pace refusals_logged_, failures_logged_;
 };
 
 // The descriptor of the connection by which a message came; negative when it is not known.
 int descriptor_of(const zmq::message_t& message);
 // The public key that a message's sender has proved to have; empty when it has none.
 std::string key_of(const zmq::message_t& message);
-// The ticket of the connection by which a message came; 0 when keys are off.
+// The ticket of the connection by which a message came; 0 when it has none.
 connection_table::ticket ticket_of(const zmq::message_t& message);
 // Gives a socket that connects its keys. Throws zmq::error_t.
 void present(zmq::socket_t& socket, const key_pair& own, const std::string& server_key);

@@ -9,7 +9,9 @@ void router::loop::hear(received& in) {
   const auto frame = in.count > 1 ? view_of(in.parts[1]) : byte_view();
   link_counters::add(counters.messages_in);
   link_counters::add(counters.bytes_in, frame.size());
-  const auto key = options_.accept ? key_of(in.parts[in.count > 1 ? 1 : 0]) : std::string();
+  const auto& last = in.parts[in.count > 1 ? 1 : 0];
+  const auto key = options_.accept ? key_of(last) : std::string();
+  const auto by = [&last] { return arrival{descriptor_of(last), ticket_of(last)}; };
   auto* from = peers_.with_routing(routing);
   // A connection chooses its name, and may choose one that has been another's.
   if (from != nullptr && from->key != key) {
@@ -20,6 +22,11 @@ void router::loop::hear(received& in) {
   if (share == peer_quotas::share::far_over && from != nullptr && quotas_.take_own(from->own, now_)) {
     share = peer_quotas::share::over;
   }
+  // Who comes is heard however much others of its key have said: it has shaken hands for it, and connections have a
+  // bound of their own. So of many that come at once none has to come again.
+  if (share != peer_quotas::share::within && from == nullptr && is_first(by())) {
+    share = peer_quotas::share::within;
+  }
   if (share == peer_quotas::share::far_over) return shut_out(routing, from);
   auto came = in.count == 2 ? decode(frame) : error{errc::protocol, "message: expected one frame"};
   if (!came) {
@@ -27,7 +34,7 @@ void router::loop::hear(received& in) {
     if (from != nullptr) remove(*from, came.failure());
   } else if (const auto* who = std::get_if<hello>(&came->content)) {
     if (share == peer_quotas::share::over) return shut_out(routing, from, true);
-    greet(routing, *who, key, {descriptor_of(in.parts[1]), ticket_of(in.parts[1])});
+    greet(routing, *who, key, by());
   } else if (from != nullptr) {
     const auto fate = share == peer_quotas::share::over ? fate_over_quota(*came) : over_quota::taken;
     if (fate != over_quota::taken) tell_quota_passed("messages");
@@ -35,6 +42,10 @@ void router::loop::hear(received& in) {
   } else if (!std::holds_alternative<goodbye>(came->content) && !std::holds_alternative<rejected>(came->content)) {
     reject(routing, {errc::protocol, "the first message must be hello"});
   }
+}
+
+bool router::loop::is_first(arrival by) {
+  return gate_->heard(by.descriptor, by.ticket);
 }
 
 peer_quotas::account& router::loop::account_of(const std::string& routing, const std::string& key) {
@@ -71,7 +82,11 @@ void router::loop::greet(const std::string& routing, const hello& who, const std
   const auto name = options_.accept ? key + "/" + who.id : who.id;
   const error replaced{errc::unreachable, "replaced by a newer connection of the same peer"};
   if (auto* before = peers_.with_routing(routing)) remove(*before, replaced);
-  if (auto* before = peers_.with_name(name)) remove(*before, replaced, goodbye{replaced.message});
+  if (auto* before = peers_.with_name(name)) {
+    const arrival then{before->descriptor, before->ticket};
+    remove(*before, replaced, goodbye{replaced.message});
+    gate_->replaced(then.descriptor, then.ticket);
+  }
   if (peers_.size() >= options_.peers_max) {
     reject(routing, {errc::busy, "no more than " + std::to_string(options_.peers_max) + " peers"});
     return;
@@ -82,11 +97,11 @@ void router::loop::greet(const std::string& routing, const hello& who, const std
     const auto most = std::to_string(quotas_.bounds().connections);
     return reject(routing, {errc::busy, "no more than " + most + " peers of one key"});
   }
+  unsaid_.erase(routing);     // it is one of ours again
   note_ended(by.descriptor);  // of one that had it before
-  const auto number = ++connections_;
-  gate_->joined(by.descriptor, number, by.ticket);
-  auto& p = peers_.add({routing, who.id + "#" + std::to_string(number), name, key, right,
-                        session(side::bound, options_.link, counters, now_), by.descriptor, number, by.ticket,
+  gate_->joined(by.descriptor, by.ticket);
+  auto& p = peers_.add({routing, who.id + "#" + std::to_string(++connections_), name, key, right,
+                        session(side::bound, options_.link, counters, now_), by.descriptor, by.ticket,
                         quotas_.peers_own(now_), &account});
   const auto scope = p.right.scope();
   p.link.adopt_enclosed(who.enclosed_bytes);

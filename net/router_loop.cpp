@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include <poll.h>
 
@@ -14,6 +15,8 @@ namespace {
 constexpr std::chrono::milliseconds blocked_retry{5};
 // From the end of a connection, or from what has been read of it since, until the socket refuses to send there.
 constexpr std::chrono::milliseconds ended_settles{20};
+// Connections whose last words wait for room in their pipes; those of others are lost.
+constexpr std::size_t unsaid_max = 256;
 
 }  // namespace
 
@@ -24,7 +27,9 @@ router::loop::loop(router_options options, inbound_sink sink)
   set_bounds(socket_, options_.link);
   socket_.set(zmq::sockopt::router_mandatory, true);
   connection_bounds bounds;
-  bounds.per_key = options_.quotas.connections + limits::connections_refused_in_words;
+  // Without keys all have the same, none: they are counted when they are peers.
+  bounds.per_key = options_.accept ? options_.quotas.connections + limits::connections_refused_in_words
+                                   : std::numeric_limits<std::size_t>::max();
   bounds.unheard_per_address = options_.unheard_per_address;
   bounds.patience = options_.link.handshake_timeout;
   gatekeeper::listener told;
@@ -65,6 +70,7 @@ void router::loop::run() {
     receive();
     fire_timers();
     flush(std::exchange(ready_, {}));
+    say_unsaid();
     told_.hand_over();
     if (!over()) wait();
   }
@@ -85,7 +91,7 @@ void router::loop::wait() {
   const auto no_later_than = [&](time_point then) { until = std::min(until.value_or(then), then); };
   if (stop_at_) no_later_than(*stop_at_);
   if (!ended_.empty()) no_later_than(ended_.front().first);
-  if (blocked) no_later_than(now_ + blocked_retry);
+  if (blocked || !unsaid_.empty()) no_later_than(now_ + blocked_retry);
   std::array<pollfd, 2> fds{pollfd{socket_.get(zmq::sockopt::fd), POLLIN, 0}, pollfd{outbox_.fd(), POLLIN, 0}};
   ::poll(fds.data(), fds.size(), poll_timeout(until, clock::now()));
 }
@@ -219,17 +225,31 @@ session::write_result router::loop::write(const std::string& routing, const fram
 
 void router::loop::reject(const std::string& routing, const error& why) {
   link_counters::add(counters.rejected_for(why.code));
-  write(routing, {encode(rejected{std::string(to_string(why.code)), why.message})});
+  say_last(routing, rejected{std::string(to_string(why.code)), why.message});
+}
+
+void router::loop::say_last(const std::string& routing, const message& words) {
+  auto encoded = encode(words);
+  if (write(routing, {encoded}) != session::write_result::full || unsaid_.size() >= unsaid_max) return;
+  // By then it has been hung up on.
+  unsaid_.try_emplace(routing, last_words{std::move(encoded), now_ + 2 * options_.link.handshake_timeout});
+}
+
+void router::loop::say_unsaid() {
+  std::erase_if(unsaid_, [this](const auto& one) {
+    const auto& [routing, words] = one;
+    return now_ >= words.until || write(routing, {words.encoded}) != session::write_result::full;
+  });
 }
 
 void router::loop::remove(router_peer& p, const error& why, const std::optional<message>& last_words) {
-  if (last_words) write(p.routing, {encode(*last_words)});
+  if (last_words) say_last(p.routing, *last_words);
   told_.tell(p.id, peer_down{why});
   link_counters::take(counters.peers_up);
   ready_.erase(&p);
   blocked_.erase(&p);
   quotas_.leave(*p.account);
-  gate_->left(p.descriptor, p.number, p.ticket);
+  gate_->left(p.descriptor, p.ticket);
   peers_.remove(p);
 }
 

@@ -17,6 +17,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -75,6 +76,8 @@ private:
 
   void receive();
   void hear(received& in);
+  // That nothing has come by this connection yet.
+  bool is_first(arrival by);
   peer_quotas::account& account_of(const std::string& routing, const std::string& key);
   void tell_quota_passed(std::string_view what) const;
   // Its key has sent so much that this message was not looked at. Strangers are told only if they have asked: an answer
@@ -89,8 +92,11 @@ private:
   void fire_timers();
   void flush(const std::unordered_set<peer*>& some);
   session::write_result write(const std::string& routing, const frame& what);
-  // Tells the peer why; whether it can still be told does not matter, it is not one of ours (any longer).
+  // Tells the peer why: at once or, when its pipe is full, as soon as it has read something. Whether it does does not
+  // matter, it is not one of ours (any longer).
   void reject(const std::string& routing, const error& why);
+  void say_last(const std::string& routing, const message& words);
+  void say_unsaid();
   void remove(peer& p, const error& why, const std::optional<message>& last_words = std::nullopt);
 
   router_options options_;
@@ -109,7 +115,12 @@ private:
   std::set<std::string> overrun_;
   told told_;
   router_peers peers_;
-  std::deque<std::pair<time_point, peer_id>> ended_;  // their connections, and when to try them
+  struct last_words {
+    bytes encoded;
+    time_point until;
+  };
+  std::unordered_map<std::string, last_words> unsaid_;  // by routing, of whom there is no peer any longer
+  std::deque<std::pair<time_point, peer_id>> ended_;    // their connections, and when to try them
   peer_quotas quotas_{options_.quotas};
   std::unordered_set<peer*> ready_;    // something may be to be sent
   std::unordered_set<peer*> blocked_;  // their pipes are full

@@ -26,8 +26,7 @@ struct router_peer {
   key_right right;   // likewise
   session link;
   int descriptor = -1;                      // of its connection; negative when it is not known
-  std::uint64_t number = 0;                 // of its connection
-  std::uint64_t ticket = 0;                 // likewise, see connection_table; 0 where keys are off
+  std::uint64_t ticket = 0;                 // likewise, see connection_table
   token_bucket own;                         // messages that it may say though its key has none left
   peer_quotas::account* account = nullptr;  // that it counts for
   std::multimap<time_point, router_peer*>::iterator timer = {};  // router_peers' own

@@ -20,7 +20,14 @@
 namespace fxfarm::net {
 
 // Far more than anything needs here; what comes later counts as never.
-inline constexpr std::chrono::seconds patience{20};
+inline constexpr std::chrono::seconds patience{45};
+
+// How many times as long as elsewhere a test may take that is made with a sanitizer.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr int slowness = 4;
+#else
+inline constexpr int slowness = 1;
+#endif
 
 // Collects what a router or dialer tells.
 class recorder {

@@ -37,9 +37,10 @@ TEST_F(at_router, only_the_owner_can_open_its_ipc_socket) {
 TEST_F(at_router, listens_at_several_endpoints_at_once) {
   auto r = router::start({{dir.endpoint("one"), "tcp://127.0.0.1:0"}, "c1", "0.1.0", 10, {}}, seen.sink());
   ASSERT_TRUE(r);
+  std::vector<std::unique_ptr<bare_peer>> peers;  // they stay, so that the end of one is not told before the next
   for (const auto& endpoint : (*r)->endpoints()) {
-    bare_peer peer(zmq::socket_type::dealer, endpoint);
-    welcome_to(peer, endpoint);
+    peers.push_back(std::make_unique<bare_peer>(zmq::socket_type::dealer, endpoint));
+    welcome_to(*peers.back(), endpoint);
   }
 }
 

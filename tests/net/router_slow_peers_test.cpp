@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <future>
+#include <thread>
 
 namespace fxfarm::net {
 namespace {
@@ -71,6 +72,26 @@ TEST_F(at_router, a_peer_that_reads_nothing_is_dropped_past_its_bounds) {
   ASSERT_TRUE(down);
   EXPECT_EQ(down->why.code, errc::too_large);
   EXPECT_EQ(r->counters().peers_up, 0U);
+}
+
+TEST_F(at_router, a_peer_whose_pipe_was_full_when_it_was_dropped_is_told_so_when_it_reads_again) {
+  constexpr std::uint64_t in_sockets = 1'000 + limits::socket_messages_max / 2;  // of a bare one, and some in ours
+  link_options link;
+  link.handshake_timeout = 1h;  // else it would be hung up on
+  link.silence_max = 2h;
+  auto r = started(link);
+  bare_peer peer(zmq::socket_type::dealer, dir.endpoint());
+  const auto id = welcome_to(peer);
+  const std::string large(50'000, 'x');
+  for (int i = 0; i < 2'000; ++i) r->send(id, answer{1, large, "none", ""});
+  const auto until = clock::now() + patience;
+  while (r->counters().messages_out < in_sockets && clock::now() < until) std::this_thread::sleep_for(1ms);
+  r->drop(id, "too slow");
+  ASSERT_TRUE(next_of<peer_down>(seen));
+  const auto bye = peer.receive_a<goodbye>();
+  ASSERT_TRUE(bye);
+  EXPECT_EQ(bye->reason, "too slow");
+  EXPECT_FALSE(welcome_to(peer).empty()) << "and once";
 }
 
 TEST_F(at_router, drops_a_peer_for_whom_more_is_sent_than_may_wait) {
