@@ -33,6 +33,9 @@ std::string coordinator_core::inconsistency() const {
       return "nobody was asked for the graph of job " + key;
     }
   }
+  for (const auto& [worker, keep] : kept_) {
+    if (keep.number == 0 || !scheduler_.offer_of(worker)) return "worker " + worker + " is kept, and is not there";
+  }
   for (const auto& w : scheduler_.workers()) {
     if (w.measuring != measuring[w.id]) return "GPUs of worker " + w.id + " are not those of its jobs";
   }

@@ -64,7 +64,7 @@ void coordinator_core::peer_left(const net::peer_id& id, const error& why, time_
   } else if (role == "worker") {
     scheduler_.remove_worker(id);
     for (const auto& kernel : kernels_.worker_lost(id)) fail_kernel(kernel, why.with_context("its worker was lost"));
-    kept_since_.erase(id);
+    kept_.erase(id);
     starting_.erase(id);
     passed_over_.erase(id);
     probe_.worker_left();
@@ -112,8 +112,8 @@ void coordinator_core::enqueue(const job_record& job) {
 }
 
 void coordinator_core::start_jobs(time_point now) {
-  if (draining_) return tell_kept(now);
-  for (const auto& [key, worker, memory_bytes] : scheduler_.assign()) {
+  if (draining_) return tell_kept();
+  for (const auto& [key, worker, memory_bytes, ends_keep] : scheduler_.assign()) {
     const auto* job = jobs_.find(key);
     const auto& r = job->request;
     const auto& graph = graphs_.at(r.graph_key).data;
@@ -129,11 +129,12 @@ void coordinator_core::start_jobs(time_point now) {
     message.memory_bytes = memory_bytes;
     // Of a GPU's, the compilers are few and its own.
     if (r.target->device == "cpu" && scheduler_.slots() > 1) message.kernels_elsewhere = settings_.kernels_per_job;
+    message.ends_keep = ends_keep;
     if (leases_) message.ticket = ticket_for(worker, message);
     send(worker, std::move(message), graph);
     tell_running(*job, life_step::started, now);
   }
-  tell_kept(now);
+  tell_kept();
 }
 
 void coordinator_core::tell_running(const job_record& job, life_step how, time_point now) {

@@ -101,6 +101,11 @@ public:
   void drain(time_point now);
 
 private:
+  // A worker that has been told that it is kept.
+  struct told_keep {
+    std::uint64_t number = 0;
+    std::optional<time_point> heeded_since;  // none: others that asked before are
+  };
   // A worker that gets no jobs, since nobody would take what it makes of them.
   struct passed_over {
     artifact_signature by;            // of what it brought last
@@ -215,7 +220,9 @@ private:
   void queue_again(const job_record& job, time_point now);
   void tell_running(const job_record& job, life_step how, time_point now);
   void start_jobs(time_point now);
-  void tell_kept(time_point now);
+  void tell_kept();
+  // The worker says which keep of this coordinator's it heeds now.
+  void note_heeded(const net::peer_id& worker, std::uint64_t number, time_point now);
   void keep_no_longer(time_point now);
   void settle(const std::vector<job_setback>& setbacks, time_point now);
   void forget_graph_unless_used(const std::string& graph_key);
@@ -270,7 +277,7 @@ private:
   account_book accounts_;
   std::unordered_map<std::string, graph_question> graph_asked_;  // by graph key, while a job wants it
   std::set<std::pair<time_point, std::string>> ask_again_at_;    // graph keys by the end of their question
-  std::map<net::peer_id, time_point> kept_since_;                // workers that have been told so
+  std::map<net::peer_id, told_keep> kept_;                       // workers that have been told so
   std::set<net::peer_id> starting_;                              // workers with a starting_since
   std::set<net::peer_id> passed_over_;                           // workers whose signers are not accepted
 };

@@ -226,6 +226,8 @@ void coordinator_core::forget_dropped(const std::vector<job_table::dropped_job>&
     }
     forget_graph_unless_used(graph_key);
   }
+  // A worker may have been kept for one of them.
+  if (!dropped.empty()) start_jobs(now);
 }
 
 }  // namespace fxfarm::actors

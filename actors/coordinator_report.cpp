@@ -104,6 +104,7 @@ json coordinator_core::workers_json(bool& truncated) const {
                {"state", to_string(state_of(w))},
                {"slots", w.offer.slots},
                {"busy", w.busy},
+               {"taken", w.offer.taken},
                {"problem", w.offer.problem},
                {"sandbox", w.offer.sandbox},
                {"engine_memory_bytes", w.offer.engine_memory_bytes},

@@ -36,6 +36,7 @@ void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, 
     passed->offered = std::move(offer);
     offer = without_slots(passed->offered, passed->why);
   }
+  note_heeded(from, m.heeds, now);
   scheduler_.set_worker(from, std::move(offer));
   for (const auto& unknown : jobs_.renew(from, without_kernels(from, m.running), now)) {
     send(from, net::cancel_job{unknown, "this coordinator knows of no such lease"}, nullptr);
@@ -80,6 +81,7 @@ void coordinator_core::on(const net::peer_id& from, const net::job_held& m, time
   probe_.adopted();
   tell_running(adopted, life_step::adopted, now);
   forget_graph_unless_used(graph_key);
+  start_jobs(now);  // it may have waited here, and a worker have been kept for it
 }
 
 void coordinator_core::on(const net::peer_id& from, const net::job_alive& m, time_point now) {
@@ -130,21 +132,33 @@ void coordinator_core::pass_over_no_longer() {
   });
 }
 
-void coordinator_core::tell_kept(time_point now) {
-  for (const auto& [worker, kept] : scheduler_.kept_changes()) {
+void coordinator_core::tell_kept() {
+  for (const auto& [worker, kept, number, with_job] : scheduler_.kept_changes()) {
     if (kept) {
-      kept_since_.emplace(worker, now);
+      kept_[worker] = {number, std::nullopt};
     } else {
-      kept_since_.erase(worker);
+      kept_.erase(worker);
     }
-    send(worker, net::keep_worker{kept}, nullptr);
+    if (!with_job) send(worker, net::keep_worker{kept, number}, nullptr);
   }
 }
 
-// The worker has given it to others by then, or will never have as much.
+// While others that asked before are heeded no time passes: they have it for `worker_kept_max` each, at most.
+void coordinator_core::note_heeded(const net::peer_id& worker, std::uint64_t number, time_point now) {
+  const auto it = kept_.find(worker);
+  if (it == kept_.end()) return;
+  auto& since = it->second.heeded_since;
+  if (number != it->second.number) {
+    if (since) scheduler_.keep_no_longer(worker);  // its time was up there
+  } else if (!since) {
+    since = now;
+  }
+}
+
+// The worker gives it to others by then, or will never have as much.
 void coordinator_core::keep_no_longer(time_point now) {
-  for (const auto& [worker, since] : kept_since_) {
-    if (now - since >= limits::worker_kept_max) scheduler_.keep_no_longer(worker);
+  for (const auto& [worker, keep] : kept_) {
+    if (keep.heeded_since && now - *keep.heeded_since >= limits::worker_kept_max) scheduler_.keep_no_longer(worker);
   }
 }
 

@@ -28,7 +28,7 @@ void worker_slots::handle(const link_events& events) {
     if (std::holds_alternative<net::peer_up>(in.event)) {
       if (!named_.contains(in.peer)) continue;  // its name has just lost it
       coordinators_[in.peer].clear();
-      let_go(in.peer);  // it begins anew
+      let_go(in.peer, 0, "the coordinator begins anew");
       hand_over_orphans();
     } else if (const auto* down = std::get_if<net::peer_down>(&in.event)) {
       const bool was_up = coordinators_.erase(in.peer) > 0;
@@ -70,10 +70,13 @@ void worker_slots::take_job(const net::peer_id& from, const net::job& m, const b
   accepted_job job{from, m, graph};
   if (auto why = refusal_of(job)) {
     if (m.kernel) options_.probe->helped("refused");
-    return fail(job, *why);
+    fail(job, *why);
+  } else {
+    waiting_.push_back(std::move(job));
+    start_waiting();
   }
-  waiting_.push_back(std::move(job));
-  start_waiting();
+  // Not before the job is counted: others are offered what is left beside it.
+  if (m.ends_keep != 0) let_go(from, m.ends_keep, "its job has come");
 }
 
 std::optional<error> worker_slots::refusal_of(const accepted_job& job) {
@@ -91,7 +94,7 @@ std::optional<error> worker_slots::refusal_of(const accepted_job& job) {
 }
 
 void worker_slots::lose(const net::peer_id& coordinator) {
-  let_go(coordinator);
+  let_go(coordinator, 0, "the coordinator is gone");
   std::erase_if(sent_, [&](const sent_result& r) { return r.coordinator == coordinator; });
   for_each_job([&](accepted_job& job) {
     if (job.coordinator == coordinator) job.coordinator.clear();
@@ -286,7 +289,10 @@ void worker_slots::fail(const accepted_job& job, const error& why, std::uint64_t
 void worker_slots::renew_leases() {
   tick_armed_ = false;
   std::erase_if(sent_, [now = self_->clock().now()](const sent_result& r) { return now >= r.until; });
-  if (!kept_by_.empty() && self_->clock().now() >= kept_until_) let_go(net::peer_id(kept_by_.front()));
+  if (!kept_by_.empty() && self_->clock().now() >= kept_until_) {
+    const auto first = kept_by_.front();
+    let_go(first.by, first.number, "it was heeded for as long as may be");
+  }
   for (const auto& [coordinator, known] : coordinators_) {
     auto held = make_offer(coordinator).running;
     if (!held.empty()) options_.link->send(coordinator, net::job_alive{std::move(held)}, nullptr);

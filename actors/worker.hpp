@@ -82,13 +82,20 @@ private:
     std::chrono::steady_clock::time_point until;
   };
 
+  struct keep_place {
+    net::peer_id by;
+    std::uint64_t number = 0;
+    bool operator==(const keep_place&) const = default;
+  };
+
   void take_job(const net::peer_id& from, const net::job& m, const blob& graph);
   // Why it is not to be had here, if it is not.
   std::optional<error> refusal_of(const accepted_job& job);
   void cancel_job(const net::peer_id& from, const net::cancel_job& m);
   void set_drain(const net::peer_id& from, const net::set_drain& m);
   void keep(const net::peer_id& from, const net::keep_worker& m);
-  void let_go(const net::peer_id& coordinator);
+  // What that coordinator keeps it for by that number, or all (0).
+  void let_go(const net::peer_id& coordinator, std::uint64_t number, const char* why);
   void bring_kernel(const net::inbound& in, const net::kernel_made& m);
   void bring_no_kernel(const net::peer_id& from, const net::kernel_unmade& m);
   // The slot that runs that coordinator's job; null: it has ended.
@@ -134,8 +141,9 @@ private:
   std::map<net::peer_id, std::string> coordinators_;  // that are up -> what it knows, to be told only of changes
   // Jobs that came while every engine was busy or restarting: several coordinators may each count on the same slots.
   std::deque<accepted_job> waiting_;
-  // Coordinators that keep it for a job of theirs: the first is heeded, until then.
-  std::deque<net::peer_id> kept_by_;
+  // Coordinators that keep it for a job of theirs: the first is heeded, until then. Each has no more places than there
+  // are slots: its next one is for another job, since the first has started.
+  std::deque<keep_place> kept_by_;
   std::chrono::steady_clock::time_point kept_until_;
   std::deque<sent_result> sent_;            // oldest first
   std::deque<unclaimed_result> unclaimed_;  // oldest first

@@ -1,6 +1,7 @@
 // What a worker offers to each coordinator, and which of them keeps it.
 
 #include "actors/worker.hpp"
+#include "monitoring/log.hpp"
 #include "runtime/memory_steps.hpp"
 
 #include <algorithm>
@@ -11,9 +12,10 @@ namespace {
 // Equal texts for equal offers, leases aside.
 std::string summary(const net::worker_offer& offer) {
   std::string out = std::to_string(offer.slots) + "|" + std::to_string(offer.taken) + "|" +
-                    std::to_string(offer.draining) + "|" + std::to_string(offer.can_help) + "|" + offer.problem + "|" + offer.sandbox + "|" +
-                    std::to_string(offer.gpus) + "|" + std::to_string(offer.gpus_taken) + "|" +
-                    std::to_string(offer.memory_bytes) + "|" + std::to_string(offer.memory_taken);
+                    std::to_string(offer.draining) + "|" + std::to_string(offer.can_help) + "|" + offer.problem + "|" +
+                    offer.sandbox + "|" + std::to_string(offer.gpus) + "|" + std::to_string(offer.gpus_taken) + "|" +
+                    std::to_string(offer.memory_bytes) + "|" + std::to_string(offer.memory_taken) + "|" +
+                    std::to_string(offer.heeds);
   platform::fields(offer.runs_on, [&](std::string_view, const auto& value) {
     out += '|';
     if constexpr (std::is_integral_v<std::decay_t<decltype(value)>>) {
@@ -60,7 +62,11 @@ net::worker_offer worker_slots::make_offer(const net::peer_id& to) const {
   for (const auto& job : waiting_) count(job);
   out.can_be_kept = true;
   out.can_help = std::any_of(slots_.begin(), slots_.end(), [](const slot& s) { return s.can_help; });
-  if (kept_from(to)) out.taken = std::max(out.taken, out.slots);
+  if (kept_from(to)) {
+    out.taken = std::max(out.taken, out.slots);
+  } else if (!kept_by_.empty()) {
+    out.heeds = kept_by_.front().number;
+  }
   for (const auto& result : sent_) {
     if (result.coordinator == to) out.running.push_back(result.id);
   }
@@ -81,20 +87,35 @@ void worker_slots::offer_changes() {
 }
 
 void worker_slots::keep(const net::peer_id& from, const net::keep_worker& m) {
-  if (!m.kept) return let_go(from);
-  if (!coordinators_.contains(from) || std::find(kept_by_.begin(), kept_by_.end(), from) != kept_by_.end()) return;
-  kept_by_.push_back(from);
+  if (m.number == 0) return options_.probe->message_refused();
+  if (!m.kept) return let_go(from, m.number, "the coordinator says so");
+  const keep_place place{from, m.number};
+  if (!coordinators_.contains(from) || std::find(kept_by_.begin(), kept_by_.end(), place) != kept_by_.end()) return;
+  const auto is_of = [&](const keep_place& p) { return p.by == from; };
+  if (static_cast<std::size_t>(std::count_if(kept_by_.begin(), kept_by_.end(), is_of)) >= slots_.size()) {
+    const auto oldest = std::find_if(kept_by_.begin(), kept_by_.end(), is_of)->number;
+    let_go(from, oldest, "the coordinator has asked once for each slot since");
+  }
+  kept_by_.push_back(place);
+  log::info(
+      "kept for a job that waits for memory",
+      {{"coordinator", from}, {"keep", std::to_string(m.number)}, {"ahead", std::to_string(kept_by_.size() - 1)}});
   if (kept_by_.size() == 1) kept_until_ = self_->clock().now() + limits::worker_kept_max;
 }
 
-void worker_slots::let_go(const net::peer_id& coordinator) {
-  const bool heeded = !kept_by_.empty() && kept_by_.front() == coordinator;
-  std::erase(kept_by_, coordinator);
-  if (heeded) kept_until_ = self_->clock().now() + limits::worker_kept_max;
+void worker_slots::let_go(const net::peer_id& coordinator, std::uint64_t number, const char* why) {
+  if (kept_by_.empty()) return;
+  const auto heeded = kept_by_.front();
+  std::erase_if(kept_by_, [&](const keep_place& p) {
+    if (p.by != coordinator || (number != 0 && p.number != number)) return false;
+    log::info("kept no longer", {{"coordinator", p.by}, {"keep", std::to_string(p.number)}, {"why", why}});
+    return true;
+  });
+  if (!kept_by_.empty() && kept_by_.front() != heeded) kept_until_ = self_->clock().now() + limits::worker_kept_max;
 }
 
 bool worker_slots::kept_from(const net::peer_id& coordinator) const {
-  return !kept_by_.empty() && kept_by_.front() != coordinator;
+  return !kept_by_.empty() && kept_by_.front().by != coordinator;
 }
 
 }  // namespace fxfarm::actors

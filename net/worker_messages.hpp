@@ -32,6 +32,7 @@ struct worker_offer {
   std::uint64_t memory_taken = 0;  // of these, by jobs of other coordinators
   bool can_be_kept = false;        // it heeds keep_worker
   bool can_help = false;           // its engines compile single kernels, too
+  std::uint64_t heeds = 0;         // the number of this coordinator's keep_worker that it heeds; 0: of none
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -50,6 +51,7 @@ struct worker_offer {
     f("memory_taken", s.memory_taken);
     f("can_be_kept", s.can_be_kept);
     f("can_help", s.can_help);
+    f("heeds", s.heeds);
   }
 };
 
@@ -73,6 +75,7 @@ struct job {
   std::uint64_t memory_bytes = 0;  // so many of the worker's are, likewise
   unsigned kernels_elsewhere = 0;  // so many of its kernels may be asked for at a time, see kernel_wanted
   bool kernel = false;             // it is a kernel of some job: to be started at once, or refused
+  std::uint64_t ends_keep = 0;     // the number of a keep_worker that ends when the worker counts this job; 0: of none
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -93,6 +96,7 @@ struct job {
     f("memory_bytes", s.memory_bytes);
     f("kernels_elsewhere", s.kernels_elsewhere);
     f("kernel", s.kernel);
+    f("ends_keep", s.ends_keep);
   }
 };
 
@@ -216,14 +220,19 @@ struct set_drain {
 };
 
 // A job of this coordinator waits until enough of the worker's memory is free, and has for long enough, or no longer.
-// The worker then offers no slots to others: one coordinator at a time, in the order in which they have asked.
+// The worker then offers no slots to others: one coordinator at a time, in the order in which they have asked. The
+// same coordinator may ask again before its first job has come: that is another place in that line, so each has a
+// number. Where a job ends it, the job says so instead (`ends_keep`), since an attachment may come after what was sent
+// later, and the memory is not free before the job is counted.
 struct keep_worker {
   static constexpr std::string_view tag = "keep_worker";
   bool kept = false;
+  std::uint64_t number = 0;  // which one begins or ends, unique for the coordinator and worker; not 0
 
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f("kept", s.kept);
+    f("number", s.number);
   }
 };
 

@@ -3,7 +3,9 @@
 // clients that find their farm again, each with a thousand open graphs, ask as fast as the farm answers; and slower
 // when it says that it is busy: the window is halved for each question that is answered so, and grows by one when as
 // many as it holds have been answered well. (TCP, RFC 5681, halves once for all that it loses of one window; here a few
-// such answers are enough for the least.) A plain class: the time is passed in.
+// such answers are enough for the least.) The farm answers for each stage of a graph, and may say that it is busy for
+// one after it has said something else of another: so a question that was answered is remembered for as long as it
+// would have waited. A plain class: the time is passed in.
 
 #include "runtime/limits.hpp"
 #include "runtime/time_point.hpp"
@@ -15,6 +17,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <utility>
 #include <vector>
 
 namespace fxfarm {
@@ -27,9 +30,10 @@ public:
   void add(graph which);
   // Those that are to be asked for now, first come, first served.
   std::vector<graph> take(time_point now);
-  // The farm has said something of the graph.
+  // The farm has said something of a stage of the graph.
   void answered(graph which);
-  // It has said that it is busy: the graph keeps its room in the window for as long as it would without an answer.
+  // It has said that it is busy: a graph that still has its room in the window keeps it for as long as it would without
+  // an answer.
   void turned_away(graph which);
   // The graph is not of interest any longer.
   void forget(graph which);
@@ -47,10 +51,14 @@ private:
     bool turned_away = false;
   };
 
+  bool forget_answer(graph which);  // false: there is none
+
   double size_ = size_max;
   std::deque<graph> line_;
   std::set<graph> waiting_;               // the same, less those that were forgotten
   std::map<graph, question> unanswered_;  // no more than size_max
+  // Those that were answered, and until when they would have waited: the last size_max. They have no room.
+  std::deque<std::pair<graph, time_point>> answered_;
 };
 
 }  // namespace fxfarm

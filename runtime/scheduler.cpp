@@ -194,7 +194,7 @@ std::vector<scheduler::assignment> scheduler::assign() {
     auto& c = next_class();
     auto* w = best_worker(c);
     if (auto* waiting = keeper_of(*w, &c)) {
-      keep(*w, *waiting);
+      keep(*w, *waiting, ++keeps_);
       continue;
     }
     auto& job = next_job(c);
@@ -204,7 +204,7 @@ std::vector<scheduler::assignment> scheduler::assign() {
     let_go(c);
     unqueue(job);  // the class goes with its last job
     run(job, *w);
-    out.push_back({*job.id, *w->id, job.memory_bytes});
+    out.push_back({*job.id, *w->id, job.memory_bytes, ended_by_job(*w)});
   }
   return out;
 }

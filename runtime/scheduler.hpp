@@ -4,9 +4,10 @@
 //
 // Jobs are ordered by stage rank (a first stage before anyone's second), then by how many jobs of their space run (the
 // space with the fewest first), then by age; among jobs of one space that are about as old, what takes longest comes
-// first. No order starves a job: the oldest that some worker could take is overtaken by at most
-// `limits::job_overtakes_max` others in a row. A job goes to a worker that few other jobs could use, and among equals
-// to the one with the most free slots.
+// first. The oldest job that some worker could take is overtaken by at most `limits::job_overtakes_max` others of this
+// scheduler in a row. That is no bound on those of other schedulers that take slots of the same worker, nor for a job
+// whose worker was kept for as long as may be (keep_no_longer): that one begins to wait anew. A job goes to a worker
+// that few other jobs could use, and among equals to the one with the most free slots.
 //
 // A job takes a slot of its worker, and one that measures a GPU beside it, until it ends: jobs that measure at the same
 // time would time each other. Those that wait for a GPU hold up nobody else, and their turn comes as any job's.
@@ -85,6 +86,7 @@ public:
     std::string job;
     std::string worker;
     std::uint64_t memory_bytes = 0;  // that it takes
+    std::uint64_t ends_keep = 0;     // the number of a kept_change whose end the worker learns by this; 0: of none
   };
   struct worker_view {
     std::string id;
@@ -128,8 +130,11 @@ public:
   struct kept_change {
     std::string worker;
     bool kept = false;
+    std::uint64_t number = 0;  // each time that it is kept has another
+    bool with_job = false;     // it is no longer: an assignment there says so, by `ends_keep`
   };
-  // Which workers that can be kept are, or are no longer, where that has changed since it was last asked.
+  // Which workers that can be kept are, or are no longer, where that has changed since it was last asked. One that is
+  // kept for another class of jobs now is both, the end first: that class asks for itself.
   std::vector<kept_change> kept_changes();
   // It has been kept for too long: whoever waits for its memory waits for another occasion.
   void keep_no_longer(const std::string& worker);
@@ -256,7 +261,10 @@ private:
     bool full = false;              // it has said so
     pool* in = nullptr;             // null: it takes no jobs
     job_class* kept_for = nullptr;  // nothing else starts on it
-    bool kept_told = false;         // what kept_changes has said last
+    std::uint64_t keep_number = 0;  // of the last time that it was kept
+    std::uint64_t kept_told = 0;    // the number that kept_changes has said, while it has not said its end
+    bool end_told = false;          // by an assignment
+    std::uint64_t kept_as() const { return kept_for && offer.can_be_kept ? keep_number : 0; }
     std::size_t free() const;
     bool free_to_measure() const;  // a slot and a GPU
     std::uint64_t memory_free() const;
@@ -343,10 +351,12 @@ private:
   static bool leaves_more(const worker& w);
   // Other schedulers' jobs have begun there, and have taken memory.
   void count_overtaken_by_others(worker& w);
-  void keep(worker& w, job_class& c);
+  void keep(worker& w, job_class& c, std::uint64_t number);
   void let_go(job_class& c);
   void let_go_if_useless(worker& w);
   void tell_kept(worker& w);  // by kept_changes
+  // The number of its keep that the job which starts there now ends, as far as the worker knows; 0: of none.
+  static std::uint64_t ended_by_job(worker& w);
 
   tenant& tenant_of(const std::string& space);
   void set_running(tenant& t, std::size_t running);
@@ -393,6 +403,7 @@ private:
   std::uint64_t slots_ = 0;
   std::uint64_t free_slots_ = 0;
   std::uint64_t arrivals_ = 0;  // of jobs and of workers
+  std::uint64_t keeps_ = 0;     // how often workers have been kept
 };
 
 worker_state state_of(const scheduler::worker_offer& offer, std::size_t busy);

@@ -46,8 +46,7 @@ std::string scheduler::wrong_with_workers() const {
     free_slots += w.free();
     occupied_slots += w.jobs.size();
     kept += w.kept_for != nullptr;
-    const bool told = w.kept_told == (w.kept_for && w.offer.can_be_kept);
-    if (!told && std::find(kept_changed_.begin(), kept_changed_.end(), &w) == kept_changed_.end())
+    if (w.kept_told != w.kept_as() && std::find(kept_changed_.begin(), kept_changed_.end(), &w) == kept_changed_.end())
       return "nobody is told whether worker " + id + " is kept";
     if (w.full != full_.contains(id)) return "worker " + id + " is wrongly held for full";
   }

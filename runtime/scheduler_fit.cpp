@@ -134,8 +134,10 @@ void scheduler::avoid_no_longer(time_point since) {
   }
   for (auto* job : late) {
     const auto& in = *job->in;
+    auto& before = *in.of;
+    const auto id = *job->id;
     const auto& at = job->at->first;
-    request r{*job->id,
+    request r{id,
               in.of->target,
               in.in->rank,
               in.whose->name,
@@ -144,9 +146,18 @@ void scheduler::avoid_no_longer(time_point since) {
               in.of->memory_above,
               in.of->measures,
               memory_step_bytes(in.of->memory_step)};
+    // The oldest of its class comes first here, and has been overtaken: its turn goes with it.
+    const auto overtaken = std::exchange(before.overtaken, 0);
+    auto* kept = before.keeps;
+    let_go(before);
     unqueue(*job);
-    jobs_.erase(jobs_.find(*job->id));
+    jobs_.erase(jobs_.find(id));
     enqueue(std::move(r));
+    auto& now = *jobs_.at(id).in->of;
+    now.overtaken = std::max(now.overtaken, overtaken);
+    if (!kept || now.keeps) continue;
+    keep(*kept, now, kept->keep_number);
+    let_go_if_useless(*kept);
   }
 }
 

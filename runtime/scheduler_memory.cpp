@@ -167,12 +167,13 @@ void scheduler::count_overtaken_by_others(worker& w) {
   for (auto* c : w.in->classes) {
     if (w.at() < c->from && could_have(*c, w) && !can_start(*c)) ++c->overtaken;
   }
-  if (auto* waiting = keeper_of(w, nullptr)) keep(w, *waiting);
+  if (auto* waiting = keeper_of(w, nullptr)) keep(w, *waiting, ++keeps_);
 }
 
-void scheduler::keep(worker& w, job_class& c) {
+void scheduler::keep(worker& w, job_class& c, std::uint64_t number) {
   take_out(w);
   w.kept_for = &c;
+  w.keep_number = number;
   c.keeps = &w;
   put_in(w);
   tell_kept(w);
@@ -213,10 +214,18 @@ void scheduler::keep_no_longer(const std::string& worker) {
 std::vector<scheduler::kept_change> scheduler::kept_changes() {
   std::vector<kept_change> out;
   for (auto* w : std::exchange(kept_changed_, {})) {
-    const bool kept = w->offer.can_be_kept && w->kept_for;
-    if (std::exchange(w->kept_told, kept) != kept) out.push_back({*w->id, kept});
+    const auto number = w->kept_as();
+    const auto told = std::exchange(w->kept_told, number);
+    if (told == number) continue;
+    if (told != 0) out.push_back({*w->id, false, told, std::exchange(w->end_told, false)});
+    if (number != 0) out.push_back({*w->id, true, number});
   }
   return out;
+}
+
+// Nothing starts on a worker that is kept, so whatever was told of this one has ended.
+std::uint64_t scheduler::ended_by_job(worker& w) {
+  return w.kept_told == 0 || std::exchange(w.end_told, true) ? 0 : w.kept_told;
 }
 
 }  // namespace fxfarm

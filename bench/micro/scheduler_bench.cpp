@@ -70,6 +70,7 @@ public:
     for (std::size_t i = 0; i < workers; ++i) {
       scheduler::worker_offer offer{platforms_[i % platforms_.size()], slots_each, 0, false, {}};
       if (counts_memory_) offer.memory_bytes = memory_each;
+      offer.can_be_kept = true;
       jobs_.set_worker(worker(i), std::move(offer));
     }
     // Each job prefers workers on its own platform, so that these take all slots.
@@ -114,11 +115,12 @@ private:
   }
 
   void start() {
-    for (auto& [job, on, memory_bytes] : jobs_.assign()) {
+    for (auto& [job, on, memory_bytes, ends_keep] : jobs_.assign()) {
       const auto n = std::stoull(job.substr(48), nullptr, 16);
       running_.push_back(std::move(job));
       if (filled_) enqueue({(n >> 16) & 0xff, static_cast<unsigned>((n >> 8) & 0xff), n & 0xff});
     }
+    benchmark::DoNotOptimize(jobs_.kept_changes());
     filled_ = true;
   }
 

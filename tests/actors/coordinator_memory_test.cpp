@@ -204,43 +204,6 @@ TEST_F(coordinator_memory_test, a_graphs_next_job_takes_what_the_last_one_had) {
   EXPECT_EQ(last.memory_bytes, 768 * MiB);
 }
 
-TEST_F(coordinator_memory_test, keeps_a_worker_from_other_coordinators_no_longer_than_may_be) {
-  client("a");
-  tell(came("w", "worker"));
-  const auto others_have = [&](std::uint64_t taken) {
-    net::worker_offer m;
-    m.runs_on = machine();
-    m.slots = 4;
-    m.taken = 3;
-    m.memory_bytes = 2 * GiB;
-    m.memory_taken = taken;
-    m.can_be_kept = true;
-    tell(said("w", m));
-  };
-  others_have(1536 * MiB);
-  ask_for_graph('1');
-  const auto until_kept = [&] {
-    for (unsigned i = 0; i < limits::job_overtakes_max; ++i) {
-      EXPECT_EQ(out.count<net::keep_worker>("w"), 0u);
-      others_have(1280 * MiB);
-      others_have(1536 * MiB);
-    }
-    const auto told = out.take<net::keep_worker>("w");
-    return told.size() == 1 && told[0].kept;
-  };
-  EXPECT_TRUE(until_kept());
-  EXPECT_TRUE(ask("status")["workers"][0]["kept"]);
-  pass(limits::worker_kept_max - 1s);
-  EXPECT_EQ(out.count<net::keep_worker>("w"), 0u);
-  pass(1s);
-  EXPECT_FALSE(out.take<net::keep_worker>("w").at(0).kept);
-  EXPECT_FALSE(ask("status")["workers"][0]["kept"]);
-  EXPECT_TRUE(until_kept()) << "on another occasion";
-  others_have(0);
-  EXPECT_EQ(given(), "1");
-  EXPECT_FALSE(out.take<net::keep_worker>("w").at(0).kept);
-}
-
 TEST_F(coordinator_memory_test, a_retry_goes_to_another_worker) {
   worker_with("w", 0, 2);
   worker_with("v", 0, 1);

@@ -227,6 +227,8 @@ private:
     m.taken = pick(3);
     m.draining = pick(6) == 0;
     m.can_help = pick(3) != 0;
+    m.can_be_kept = pick(2) == 0;
+    m.heeds = pick(4);
     if (pick(6) == 0) m.problem = "engine_start: no torch";
     if (!seen_.empty()) m.running = {any_attempt().first, "made up"};
     // Slots that it takes back are given to nobody any longer, and jobs in them are not called too many.

@@ -22,6 +22,7 @@ public:
     for (std::size_t i = 0; i < workers; ++i) {
       scheduler::worker_offer offer{machines_[i % machines_.size()], slots_each, 0, false, {}};
       if (counts_memory) offer.memory_bytes = memory_each;
+      offer.can_be_kept = true;
       jobs_.set_worker("worker-" + std::to_string(i), std::move(offer));
     }
     // Jobs for a worker's own platform first, so that these take all slots.
@@ -59,17 +60,18 @@ private:
     jobs_.enqueue(std::move(wanted));
   }
   void start() {
-    for (auto& [job, on, memory_bytes] : jobs_.assign()) {
+    for (auto& [job, on, memory_bytes, ends_keep] : jobs_.assign()) {
       running_.push_back(std::move(job));
       ++started_;
     }
+    changes_told_ += jobs_.kept_changes().size();
   }
 
   const std::vector<platform> machines_ = machines();
   scheduler jobs_;
   std::vector<std::string> running_;
   std::uint64_t made_ = 0;
-  std::size_t at_ = 0, pick_ = 0, started_ = 0, ended_ = 0;
+  std::size_t at_ = 0, pick_ = 0, started_ = 0, ended_ = 0, changes_told_ = 0;
 };
 
 }  // namespace

@@ -164,8 +164,8 @@ inline std::vector<golden> golden_messages() {
         "\247verdict\245abort"  // verdict: 'abort'
         "\246reason\243why"  // reason: 'why'
         ""sv},
-    {worker_offer{"w", platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 4, 1, {"j1"}, true, "io", "none", 70000, 2, 1, 80000, 3, true, true},
-        "\202\244type\254worker_offer\244body\217"  // worker_offer, 15 fields
+    {worker_offer{"w", platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 4, 1, {"j1"}, true, "io", "none", 70000, 2, 1, 80000, 3, true, true, 5},
+        "\202\244type\254worker_offer\244body\336\000\020"  // worker_offer, 16 fields
         "\244name\241w"  // name: 'w'
         "\247runs_on\211\245torch\2522.13.0+cpu\246python\2443.11\246triton\2453.6.0\244arch"
         "\247aarch64\243isa\251x86-64-v4\247threads\010\246device\244cuda\243gpu\252H100 sm_"
@@ -183,9 +183,10 @@ inline std::vector<golden> golden_messages() {
         "\254memory_taken\003"  // memory_taken: 3
         "\253can_be_kept\303"  // can_be_kept: True
         "\250can_help\303"  // can_help: True
+        "\245heeds\005"  // heeds: 5
         ""sv},
-    {job{"j1", "s1", "g1", "f/0", stage_spec{"max-autotune", {{"max_autotune", "true"}}}, platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 15000, 1800000, 1, 2, "team", "team", "7:aa", true, 70000, 32, true},
-        "\202\244type\243job\244body\336\000\021"  // job, 17 fields
+    {job{"j1", "s1", "g1", "f/0", stage_spec{"max-autotune", {{"max_autotune", "true"}}}, platform{"2.13.0+cpu", "3.11", "3.6.0", "aarch64", "x86-64-v4", 8, "cuda", "H100 sm_90", "550"}, 15000, 1800000, 1, 2, "team", "team", "7:aa", true, 70000, 32, true, 6},
+        "\202\244type\243job\244body\336\000\022"  // job, 18 fields
         "\242id\242j1"  // id: 'j1'
         "\251stage_key\242s1"  // stage_key: 's1'
         "\251graph_key\242g1"  // graph_key: 'g1'
@@ -205,10 +206,11 @@ inline std::vector<golden> golden_messages() {
         "\254memory_bytes\316\000\001\021p"  // memory_bytes: 70000
         "\261kernels_elsewhere "  // kernels_elsewhere: 32
         "\246kernel\303"  // kernel: True
+        "\251ends_keep\006"  // ends_keep: 6
         ""sv},
     {job_held{job{"j1", "s1", "g1", "f/0", stage_spec{"default", {}}, platform{"", "", "", "", "", 0, "", "", ""}, 0, 0, 0, 3, "", "", ""}},
         "\202\244type\250job_held\244body\201"  // job_held, 1 field
-        "\243job\336\000\021"  // job, 17 fields
+        "\243job\336\000\022"  // job, 18 fields
         "\242id\242j1"  // id: 'j1'
         "\251stage_key\242s1"  // stage_key: 's1'
         "\251graph_key\242g1"  // graph_key: 'g1'
@@ -227,6 +229,7 @@ inline std::vector<golden> golden_messages() {
         "\254memory_bytes\000"  // memory_bytes: 0
         "\261kernels_elsewhere\000"  // kernels_elsewhere: 0
         "\246kernel\302"  // kernel: False
+        "\251ends_keep\000"  // ends_keep: 0
         ""sv},
     {job_alive{{"j1", "j2"}},
         "\202\244type\251job_alive\244body\201"  // job_alive, 1 fields
@@ -272,9 +275,10 @@ inline std::vector<golden> golden_messages() {
         "\202\244type\251set_drain\244body\201"  // set_drain, 1 fields
         "\250draining\303"  // draining: true
         ""sv},
-    {keep_worker{true},
-        "\202\244type\253keep_worker\244body\201"  // keep_worker, 1 fields
+    {keep_worker{true, 6},
+        "\202\244type\253keep_worker\244body\202"  // keep_worker, 2 fields
         "\244kept\303"  // kept: true
+        "\246number\006"  // number: 6
         ""sv},
     {cancel_job{"j1", "released"},
         "\202\244type\252cancel_job\244body\202"  // cancel_job, 2 fields

@@ -107,3 +107,32 @@ TEST(lookup_window, grows_by_one_when_all_of_it_has_been_answered_well_and_not_b
   }
   EXPECT_EQ(size, most);
 }
+
+TEST(lookup_window, one_that_is_turned_away_after_an_answer_halves_it_once_and_has_no_room) {
+  auto window = with(most + 1);
+  window.take(start);
+  window.answered(1);
+  for (int stage = 0; stage < 3; ++stage) window.turned_away(1);
+  EXPECT_EQ(window.size(), most / 2) << "its first stage was said something of, and the next ones are too many";
+  for (lookup_window::graph g = 2; g <= most / 2 + 1; ++g) window.forget(g);
+  EXPECT_EQ(window.take(start), graphs{most + 1});
+}
+
+TEST(lookup_window, an_answer_to_one_that_was_turned_away_does_not_let_it_grow) {
+  auto window = with(most);
+  window.take(start);
+  window.turned_away(1);
+  for (int stage = 0; stage < 3; ++stage) window.answered(1);
+  window.turned_away(1);
+  for (lookup_window::graph g = 2; g <= most / 2; ++g) window.forget(g);
+  EXPECT_EQ(window.size(), most / 2);
+}
+
+TEST(lookup_window, what_was_answered_is_of_no_interest_for_longer_than_an_answer_may_take) {
+  auto window = with(most);
+  window.take(start);
+  window.answered(1);
+  window.take(start + limits::lookup_answer_max);
+  window.turned_away(1);
+  EXPECT_EQ(window.size(), most);
+}

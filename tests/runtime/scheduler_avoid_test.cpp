@@ -131,3 +131,62 @@ TEST(scheduler_avoids, however_many_fail_there_are_no_more_classes_than_may_be) 
   EXPECT_EQ(s.inconsistency(), "");
   EXPECT_EQ(s.queued(), workers - 2);
 }
+
+namespace {
+
+constexpr std::uint64_t GiB = 1 << 30;
+
+// A job that has failed on "a", which is full, and waits for more memory of "b" than small ones leave there.
+class one_that_is_overtaken {
+public:
+  one_that_is_overtaken() {
+    auto o = offer(4);
+    o.memory_bytes = 8 * GiB;
+    o.can_be_kept = true;
+    for (const char* id : {"a", "b"}) s.set_worker(id, o);
+    for (int i = 0; i < 4; ++i) s.occupy("busy" + std::to_string(i), "a", "team", false, 2 * GiB);
+    s.enqueue(again("large", {"a"}, 6 * GiB));
+    for (int i = 0; i < 4; ++i) s.occupy("small" + std::to_string(made++), "b", "team", false, 2 * GiB);
+  }
+  bool is_kept() const { return s.shortage_of("large").kept == "b"; }
+  // Another one starts on "b", as the oldest there ends; false when it is left to the large one.
+  bool small_one() {
+    s.release("small" + std::to_string(ended++));
+    auto r = job_of("team", "small" + std::to_string(made++));
+    r.queued_at = begin + std::chrono::milliseconds(made);
+    r.memory_bytes = 2 * GiB;
+    s.enqueue(r);
+    const bool started = !assigned(s).empty();
+    EXPECT_EQ(s.inconsistency(), "");
+    return started;
+  }
+  unsigned small_ones_until_kept() {
+    unsigned started = 0;
+    while (!is_kept() && started < 100) started += small_one();
+    return started;
+  }
+
+  scheduler s;
+  int made = 0, ended = 0;
+};
+
+}  // namespace
+
+TEST(scheduler_avoids, one_that_may_go_anywhere_has_been_overtaken_as_often_as_before) {
+  one_that_is_overtaken f;
+  for (unsigned i = 0; i + 1 < limits::job_overtakes_max; ++i) EXPECT_TRUE(f.small_one());
+  f.s.avoid_no_longer(begin);
+  EXPECT_EQ(f.s.inconsistency(), "");
+  EXPECT_FALSE(f.is_kept());
+  EXPECT_EQ(f.small_ones_until_kept(), 1u);
+}
+
+TEST(scheduler_avoids, one_that_may_go_anywhere_still_has_the_worker_that_is_kept_for_it) {
+  one_that_is_overtaken f;
+  EXPECT_EQ(f.small_ones_until_kept(), limits::job_overtakes_max);
+  ASSERT_EQ(f.s.kept_changes().size(), 1u);
+  f.s.avoid_no_longer(begin);
+  EXPECT_EQ(f.s.inconsistency(), "");
+  EXPECT_TRUE(f.is_kept());
+  EXPECT_TRUE(f.s.kept_changes().empty()) << "the worker has it in its line as before";
+}

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::uint64_t GiB = 1 << 30;
 
-// One worker with four slots and 8 GiB, as two coordinators see it.
+// One worker with four slots and 8 GiB, as three coordinators see it.
 class shared_worker {
 public:
   explicit shared_worker(bool can_be_kept) : can_be_kept_(can_be_kept) { offer(); }
@@ -34,9 +34,9 @@ public:
           small_begun += who == 1;
           news = true;
         }
-        for (const auto& [worker, kept] : of[who].kept_changes()) {
-          std::erase(kept_by, who);
-          if (kept) kept_by.push_back(who);
+        for (const auto& change : of[who].kept_changes()) {
+          const std::pair one(who, change.number);
+          change.kept ? kept_by.push_back(one) : void(std::erase(kept_by, one));
           news = true;
         }
         if (news) offer();
@@ -79,10 +79,10 @@ public:
     std::string job;
     std::uint64_t bytes;
   };
-  std::array<scheduler, 2> of;
+  std::array<scheduler, 3> of;
   std::deque<started> running;      // oldest first
-  std::deque<std::size_t> kept_by;  // the first is heeded
-  unsigned small_begun = 0;         // of the second one's jobs, in all
+  std::deque<std::pair<std::size_t, std::uint64_t>> kept_by;  // and the number of the keep; the first is heeded
+  unsigned small_begun = 0;                                   // of the second one's jobs, in all
 
 private:
   void offer() {
@@ -95,7 +95,7 @@ private:
         ++o.taken;
         o.memory_taken += r.bytes;
       }
-      if (can_be_kept_ && !kept_by.empty() && kept_by.front() != who) o.taken = o.slots;
+      if (can_be_kept_ && !kept_by.empty() && kept_by.front().first != who) o.taken = o.slots;
       of[who].set_worker("w", o);
     }
   }
@@ -138,20 +138,26 @@ TEST(shared_memory, is_freed_for_one_after_the_other) {
 TEST(shared_memory, goes_to_who_has_asked_first) {
   shared_worker w(true);
   w.small_ones();
-  w.wants(1, "mine", 8 * GiB);
-  w.wants(0, "yours", 8 * GiB);
-  unsigned begun = 0;
-  std::string order;
-  for (; order.size() < 10 && begun < 500 && !w.running.empty(); ++begun) {
+  w.wants(2, "third's", 8 * GiB);
+  w.wants(0, "first's", 8 * GiB);
+  for (unsigned ended = 0; w.kept_by.size() < 2 && ended < 500; ++ended) {
     w.end_oldest();
     w.small_one();
     w.settle();
-    for (const char* job : {"mine", "yours"}) {
-      if (w.runs(job) && order.find(job) == std::string::npos) order += job;
-    }
-    EXPECT_LE(w.kept_by.size(), 2u);
   }
-  EXPECT_TRUE(order == "mineyours" || order == "yoursmine") << order;
+  ASSERT_EQ(w.kept_by.size(), 2u) << "both see the same starts";
+  const auto first = w.kept_by[0].first, second = w.kept_by[1].first;
+  ASSERT_NE(first, second);
+  std::vector<std::size_t> order;
+  for (unsigned ended = 0; order.size() < 2 && ended < 100 && !w.running.empty(); ++ended) {
+    w.end_oldest();
+    w.small_one();
+    w.settle();
+    if (w.running.empty() || w.running.back().bytes < 8 * GiB) continue;
+    const auto who = w.running.back().who;
+    if (order.empty() || order.back() != who) order.push_back(who);
+  }
+  EXPECT_EQ(order, (std::vector{first, second}));
   EXPECT_TRUE(w.kept_by.empty());
 }
 
@@ -217,4 +223,70 @@ TEST(shared_memory, is_kept_although_only_jobs_of_others_have_it) {
   others_have(1);
   EXPECT_EQ(assigned(s), "large@w");
   EXPECT_FALSE(s.kept_changes().at(0).kept);
+}
+
+TEST(shared_memory, the_next_class_that_keeps_a_worker_asks_for_itself) {
+  scheduler s;
+  auto o = offer(4);
+  o.memory_bytes = 8 * GiB;
+  o.can_be_kept = true;
+  s.set_worker("w", o);
+  const auto others_have = [&](unsigned jobs) {
+    o.taken = jobs;
+    o.memory_taken = jobs * 2 * GiB;
+    s.set_worker("w", o);
+  };
+  const auto wants = [&](const char* job, std::uint64_t bytes, int ms) {
+    auto r = job_of("team", job);
+    r.memory_bytes = bytes;
+    r.queued_at = time_point(std::chrono::milliseconds(ms));
+    s.enqueue(r);
+  };
+  others_have(3);
+  wants("first", 4 * GiB, 1);
+  wants("second", 8 * GiB, 2);
+  for (unsigned i = 0; i < limits::job_overtakes_max; ++i) {
+    others_have(3);
+    EXPECT_EQ(assigned(s), "");
+    others_have(4);
+  }
+  const auto asked = s.kept_changes();
+  ASSERT_EQ(asked.size(), 1u);
+  EXPECT_NE(asked[0].number, 0u);
+  wants("small", 1 * GiB, 3);
+  others_have(1);
+  const auto started = s.assign();
+  ASSERT_EQ(started.size(), 1u);
+  EXPECT_EQ(started[0].job, "first");
+  EXPECT_EQ(started[0].ends_keep, asked[0].number) << "which is told with the job";
+  ASSERT_EQ(s.shortage_of("second").kept, "w");
+  const auto told = s.kept_changes();
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_FALSE(told[0].kept);
+  EXPECT_TRUE(told[0].with_job);
+  EXPECT_EQ(told[0].number, asked[0].number);
+  EXPECT_TRUE(told[1].kept);
+  EXPECT_NE(told[1].number, asked[0].number);
+  EXPECT_TRUE(s.kept_changes().empty());
+  EXPECT_EQ(s.inconsistency(), "");
+}
+
+TEST(shared_memory, one_that_is_kept_no_longer_is_told_so_by_itself_where_no_job_starts_there) {
+  shared_worker w(true);
+  w.small_ones();
+  w.wants(0, "large", 8 * GiB);
+  for (int i = 0; i < 100 && !w.kept(0); ++i) {
+    w.end_oldest();
+    w.small_one();
+    w.settle();
+  }
+  ASSERT_TRUE(w.kept(0));
+  const auto number = w.kept_by.at(0).second;
+  w.of[0].cancel("large");
+  EXPECT_TRUE(w.of[0].assign().empty());
+  const auto told = w.of[0].kept_changes();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_FALSE(told[0].kept);
+  EXPECT_FALSE(told[0].with_job);
+  EXPECT_EQ(told[0].number, number);
 }

@@ -1,6 +1,7 @@
 // The scheduler under thousands of random events.
 #include "scheduler_harness.hpp"
 
+#include <map>
 #include <random>
 #include <set>
 
@@ -16,6 +17,8 @@ TEST(scheduler, books_agree_whatever_happens) {
     const auto worker = [&] { return "w" + std::to_string(pick(6)); };
     scheduler s;
     std::set<std::string> running;
+    std::map<std::string, std::uint64_t> told;   // workers that are kept, as far as they know, and by which number
+    std::map<std::string, std::uint64_t> ended;  // of these, of which a job that starts there says that it has ended
     for (unsigned i = 0; i < 3'000; ++i) {
       switch (pick(9)) {
         case 0:
@@ -39,9 +42,12 @@ TEST(scheduler, books_agree_whatever_happens) {
                                   std::uint64_t{pick(3)} << 29,
                                   pick(2) == 0});
           break;
-        case 3:
-          s.remove_worker(worker());
-          break;
+        case 3: {
+          const auto gone = worker();
+          told.erase(gone);
+          ended.erase(gone);
+          s.remove_worker(gone);
+        } break;
         case 4:
           s.mark_full(worker());
           break;
@@ -63,8 +69,23 @@ TEST(scheduler, books_agree_whatever_happens) {
           s.keep_no_longer(worker());
           s.avoid_no_longer(time_point(std::chrono::seconds(i / 20)));
       }
-      for (const auto& a : s.assign()) running.insert(a.job);
-      if (pick(3) == 0) s.kept_changes();
+      for (const auto& a : s.assign()) {
+        running.insert(a.job);
+        if (a.ends_keep == 0) continue;
+        ASSERT_EQ(told[a.worker], a.ends_keep);
+        ASSERT_TRUE(ended.emplace(a.worker, a.ends_keep).second) << "another job has said so";
+      }
+      if (pick(3) == 0) {
+        for (const auto& change : s.kept_changes()) {
+          auto& number = told[change.worker];
+          ASSERT_EQ(number, change.kept ? 0 : change.number);
+          if (!change.kept) {
+            ASSERT_EQ(change.with_job, ended.erase(change.worker) == 1);
+          }
+          number = change.kept ? change.number : 0;
+        }
+        ASSERT_TRUE(ended.empty());
+      }
       std::erase_if(running, [&](const std::string& job) { return s.worker_of(job) == nullptr; });
       ASSERT_EQ(s.inconsistency(), "") << "seed " << seed << ", step " << i;
       ASSERT_EQ(running.size(), s.running());
