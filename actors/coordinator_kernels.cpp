@@ -22,7 +22,8 @@ std::optional<error> coordinator_core::lend(const net::peer_id& from, const net:
   const auto* job = jobs_.find_attempt(from, m.job);
   if (!job) return error{errc::not_found, "the worker holds no such job"};
   if (m.kernel.empty() || m.kernel.size() > limits::kernel_name_bytes_max) {
-    return error{errc::bad_input, "a kernel's name has 1 to " + std::to_string(limits::kernel_name_bytes_max) + " bytes"};
+    return error{errc::bad_input,
+                 "a kernel's name has 1 to " + std::to_string(limits::kernel_name_bytes_max) + " bytes"};
   }
   if (!source || source->empty()) return error{errc::bad_input, "the kernel came without its source"};
   if (source->size() > limits::kernel_source_bytes_max) {
@@ -33,9 +34,10 @@ std::optional<error> coordinator_core::lend(const net::peer_id& from, const net:
   if (!kernels_.has_room(m.job)) return error{errc::busy, "as many of the job's kernels are lent as may be"};
   const auto& r = job->request;
   const auto id = kernels_.next_id();
-  const auto helper = scheduler_.lend(id, *r.target, r.space, limits::kernel_memory_bytes);
+  const std::string scope(scope_of(r.graph_key));
+  const auto helper = scheduler_.lend(id, *r.target, r.space, limits::kernel_memory_bytes, kernels_.unwilling(scope));
   if (helper.empty()) return error{errc::busy, "no slot is idle"};
-  kernels_.start({from, m.job, m.kernel}, helper, make_kernel_key(*source, *r.target, *r.stage), now,
+  kernels_.start({from, m.job, m.kernel}, helper, make_kernel_key(scope, *source, *r.target, *r.stage), scope, now,
                  limits::transfer_time_max(source->size()));
   net::job message;
   message.id = id;
@@ -48,7 +50,7 @@ std::optional<error> coordinator_core::lend(const net::peer_id& from, const net:
   message.rank = r.rank;
   message.attempts = 1;
   message.space = r.space;
-  message.scope = scope_of(r.graph_key);
+  message.scope = scope;
   message.memory_bytes = limits::kernel_memory_bytes;
   message.kernel = true;
   send(helper, std::move(message), source);
@@ -78,6 +80,8 @@ bool coordinator_core::take_kernel(const net::peer_id& from, const net::job_fail
   if (!kernel) return false;
   scheduler_.release(kernel->id);
   const auto code = errc_from_string(m.code);
+  if (code == errc::busy) kernels_.refused(from, kernel->scope);
+  if (code == errc::engine_crashed || code == errc::memory || code == errc::deadline) kernels_.strike(kernel->what.job);
   fail_kernel(*kernel, {code == errc::none ? errc::protocol : code, m.reason});
   return true;
 }
@@ -85,14 +89,17 @@ bool coordinator_core::take_kernel(const net::peer_id& from, const net::job_fail
 void coordinator_core::fail_kernel(const kernel_table::lent& kernel, const error& why) {
   const auto& [owner, job, name] = kernel.what;
   if (!jobs_.find_attempt(owner, job)) return probe_.kernel_ended("late");
-  probe_.kernel_ended("failed");
+  probe_.kernel_ended(why.code == errc::busy ? "none_idle" : "failed");
   send(owner, net::kernel_unmade{job, name, std::string(to_string(why.code)), why.message}, nullptr);
 }
 
 void coordinator_core::expire_kernels(time_point now) {
+  kernels_.forget_refusals();
+  kernels_.forget_strikes_unless([this](const std::string& job) { return jobs_.is_held(job); });
   const error why{errc::deadline, "the kernel was not compiled in time"};
   for (const auto& kernel : kernels_.expire(now)) {
     scheduler_.release(kernel.id);
+    kernels_.strike(kernel.what.job);
     send(kernel.helper, net::cancel_job{kernel.id, why.message}, nullptr);
     fail_kernel(kernel, why);
   }

@@ -22,7 +22,7 @@ unsigned gpus_of(const net::worker_offer& m) {
 
 void coordinator_core::on(const net::peer_id& from, const net::worker_offer& m, time_point now) {
   scheduler::worker_offer offer{
-      m.runs_on,  m.slots,      m.taken,        m.draining,     m.problem,    m.sandbox, m.engine_memory_bytes,
+      m.runs_on,  m.slots,      m.taken,        m.draining,     m.problem,     m.sandbox, m.engine_memory_bytes,
       gpus_of(m), m.gpus_taken, m.memory_bytes, m.memory_taken, m.can_be_kept, m.can_help};
   auto& starting_since = peers_.at(from).starting_since;
   if (!offer.starting()) {

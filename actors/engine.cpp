@@ -120,7 +120,8 @@ void engine_slot::run(engine_job& job) {
     return refuse(sent.failure());
   }
   job_ = job.id;
-  asks_for_kernels_ = job.kernels_elsewhere > 0;
+  kernels_elsewhere_ = job.kernels_elsewhere;
+  kernels_awaited_ = 0;
   self_->delayed_send(self_, job.deadline, engine_deadline{generation_, job.id});
 }
 
@@ -177,15 +178,18 @@ void engine_slot::take_report(const engine_report& report) {
 void engine_slot::ask_for_kernel(const engine_kernel_wanted& wanted) {
   const bool proper = !wanted.kernel.empty() && wanted.kernel.size() <= limits::kernel_name_bytes_max &&
                       wanted.source->size() <= limits::kernel_source_bytes_max;
-  if (!proper || !asks_for_kernels_ || job_ != wanted.id) {
+  // An answer lets it say as much again as a job does, so that it must not have one for nothing.
+  if (!proper || job_ != wanted.id || kernels_awaited_ >= kernels_elsewhere_) {
     return process_->kill({errc::protocol, "the engine asks for a kernel that it may not ask for"});
   }
+  ++kernels_awaited_;
   self_->send(owner_, engine_kernel{slot_, wanted.id, wanted.kernel, wanted.source});
 }
 
 // An engine that cannot be told goes on without: it compiles the kernel itself.
 void engine_slot::bring(const engine_kernel_answer& m) {
-  if (job_ != m.job || !process_) return;
+  if (job_ != m.job || !process_ || kernels_awaited_ == 0) return;
+  --kernels_awaited_;
   if (auto sent = process_->send(encode_kernel_answer(m)); !sent) {
     log::warning("engine " + std::to_string(slot_) + ": a kernel is not brought: " + to_string(sent.failure()));
   }

@@ -23,7 +23,8 @@ using engine_actor =
                      caf::reacts_to<engine_exited>, caf::reacts_to<engine_deadline>, caf::reacts_to<engine_restart>,
                      caf::reacts_to<engine_change>, caf::reacts_to<engine_kernel_answer>, caf::reacts_to<drain>>;
 // Whoever owns the engines, in practice a worker.
-using engine_owner = caf::typed_actor<caf::reacts_to<engine_state>, caf::reacts_to<engine_outcome>, caf::reacts_to<engine_kernel>>;
+using engine_owner =
+    caf::typed_actor<caf::reacts_to<engine_state>, caf::reacts_to<engine_outcome>, caf::reacts_to<engine_kernel>>;
 
 struct engine_settings {
   engine_options process;
@@ -77,7 +78,8 @@ private:
   unsigned failed_starts_ = 0;  // in a row
   bool ending_ = false;
   std::optional<std::string> job_;  // id
-  bool asks_for_kernels_ = false;   // it may, as long as it has the job
+  unsigned kernels_elsewhere_ = 0;  // that it may await at a time, as long as it has the job
+  unsigned kernels_awaited_ = 0;    // that it has asked for and has not been answered
   std::optional<error> fatal_;      // what the engine said before it left
   std::optional<std::string> tenant_;
   std::unique_ptr<engine_cache> cache_;  // of the process; null: it has one of its own, or none

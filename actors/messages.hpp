@@ -77,9 +77,9 @@ struct engine_job {
   platform target;
   blob graph;
   std::chrono::milliseconds deadline{0};
-  std::string tenant = {};  // see engine_slot
-  unsigned attempts = 1;    // engines that have had it, this one included
-  bool kernel = false;      // `graph` is what the compile of one kernel needs to know
+  std::string tenant = {};         // see engine_slot
+  unsigned attempts = 1;           // engines that have had it, this one included
+  bool kernel = false;             // `graph` is what the compile of one kernel needs to know
   unsigned kernels_elsewhere = 0;  // that it may have asked for at a time, see engine_kernel
 };
 // End the job with this id, if it still runs.

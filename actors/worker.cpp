@@ -96,6 +96,9 @@ std::optional<error> worker_slots::refusal_of(const accepted_job& job) {
 void worker_slots::lose(const net::peer_id& coordinator) {
   let_go(coordinator, 0, "the coordinator is gone");
   std::erase_if(sent_, [&](const sent_result& r) { return r.coordinator == coordinator; });
+  for (auto& slot : slots_) {
+    if (slot.job && slot.job->coordinator == coordinator) expect_no_kernels(slot);
+  }
   for_each_job([&](accepted_job& job) {
     if (job.coordinator == coordinator) job.coordinator.clear();
   });
@@ -116,6 +119,7 @@ bool worker_slots::hand_over(accepted_job& job) {
   std::vector<std::string> up;
   for (const auto& [coordinator, known] : coordinators_) up.push_back(coordinator);
   job.coordinator = rendezvous_pick(job.what.graph_key, up);
+  job.what.kernels_elsewhere = 0;  // it may be of a version that knows nothing of them
   options_.link->send(job.coordinator, net::job_held{job.what}, nullptr);
   return true;
 }
@@ -236,6 +240,7 @@ void worker_slots::take_outcome(engine_outcome& m) {
   if (!slot.job || slot.job->what.id != m.id) return;
   auto job = *std::exchange(slot.job, std::nullopt);
   slot.kernels.clear();
+  slot.kernels_asked = 0;
   if (!m.why && !job.what.kernel) {
     options_.probe->job_done();
     options_.probe->artifact_made(static_cast<double>(m.artifact->size()));
@@ -256,13 +261,13 @@ void worker_slots::take_outcome(engine_outcome& m) {
 
 void worker_slots::deliver(const accepted_job& job, engine_outcome outcome) {
   if (outcome.why) return fail(job, *outcome.why, outcome.memory_bytes);
-  track_result(job, outcome.artifact->size());
+  if (!job.what.kernel) track_result(job, outcome.artifact->size());
   net::job_done m{job.what.id, job.what.stage_key, std::move(outcome.phases)};
   m.memory_bytes = outcome.memory_bytes;
   const auto& made = *outcome.artifact;
   // Of a kernel not as what the coordinator calls it: it could be a stage's name.
-  const auto key =
-      job.what.kernel ? make_kernel_key(*job.graph, job.what.target, job.what.stage) : job.what.stage_key;
+  const auto key = job.what.kernel ? make_kernel_key(job.what.scope, *job.graph, job.what.target, job.what.stage)
+                                   : job.what.stage_key;
   if (options_.signer) m.signature = options_.signer->sign({key, digest_hex(made), made.size()});
   options_.link->send(job.coordinator, std::move(m), outcome.artifact);
 }

@@ -17,10 +17,9 @@
 
 namespace fxfarm::actors {
 
-using worker_actor =
-    caf::typed_actor<caf::reacts_to<link_events>, caf::reacts_to<farm_found>, caf::reacts_to<engine_state>,
-                     caf::reacts_to<engine_outcome>, caf::reacts_to<engine_kernel>, caf::reacts_to<tick>,
-                     caf::reacts_to<drain>>;
+using worker_actor = caf::typed_actor<caf::reacts_to<link_events>, caf::reacts_to<farm_found>,
+                                      caf::reacts_to<engine_state>, caf::reacts_to<engine_outcome>,
+                                      caf::reacts_to<engine_kernel>, caf::reacts_to<tick>, caf::reacts_to<drain>>;
 
 struct worker_options {
   std::string name;
@@ -33,7 +32,7 @@ struct worker_options {
   std::chrono::milliseconds lease_renewal = limits::job_lease / 3;
   // Makes the engine of a slot, in place of one that runs `engine`.
   std::function<engine_actor(std::size_t slot, engine_owner owner)> spawn_engine;
-  std::optional<artifact_signer> signer;      // of all that is made here; none: it goes unsigned
+  std::optional<artifact_signer> signer;  // of all that is made here; none: it goes unsigned
   // Of kernels from elsewhere, which become part of what is signed here. Null: with a signer, none are asked for.
   std::shared_ptr<const signature_check> kernel_signers;
   monitoring::worker_probe* probe = nullptr;  // outlives the actor
@@ -72,6 +71,7 @@ private:
     bool can_help = false;                   // it takes kernels, too
     // That its job has asked for: what their libraries must be signed as, by name.
     std::map<std::string, std::string> kernels = {};
+    unsigned kernels_asked = 0;  // in all
   };
 
   // A result on its way: its lease is renewed until the coordinator says that it knows of none, which is when it has
@@ -101,6 +101,8 @@ private:
   // The slot that runs that coordinator's job; null: it has ended.
   slot* slot_of(const net::peer_id& coordinator, const std::string& job);
   unsigned kernels_elsewhere(const net::job& job) const;
+  // Its job's kernels will come from nowhere any more.
+  void expect_no_kernels(slot& s);
   bool kept_from(const net::peer_id& coordinator) const;
   void start_waiting();
   std::string tenant_of(const accepted_job& job) const;

@@ -6,6 +6,7 @@
 #include "runtime/keys.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace fxfarm::actors {
 
@@ -23,9 +24,19 @@ void worker_slots::ask_for_kernel(const engine_kernel& m) {
   };
   if (job.coordinator.empty()) return refuse({errc::busy, "no coordinator is connected"});
   if (slot.kernels.contains(m.kernel)) return refuse({errc::bad_input, "the kernel was asked for before"});
-  if (slot.kernels.size() >= kernels_elsewhere(job.what)) return refuse({errc::busy, "as many kernels as may be"});
-  slot.kernels.emplace(m.kernel, make_kernel_key(*m.source, job.what.target, job.what.stage));
+  if (slot.kernels.size() >= kernels_elsewhere(job.what) || slot.kernels_asked >= limits::kernels_asked_per_job) {
+    return refuse({errc::busy, "as many kernels as may be"});
+  }
+  ++slot.kernels_asked;
+  slot.kernels.emplace(m.kernel, make_kernel_key(job.what.scope, *m.source, job.what.target, job.what.stage));
   options_.link->send(job.coordinator, net::kernel_wanted{m.job, m.kernel}, m.source);
+}
+
+void worker_slots::expect_no_kernels(slot& s) {
+  for (const auto& [kernel, key] : std::exchange(s.kernels, {})) {
+    self_->send(s.engine, engine_kernel_answer{s.job->what.id, kernel, nullptr,
+                                               error{errc::busy, "the coordinator is not connected any longer"}});
+  }
 }
 
 worker_slots::slot* worker_slots::slot_of(const net::peer_id& coordinator, const std::string& job) {
@@ -51,8 +62,10 @@ void worker_slots::bring_kernel(const net::inbound& in, const net::kernel_made& 
   if (!why) {
     options_.probe->kernel_came("made");
   } else {
-    log::warning("a kernel of job " + at->job->what.name + " is not taken: " + to_string(*why));
+    log::warning("a kernel of job " + at->job->what.name +
+                 " is not taken, and no more are asked for: " + to_string(*why));
     options_.probe->kernel_came(why->code == errc::untrusted ? "untrusted" : "unmade");
+    at->job->what.kernels_elsewhere = 0;
   }
   self_->send(at->engine, engine_kernel_answer{m.job, m.kernel, why ? nullptr : in.attachment, std::move(why)});
 }

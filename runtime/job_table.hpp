@@ -129,6 +129,8 @@ public:
 
   // The job of which `worker` holds that attempt, else null.
   const job_record* find_attempt(const std::string& worker, const std::string& attempt) const;
+  // Whether some worker holds it.
+  bool is_held(const std::string& attempt) const { return by_attempt_.contains(attempt); }
   // The attempt has a result: the job is `storing`. Null when `worker` does not hold that attempt.
   const job_record* finish(const std::string& worker, const std::string& attempt);
   // The result is stored; the job leaves the table.

@@ -6,15 +6,25 @@ namespace fxfarm {
 
 bool kernel_table::has_room(const std::string& job) const {
   const auto found = of_job_.find(job);
-  return (found == of_job_.end() ? 0 : found->second) < per_job_;
+  const auto struck = strikes_.find(job);
+  return (found == of_job_.end() ? 0 : found->second) < per_job_ &&
+         (struck == strikes_.end() || struck->second < limits::kernel_strikes_max);
 }
 
-const kernel_table::lent& kernel_table::start(wanted what, const std::string& helper, std::string key, time_point now,
-                                              std::chrono::milliseconds transfer) {
+std::set<std::string> kernel_table::unwilling(const std::string& scope) const {
+  std::set<std::string> workers;
+  for (auto at = unwilling_.lower_bound({scope, {}}); at != unwilling_.end() && at->first == scope; ++at) {
+    workers.insert(at->second);
+  }
+  return workers;
+}
+
+const kernel_table::lent& kernel_table::start(wanted what, const std::string& helper, std::string key,
+                                              std::string scope, time_point now, std::chrono::milliseconds transfer) {
   auto id = next_id();
   ++last_;
   ++of_job_[what.job];
-  lent one{id, std::move(what), helper, std::move(key), now + deadline_ + transfer};
+  lent one{id, std::move(what), helper, std::move(key), std::move(scope), now + deadline_ + transfer};
   return lent_.emplace(std::move(id), std::move(one)).first->second;
 }
 

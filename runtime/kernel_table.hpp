@@ -11,8 +11,10 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace fxfarm {
@@ -30,18 +32,31 @@ public:
     wanted what;
     std::string helper;  // the worker that compiles it
     std::string key;     // what its library is signed as
+    std::string scope;   // of its job
     time_point until;
   };
 
   kernel_table(std::string id_prefix, unsigned per_job, std::chrono::milliseconds deadline = limits::kernel_deadline)
       : id_prefix_(std::move(id_prefix)), per_job_(per_job), deadline_(deadline) {}
 
-  // Whether another kernel of that job may be lent.
+  // Whether another kernel of that job may be lent: there are not too many, and they have not cost too many engines.
   bool has_room(const std::string& job) const;
+  // Workers that would not take one of that scope a moment ago.
+  std::set<std::string> unwilling(const std::string& scope) const;
+  void refused(const std::string& worker, const std::string& scope) { unwilling_.emplace(scope, worker); }
+  // Whoever was unwilling may be willing now.
+  void forget_refusals() { unwilling_.clear(); }
+  // One of that job has cost its helper the engine.
+  void strike(const std::string& job) { ++strikes_[job]; }
+  // Jobs that run no longer have no strikes, either.
+  template <class F>
+  void forget_strikes_unless(F&& runs) {
+    std::erase_if(strikes_, [&](const auto& one) { return !runs(one.first); });
+  }
   // The id that the next one is to have.
   std::string next_id() const { return id_prefix_ + "-k" + std::to_string(last_ + 1); }
   // It is with the helper. `transfer`: how long its source may take to get there.
-  const lent& start(wanted what, const std::string& helper, std::string key, time_point now,
+  const lent& start(wanted what, const std::string& helper, std::string key, std::string scope, time_point now,
                     std::chrono::milliseconds transfer = {});
 
   // The one with this id that `helper` has; null: none.
@@ -67,7 +82,9 @@ private:
   std::chrono::milliseconds deadline_;
   std::uint64_t last_ = 0;
   std::unordered_map<std::string, lent> lent_;
-  std::unordered_map<std::string, unsigned> of_job_;  // how many
+  std::unordered_map<std::string, unsigned> of_job_;         // how many
+  std::unordered_map<std::string, unsigned> strikes_;        // by job
+  std::set<std::pair<std::string, std::string>> unwilling_;  // scopes and workers
 };
 
 }  // namespace fxfarm

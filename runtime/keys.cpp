@@ -63,8 +63,8 @@ std::string make_stage_key(std::string_view graph_key, const platform& p, const 
   return digest_hex(text);
 }
 
-std::string make_kernel_key(byte_view source, const platform& p, const stage_spec& stage) {
-  auto text = fields_of({kernel_epoch, digest_hex(source)});
+std::string make_kernel_key(const std::string& scope, byte_view source, const platform& p, const stage_spec& stage) {
+  auto text = fields_of({kernel_epoch, scope, digest_hex(source)});
   append_target(text, p, stage);
   return digest_hex(text);
 }

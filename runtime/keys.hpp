@@ -21,9 +21,9 @@ inline constexpr std::string_view key_epoch = "fxfarm-1";
 std::string make_stage_key(std::string_view graph_key, const platform& p, const stage_spec& stage,
                            std::string_view salt);
 
-// What one kernel's library is signed as (64 hex digits): hash of its source, the options of its stage and the platform.
-// No stage has that key.
-std::string make_kernel_key(byte_view source, const platform& p, const stage_spec& stage);
+// What one kernel's library is signed as (64 hex digits): hash of the scope of its job, its source, the options of its
+// stage and the platform. No stage has that key.
+std::string make_kernel_key(const std::string& scope, byte_view source, const platform& p, const stage_spec& stage);
 
 // A graph's key in a namespace that shares nothing with others; `scope` is empty for all that share. It takes the place
 // of the plain key wherever one namespace must not meet another: in the keys of stages, too.

@@ -120,10 +120,11 @@ public:
   void occupy(const std::string& job, const std::string& worker, const std::string& space, bool measures = false,
               std::uint64_t memory_bytes = 0);
   // A slot that nobody waits for, for something that helps a job: its worker, which can compile for `target` and which
-  // few others could use. `name` occupies it from now on, as a job would. Empty when there is none; what waits comes
-  // first, so to be asked after `assign`.
+  // few others could use, and none of `without`. `name` occupies it from now on, as a job would. Empty when there is
+  // none: what waits comes first, so to be asked after `assign`, and no worker lends that could take a job which waits,
+  // be it for memory.
   std::string lend(const std::string& name, const platform& target, const std::string& space,
-                   std::uint64_t memory_bytes);
+                   std::uint64_t memory_bytes, const std::set<std::string>& without = {});
   // The job has ended, or its worker has lost it. Nothing when it does not run.
   void release(const std::string& job);
 
@@ -292,7 +293,7 @@ private:
     std::string name;
     platform runs_on;
     std::uint64_t engine_memory_bytes = 0;
-    bool gpus = false;  // each worker has some
+    bool gpus = false;      // each worker has some
     bool can_help = false;  // each worker does
     // More for workers that can do what few others can: GPU, CPU level, memory.
     std::tuple<bool, int, std::uint64_t> scarcity;

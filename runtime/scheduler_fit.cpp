@@ -66,12 +66,18 @@ scheduler::pool& scheduler::pool_of(const worker_offer& offer) {
 }
 
 std::string scheduler::lend(const std::string& name, const platform& target, const std::string& space,
-                            std::uint64_t memory_bytes) {
+                            std::uint64_t memory_bytes, const std::set<std::string>& without) {
   if (free_slots_ == 0) return {};
+  std::vector<worker*> passed_over;
+  for (const auto& id : without) {
+    if (const auto w = workers_.find(id); w != workers_.end()) passed_over.push_back(&w->second);
+  }
   worker* best = nullptr;
   for (const auto& [key, p] : pools_) {
-    if (!p->can_help || (best && less_scarce(best->in, p.get())) || !can_take(*p, target, 0, false)) continue;
-    auto* w = p->free.best(2 * memory_step_for(memory_bytes), {});
+    // A class has jobs that wait.
+    if (!p->can_help || !p->classes.empty() || (best && less_scarce(best->in, p.get()))) continue;
+    if (!can_take(*p, target, 0, false)) continue;
+    auto* w = p->free.best(2 * memory_step_for(memory_bytes), passed_over);
     if (w && (!best || less_scarce(p.get(), best->in) || seat_of(*w) < seat_of(*best))) best = w;
   }
   if (!best) return {};

@@ -69,7 +69,7 @@ TEST_F(coordinator_kernels_test, an_idle_slot_compiles_it) {
   EXPECT_EQ(kernel.kernels_elsewhere, 0u);
   EXPECT_EQ(kernel.stage, job.stage);
   EXPECT_EQ(kernel.target, job.target);
-  EXPECT_EQ(kernel.stage_key, make_kernel_key(*some_bytes("source"), job.target, job.stage));
+  EXPECT_EQ(kernel.stage_key, make_kernel_key("", *some_bytes("source"), job.target, job.stage));
   made(kernel, other);
   const auto came = out.take<net::kernel_made>(owner);
   ASSERT_EQ(came.size(), 1u);
@@ -223,4 +223,31 @@ TEST_F(coordinator_kernels_test, a_farm_with_one_slot_or_none_to_spare_has_none_
   lookup_misses("a");
   submit("a");
   EXPECT_EQ(lent("owner").kernels_elsewhere, 0u) << "there is no other slot";
+}
+
+TEST_F(coordinator_kernels_test, goes_to_another_worker_when_one_would_not_take_it) {
+  begin();
+  helper("large", 2);
+  want("a");
+  const auto kernel = lent("large");
+  tell(said("large", net::job_failed{kernel.id, kernel.stage_key, "busy", "no engine is idle for it"}));
+  EXPECT_EQ(unmade(), "busy");
+  EXPECT_EQ(ended("none_idle"), 1);
+  want("b");
+  EXPECT_TRUE(lent(other).kernel);
+  pass(1s);
+  want("c");
+  EXPECT_TRUE(lent("large").kernel) << "it may be willing by now";
+}
+
+TEST_F(coordinator_kernels_test, costs_few_engines) {
+  begin();
+  for (unsigned i = 0; i < limits::kernel_strikes_max; ++i) {
+    want("a");
+    const auto kernel = lent(other);
+    tell(said(other, net::job_failed{kernel.id, kernel.stage_key, "engine_crashed", "killed"}));
+    EXPECT_EQ(unmade(), "engine_crashed");
+  }
+  want("a");
+  EXPECT_EQ(unmade(), "busy");
 }

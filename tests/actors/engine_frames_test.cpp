@@ -89,12 +89,16 @@ TEST(engine_frames, a_kernel_has_these_bytes) {
   job.graph = some_bytes("S");
   job.kernel = true;
   const std::string body(text_of(encode_compile(job)));
-  EXPECT_EQ(body.substr(0, 25), "\x85\xa4type\xae" "compile_kernel\xa2id\xa1j");
+  EXPECT_EQ(body.substr(0, 25),
+            "\x85\xa4type\xae"
+            "compile_kernel\xa2id\xa1j");
   EXPECT_EQ(body.substr(body.size() - 10), "\xa6source\xc4\x01S");
   EXPECT_EQ(text_of(encode_kernel_answer({"j", "n", some_bytes("L"), {}})),
             "\x84\xa4type\xabkernel_done\xa2id\xa1j\xa6kernel\xa1n\xa7library\xc4\x01L");
   EXPECT_EQ(text_of(encode_kernel_answer({"j", "n", nullptr, error{errc::busy, "no"}})),
-            "\x85\xa4type\xadkernel_failed\xa2id\xa1j\xa6kernel\xa1n\xa4" "code\xa4" "busy\xa6reason\xa2no");
+            "\x85\xa4type\xadkernel_failed\xa2id\xa1j\xa6kernel\xa1n\xa4"
+            "code\xa4"
+            "busy\xa6reason\xa2no");
 }
 
 TEST(engine_frames, a_kernel_that_is_wanted_is_read) {

@@ -164,6 +164,8 @@ TEST_F(engine_test, an_engine_that_asks_for_a_kernel_that_it_may_not_ask_for_is_
     std::string asks;
   } const cases[] = {
       {"none may be asked for", 0, "id='j', kernel='n', source=b's'"},
+      {"more than may be awaited", 1,
+       "id='j', kernel='m', source=b's'); send(type='kernel', id='j', kernel='n', source=b's'"},
       {"of another job", 1, "id='i', kernel='n', source=b's'"},
       {"without a name", 1, "id='j', kernel='', source=b's'"},
       {"with a name that is too long", 1, "id='j', kernel='n' * 65, source=b's'"},

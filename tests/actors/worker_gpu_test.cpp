@@ -21,15 +21,9 @@ protected:
     o.spawn_engine = [this](std::size_t, const engine_owner&) {
       return system.spawn([](engine_actor::pointer self) -> engine_actor::behavior_type {
         return {
-            [](engine_job&) {},
-            [](const engine_cancel&) {},
-            [](const engine_frame&) {},
-            [](const engine_exited&) {},
-            [](const engine_deadline&) {},
-            [](const engine_restart&) {},
-            [](const engine_change&) {},
-            [](const engine_kernel_answer&) {},
-            [self](const drain&) { self->quit(); },
+            [](engine_job&) {},          [](const engine_cancel&) {},        [](const engine_frame&) {},
+            [](const engine_exited&) {}, [](const engine_deadline&) {},      [](const engine_restart&) {},
+            [](const engine_change&) {}, [](const engine_kernel_answer&) {}, [self](const drain&) { self->quit(); },
         };
       });
     };

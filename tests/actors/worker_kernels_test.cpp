@@ -117,9 +117,17 @@ TEST_F(worker_kernels, that_were_not_asked_for_are_not_taken) {
 TEST_F(worker_kernels, of_a_job_without_coordinator_are_refused_at_once) {
   start_helping();
   asking_job();
-  deliver(worker, went(farm));
   want("a");
+  deliver(worker, went(farm));
+  EXPECT_EQ(told(), "busy") << "that was on its way";
+  want("b");
   EXPECT_EQ(told(), "busy");
+  // Who takes the job over may be of a version that knows nothing of kernels.
+  deliver(worker, came("tcp://other"));
+  EXPECT_EQ(link->take<net::job_held>("tcp://other").at(0).what.kernels_elsewhere, 0u);
+  want("c");
+  EXPECT_EQ(told(), "busy");
+  EXPECT_EQ(link->count<net::kernel_wanted>("tcp://other"), 0u);
 }
 
 TEST_F(worker_kernels, must_be_signed_where_this_worker_signs) {
@@ -131,24 +139,31 @@ TEST_F(worker_kernels, must_be_signed_where_this_worker_signs) {
   kernel_signers = list.check();
   start_helping();
   asking_job(8);
-  const auto key = make_kernel_key(*some_bytes("source of a"), machine(), job_named("1").stage);
+  const auto signed_for = [&](const artifact_signer& who, const std::string& kernel, std::string_view library) {
+    const auto key = make_kernel_key("", *some_bytes("source of " + kernel), machine(), job_named("1").stage);
+    return signed_by(who, key, view_of(library));
+  };
   struct {
     const char* what;
+    const char* kernel;
     artifact_signature by;
     const char* told;
   } const cases[] = {
-      {"nobody", {}, "untrusted"},
-      {"a stranger", signed_by(stranger, key, view_of("library")), "untrusted"},
-      {"for a stage", signed_by(friendly, "stage of 1", view_of("library")), "untrusted"},
-      {"for another library", signed_by(friendly, key, view_of("other")), "untrusted"},
-      {"one of the list", signed_by(friendly, key, view_of("library")), "library"},
+      {"nobody", "a", {}, "untrusted"},
+      {"a stranger", "b", signed_for(stranger, "b", "library"), "untrusted"},
+      {"for a stage", "c", signed_by(friendly, "stage of 1", view_of("library")), "untrusted"},
+      {"for another kernel", "d", signed_for(friendly, "a", "library"), "untrusted"},
+      {"for another library", "e", signed_for(friendly, "e", "other"), "untrusted"},
+      {"one of the list", "f", signed_for(friendly, "f", "library"), "library"},
   };
+  for (const auto& c : cases) want(c.kernel);
   for (const auto& c : cases) {
-    want("a");
-    deliver(worker, said(farm, net::kernel_made{"1", "a", c.by}, some_bytes("library")));
+    deliver(worker, said(farm, net::kernel_made{"1", c.kernel, c.by}, some_bytes("library")));
     EXPECT_EQ(told(), c.told) << c.what;
   }
-  EXPECT_EQ(counted("worker_kernels_borrowed_untrusted"), 4);
+  EXPECT_EQ(counted("worker_kernels_borrowed_untrusted"), 5);
+  want("g");
+  EXPECT_EQ(told(), "busy") << "of such a farm none is asked any more";
 }
 
 TEST_F(worker_kernels, are_not_asked_for_by_a_worker_that_signs_and_knows_no_signers) {
@@ -167,11 +182,13 @@ TEST_F(worker_kernels, of_others_are_compiled_and_signed_as_what_they_are) {
   outcome(0, "k1");
   const auto done = link->take<net::job_done>(farm);
   ASSERT_EQ(done.size(), 1u);
-  const auto key = make_kernel_key(*some_bytes("source"), machine(), job_named("k1").stage);
+  const auto key = make_kernel_key("", *some_bytes("source"), machine(), job_named("k1").stage);
   EXPECT_EQ(done[0].signature, testing_signers::signed_by(*signer, key, view_of("artifact")))
       << "whatever the coordinator calls it";
   EXPECT_EQ(counted("worker_kernels_lent_made"), 1);
   EXPECT_EQ(counted("worker_jobs_done"), 0);
+  tell(worker, tick{});
+  EXPECT_EQ(renewed(), std::vector<std::string>()) << "it has no lease";
 }
 
 TEST_F(worker_kernels, of_others_are_refused_when_no_engine_can_take_them_now) {

@@ -13,7 +13,7 @@ namespace {
 class kernel_table_test : public ::testing::Test {
 protected:
   std::string start(const std::string& kernel, const std::string& helper, const std::string& job = "j1") {
-    return table.start({"owner", job, kernel}, helper, "key of " + kernel, now).id;
+    return table.start({"owner", job, kernel}, helper, "key of " + kernel, "scope", now).id;
   }
   static std::string names(std::vector<kernel_table::lent> some) {
     std::sort(some.begin(), some.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
@@ -74,11 +74,35 @@ TEST_F(kernel_table_test, loses_what_a_worker_had_with_it) {
 }
 
 TEST_F(kernel_table_test, gives_up_what_takes_too_long) {
-  table.start({"owner", "j1", "a"}, "w", "key", now, 5s);  // so long its source may take
+  table.start({"owner", "j1", "a"}, "w", "key", "", now, 5s);  // so long its source may take
   now += 1s;
   start("b", "w");
   EXPECT_EQ(names(table.expire(now + 10s - 1ms)), "");
   EXPECT_EQ(names(table.expire(now + 10s)), "b");
   EXPECT_EQ(names(table.expire(now + 14s)), "a");
   EXPECT_TRUE(table.empty());
+}
+
+TEST_F(kernel_table_test, remembers_for_a_moment_who_would_take_none) {
+  table.refused("w", "tenant");
+  table.refused("v", "tenant");
+  table.refused("u", "");
+  EXPECT_EQ(table.unwilling("tenant"), (std::set<std::string>{"v", "w"}));
+  EXPECT_EQ(table.unwilling(""), (std::set<std::string>{"u"}));
+  EXPECT_EQ(table.unwilling("other"), std::set<std::string>());
+  table.forget_refusals();
+  EXPECT_EQ(table.unwilling("tenant"), std::set<std::string>());
+}
+
+TEST_F(kernel_table_test, lends_none_of_a_job_whose_kernels_have_cost_engines) {
+  for (unsigned i = 0; i < limits::kernel_strikes_max; ++i) {
+    EXPECT_TRUE(table.has_room("j1"));
+    table.strike("j1");
+  }
+  EXPECT_FALSE(table.has_room("j1"));
+  EXPECT_TRUE(table.has_room("j2"));
+  table.forget_strikes_unless([](const std::string& job) { return job == "j1"; });
+  EXPECT_FALSE(table.has_room("j1"));
+  table.forget_strikes_unless([](const std::string&) { return false; });
+  EXPECT_TRUE(table.has_room("j1"));
 }

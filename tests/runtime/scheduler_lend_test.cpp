@@ -109,3 +109,29 @@ TEST_F(scheduler_lend, loses_what_was_lent_with_its_worker) {
   EXPECT_EQ(s.running(), 0u);
   EXPECT_EQ(s.inconsistency(), "");
 }
+
+TEST_F(scheduler_lend, takes_no_memory_that_a_job_waits_for) {
+  auto o = helper(4);
+  o.memory_bytes = 8 * GiB;
+  s.set_worker("w", o);
+  auto first = job_of("team", "first");
+  first.memory_bytes = 4 * GiB;
+  auto large = job_of("team", "large");
+  large.memory_bytes = 6 * GiB;
+  s.enqueue(first);
+  EXPECT_EQ(assigned(s), "first@w");
+  s.enqueue(large);
+  EXPECT_EQ(assigned(s), "");
+  EXPECT_EQ(lend("k1", GiB), "");
+  s.release("first");
+  EXPECT_EQ(assigned(s), "large@w");
+  EXPECT_EQ(lend("k1", GiB), "w");
+}
+
+TEST_F(scheduler_lend, passes_over_whom_it_is_told_to) {
+  s.set_worker("small", helper(1));
+  s.set_worker("large", helper(3));
+  EXPECT_EQ(s.lend("k1", machine(), "team", 0, {"large", "gone"}), "small");
+  EXPECT_EQ(s.lend("k2", machine(), "team", 0, {"large", "gone"}), "");
+  EXPECT_EQ(lend("k2"), "large");
+}

@@ -80,7 +80,7 @@ public:
     std::uint64_t bytes;
   };
   std::array<scheduler, 3> of;
-  std::deque<started> running;      // oldest first
+  std::deque<started> running;                                // oldest first
   std::deque<std::pair<std::size_t, std::uint64_t>> kept_by;  // and the number of the keep; the first is heeded
   unsigned small_begun = 0;                                   // of the second one's jobs, in all
 

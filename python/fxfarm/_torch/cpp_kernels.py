@@ -239,7 +239,11 @@ class _Compiling:
             while not self._closed and (key := self._queue.next_here()) is not None:
                 kernel = self._kernels[key]
                 kernel.run = Run()
-                self._pool.submit(self._compile, key, kernel, kernel.run)
+                try:
+                    self._pool.submit(self._compile, key, kernel, kernel.run)
+                except RuntimeError:  # there can be no more threads
+                    kernel.run.ended.set()
+                    raise
 
     def _compile(self, key: str, kernel: _Kernel, run: Run) -> None:
         error: Exception | None = None
@@ -258,8 +262,12 @@ class _Compiling:
                 kernel.error = error
                 self._queue.failed_here(key)
         run.ended.set()
-        self._go_on()
-        os.eventfd_write(self._wake, 1)
+        try:
+            self._go_on()
+        except RuntimeError as refused:  # by the system; for the thread that waits
+            kernel.error = kernel.error or refused
+        finally:
+            os.eventfd_write(self._wake, 1)
 
     def _ask(self) -> None:
         if self._elsewhere is None:
@@ -323,7 +331,7 @@ class _Compiling:
         try:
             disk.write_whole(path, library, mode=0o700)
             self._loads[key]()
-        except (ImportError, OSError):
+        except Exception:  # whatever its code raises
             path.unlink(missing_ok=True)
             return False
         return True

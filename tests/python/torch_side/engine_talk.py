@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,10 @@ class Talk:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.channel = engine.Channel(self.process.stdout, self.process.stdin)  # type: ignore[arg-type]
+
+    def has_more(self) -> bool:
+        """Whether the engine has said something that was not received yet."""
+        return self.channel.peek() is not None or bool(select.select([self.channel], [], [], 0)[0])
 
     def job(self, graph: bytes, stage: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
         """The phases told, and the answer."""

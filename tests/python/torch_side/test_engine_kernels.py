@@ -229,7 +229,10 @@ def test_no_more_are_asked_for_at_one_time_than_the_worker_allows(
     gate.await_one()
     for _ in range(3):
         (kernel,) = job.asked(1)
-        job.send(kernel, compiled_by(helper, kernel))
+        library = compiled_by(helper, kernel)
+        # It has had all the time of a compile to ask for another.
+        assert not talk.has_more()
+        job.send(kernel, library)
     gate.open()
     assert job.end(tmp_path) == {"here": 1, "elsewhere": 3}
 
