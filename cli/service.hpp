@@ -94,8 +94,8 @@ public:
     std::optional<net::presenting> keys = {};
     std::optional<artifact_signer> signer = {};
     std::shared_ptr<const signature_check> kernel_signers = {};  // see actors::worker_options
-    std::vector<std::string> secrets = {};  // files and directories that engines must not see
-    bool link_in_metrics = true;            // false: a process shows one link, and the coordinator's half has it
+    std::vector<std::string> secrets = {};                       // files and directories that engines must not see
+    bool link_in_metrics = true;  // false: a process shows one link, and the coordinator's half has it
   };
   static result<std::unique_ptr<worker_half>> start(service& host, const options& o);
   ~worker_half();
