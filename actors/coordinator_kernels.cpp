@@ -96,8 +96,8 @@ void coordinator_core::fail_kernel(const kernel_table::lent& kernel, const error
 void coordinator_core::expire_kernels(time_point now) {
   kernels_.forget_refusals();
   kernels_.forget_strikes_unless([this](const std::string& job) { return jobs_.is_held(job); });
-  const error why{errc::deadline, "the kernel was not compiled in time"};
   for (const auto& kernel : kernels_.expire(now)) {
+    const error why{errc::deadline, "the kernel was not compiled in time"};
     scheduler_.release(kernel.id);
     kernels_.strike(kernel.what.job);
     send(kernel.helper, net::cancel_job{kernel.id, why.message}, nullptr);

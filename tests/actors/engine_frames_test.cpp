@@ -89,7 +89,7 @@ TEST(engine_frames, a_kernel_has_these_bytes) {
   job.graph = some_bytes("S");
   job.kernel = true;
   const std::string body(text_of(encode_compile(job)));
-  EXPECT_EQ(body.substr(0, 25),
+  EXPECT_EQ(body.substr(0, 26),
             "\x85\xa4type\xae"
             "compile_kernel\xa2id\xa1j");
   EXPECT_EQ(body.substr(body.size() - 10), "\xa6source\xc4\x01S");
