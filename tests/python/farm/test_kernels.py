@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -142,7 +141,9 @@ def test_a_worker_that_is_killed_with_one_is_told_of(farm: Farm, client: Client)
     assert farm.counts(endpoint, *JOBS) == (1, 0, 1, 0)
 
 
-def test_a_real_graph_is_compiled_by_two_engines(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_graph_is_compiled_by_two_engines(
+    real_farm: tuple[Farm, str], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sizes = (32, 48, 64, 80, 96, 112)
     parts = [
         torch.nn.Sequential(torch.nn.Linear(a, b), torch.nn.GELU(), torch.nn.LayerNorm(b))
@@ -152,10 +153,8 @@ def test_a_real_graph_is_compiled_by_two_engines(place: Path, monkeypatch: pytes
     with farm_in(place) as farm, client_of(farm, monkeypatch) as client:
         _, endpoint = farm.coordinator()
         farm.variables["FXFARM_COMPILE_THREADS"] = "1"
-        if kept := os.environ.get("TEST_ENGINE_CACHE"):
-            farm.variables["FXFARM_ENGINE_CACHE_DIR"] = (
-                kept  # of other tests: their headers, not these kernels
-            )
+        # The headers are there that the engine of other tests has made; kernels are each engine's own.
+        farm.variables["FXFARM_ENGINE_CACHE_DIR"] = str(real_farm[0].directory / "cache/fxfarm/engines")
         worker = farm.worker(endpoint, slots=2)
         client.set(FXFARM_ENDPOINTS=endpoint, FXFARM_LOCAL="false")
         until_warm(farm, worker, 2)
