@@ -286,7 +286,7 @@ private:
 
   private:
     std::uint64_t taken_ = 0;  // rungs on which there are some
-    std::array<seats, 2 * memory_steps> rungs_;
+    std::array<seats, std::size_t{2} * memory_steps> rungs_;
   };
   // Workers that take jobs, on platforms that can compile for the same classes; never empty.
   struct pool {
