@@ -1,6 +1,7 @@
 """How long a graph that nobody has compiled takes to its compiled stage, as idle slots are added to the farm.
 
-    python bench/cold.py [--models bert4] [--slots 0,2,8] [--rounds 3] [--json FILE]
+    python bench/cold.py [--models bert4] [--ways fxfarm,local,called] [--slots 0,2,8] [--rounds 3]
+        [--seconds 7200] [--json FILE]
 
 The model's process and one worker have the same two cores, the host; the worker has one slot. Each of the
 `--slots` that are added is a worker of its own on one other core, and idle: it compiles kernels of the job
@@ -10,148 +11,114 @@ that runs compiled code; between the two the model is not called, as it cannot b
 "kernels" is how many of the kernels were made elsewhere. Inductor, with its pool of compilers, is measured on
 the same two cores, its first call and what it imports included, in turns with the others. The ratio to it is
 held to 0.9 without slots that are added, and to 0.5 with eight, as far as there are cores for them.
+
+"local" is what a process has that sets nothing, where no farm runs: it starts one by itself, on the same two
+cores, whose engine has to start first. "called" is the same when the model is called without a pause; engines
+of a local farm leave it what it takes.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cpu_models
+import farms
+import first_call
 import harness
 import results
 
+Found = dict[str, Any]
+
 HOST_CORES = 2
 ALONE_TARGET, HELPED_TARGET, HELPED_SLOTS = 0.9, 0.5, 8
-READY_S_MAX = 300.0
+WAYS = ("fxfarm", "local", "called")
+INDUCTOR = "inductor"
 
 
-def time_to_compiled(backend: str, model: str, go: str) -> dict[str, float]:
-    """Seconds from the first call in this process, which is made once the file `go` is there."""
-    import torch
-
-    module, inputs, _ = cpu_models.build(model)
-    run = harness.compiled(module, backend)
-    if not harness.wait_until(Path(go).exists, READY_S_MAX):
-        raise RuntimeError("was not told to go")
-    with torch.no_grad():
-        begin = time.perf_counter()
-        run(*inputs)
-        first = time.perf_counter() - begin
-        if backend == "fxfarm":
-            import fxfarm
-
-            if not fxfarm.wait(timeout=READY_S_MAX):
-                raise RuntimeError(f"not compiled: {fxfarm.graphs()}")
-            run(*inputs)
-        return {"first": first, "compiled": time.perf_counter() - begin}
+def host_cores() -> list[int]:
+    """Those of the model's process."""
+    return sorted(os.sched_getaffinity(0))[:HOST_CORES]
 
 
-def on_cores(cores: Sequence[int]) -> list[str]:
-    """A command that runs another on those cores alone."""
-    return ["taskset", "--cpu-list", ",".join(map(str, cores))]
-
-
-def by_farm(model: str, added: int) -> dict[str, float]:
+def by_farm(model: str, added: int) -> Found:
     """One cold compile with so many idle slots beside the host's own."""
     cores = sorted(os.sched_getaffinity(0))
-    host, others = cores[:HOST_CORES], cores[HOST_CORES:] or cores
-    with harness.Place() as place, contextlib.ExitStack() as farm:
-        socket = f"ipc://{place.root}/farm.sock"
-        words = ["--listen", socket, "--metrics", "off"]
-        farm.enter_context(harness.farm_process(place, "coordinator", *words, before=on_cores(host)))
-
-        def worker(name: str, own_cores: Sequence[int]) -> None:
-            words = ["--coordinators", socket, "--metrics", "off", "--python", sys.executable, "--slots", "1"]
-            own = ["--name", name, "--engine-cache-dir", place.fresh("engine"), "--nice", "0"]
-            farm.enter_context(
-                harness.farm_process(place, "worker", *words, *own, before=on_cores(own_cores))
-            )
-
-        worker("host", host)
-        for number in range(added):
-            worker(f"added{number}", [others[number % len(others)]])
-        variables = {"FXFARM_ENDPOINTS": socket, "FXFARM_LOCAL": "false"}
-        go = Path(place.fresh("go")) / "go"
-        child = place.start(
-            time_to_compiled,
-            backend="fxfarm",
-            model=model,
-            go=str(go),
-            variables=variables,
-            before=on_cores(host),
-        )
-        if not harness.wait_until(lambda: warm(socket) == 1 + added, READY_S_MAX):
-            raise RuntimeError("not all engines are warm in time")
-        go.touch()
-        told: dict[str, float] = child.result()
-        return {**told, "kernels": asked(socket, "stats")["values"].get("kernels_asked_made", 0)}
-
-
-def by_inductor(model: str) -> dict[str, float]:
-    """The same with Inductor in the model's process."""
-    cores = sorted(os.sched_getaffinity(0))[:HOST_CORES]
+    host, others = host_cores(), cores[HOST_CORES:] or cores
+    each = [host, *([others[number % len(others)]] for number in range(added))]
     with harness.Place() as place:
-        at_once = place.fresh("go")
-        told: dict[str, float] = place.run(
-            time_to_compiled, backend="inductor", model=model, go=at_once, before=on_cores(cores)
-        )
-        return told
+        socket = f"ipc://{place.root}/farm.sock"
+        with farms.started(place, socket, [farms.on_cores(own) for own in each], options=("--slots", "1")):
+            go = Path(place.fresh("go")) / "go"
+            child = place.start(
+                first_call.to_compiled,
+                variables=farms.client(socket),
+                before=farms.on_cores(host),
+                **{"way": "fxfarm", "model": model, "go": str(go)},
+            )
+            farms.await_warm(socket, len(each))
+            go.touch()
+            told: Found = child.result()
+            counted = farms.asked(socket, "stats")["values"]
+        return {**told, "kernels": counted.get("kernels_asked_made", 0)}
 
 
-def asked(socket: str, what: str) -> dict[str, Any]:
-    """The farm's answer to that command."""
-    command = [harness.fxfarm_program(), what, "--endpoint", socket, "--json"]
-    answer: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-    return answer
+def by_itself(way: str, model: str) -> Found:
+    """With Inductor in the model's process, or with the farm that fxfarm starts there."""
+    told = {"way": "inductor" if way == INDUCTOR else "local", "model": model, "called": way == "called"}
+    with harness.Place() as place:
+        found: Found = place.run(first_call.to_compiled, before=farms.on_cores(host_cores()), **told)
+        return found
 
 
-def warm(socket: str) -> int:
-    """How many workers have an engine that takes jobs and kernels."""
-    return sum(w["state"] == "idle" and w["can_help"] for w in asked(socket, "status")["workers"])
+def rows(report: results.Report, model: str, rounds: Sequence[dict[str, Found]], ways: Sequence[str]) -> None:
+    """A row of each way, with the ratios to Inductor in the same round."""
+    for way in ways:
+        found = [one for one in rounds if way in one and INDUCTOR in one]
+        if not found:
+            continue
+        columns: Found = {f"{name}_s": [one[way][name] for one in found] for name in ("first", "compiled")}
+        if way != INDUCTOR:
+            columns["ratio"] = [one[way]["compiled"] / one[INDUCTOR]["compiled"] for one in found]
+        name, _, slots = way.partition("+")
+        if slots:
+            columns = {"slots_added": int(slots), **columns, "kernels": [o[way]["kernels"] for o in found]}
+        report.add(model=model, way=name, **columns)
+        target = {"0": ALONE_TARGET, str(HELPED_SLOTS): HELPED_TARGET}.get(slots)
+        if target is not None and len(os.sched_getaffinity(0)) >= HOST_CORES + int(slots):
+            report.hold(f"{model}: {slots} slots added: part of Inductor's time", columns["ratio"], target)
 
 
 def main(argv: Sequence[str]) -> int:
     """Measures and prints; 1 when a target is missed."""
     parser = harness.parser(__doc__)
     parser.add_argument("--models", default="bert4")
+    parser.add_argument("--ways", default=",".join(WAYS), help="beside Inductor")
     parser.add_argument("--slots", default="0,2,8", help="numbers of idle slots that are added")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=7200, help="nothing is begun after it")
     options = parser.parse_args(argv)
-    added = [int(count) for count in options.slots.split(",")]
     report = results.Report("cold")
+    wanted, end = options.ways.split(","), time.monotonic() + options.seconds
+    # By name, and for the farm with the number of slots: "fxfarm+8".
+    ways = [INDUCTOR, *(f"fxfarm+{count}" for count in options.slots.split(",") if "fxfarm" in wanted)]
+    ways += [way for way in wanted if way != "fxfarm"]
     for model in options.models.split(","):
-        rounds = []
+        rounds: list[dict[str, Found]] = []
         for turn in range(options.rounds):
-            ways: list[int | None] = [None, *added]
-            found = {}
+            rounds.append({})
             for way in ways if turn % 2 == 0 else reversed(ways):
-                found[way] = by_inductor(model) if way is None else by_farm(model, way)
-            rounds.append(found)
-        floor = [one[None]["compiled"] for one in rounds]
-        report.add(model=model, way="inductor", first_s=floor, compiled_s=floor)
-        for count in added:
-            each = [one[count] for one in rounds]
-            ratio = [one["compiled"] / least for one, least in zip(each, floor, strict=True)]
-            report.add(
-                model=model,
-                way="fxfarm",
-                slots_added=count,
-                first_s=[one["first"] for one in each],
-                compiled_s=[one["compiled"] for one in each],
-                ratio=ratio,
-                kernels=[one["kernels"] for one in each],
-            )
-            target = {0: ALONE_TARGET, HELPED_SLOTS: HELPED_TARGET}.get(count)
-            if target is not None and len(os.sched_getaffinity(0)) >= HOST_CORES + count:
-                report.hold(f"{model}: {count} slots added: part of Inductor's time", ratio, target)
+                if time.monotonic() > end:
+                    print(f"cold: not reached: {model}, {way}, round {turn + 1}", file=sys.stderr)
+                elif slots := way.partition("+")[2]:
+                    rounds[-1][way] = by_farm(model, int(slots))
+                else:
+                    rounds[-1][way] = by_itself(way, model)
+        rows(report, model, rounds, ways)
+        report.keep(options.json)
     return report.finish(options.json)
 
 

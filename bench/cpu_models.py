@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 # "deep" is bert4 with 48 layers: a graph of more than a thousand nodes. "parts" is many graphs at once.
-MODELS = ("gpt2", "bert", "bert4", "deep", "mlp", "parts")
+MODELS = ("gpt2", "bert", "bert4", "deep", "llama", "vit", "mlp", "parts")
 
 
 def build(name: str) -> tuple[Any, tuple[Any, ...], Callable[[Any], Any]]:
@@ -28,6 +28,10 @@ def build(name: str) -> tuple[Any, tuple[Any, ...], Callable[[Any], Any]]:
             (torch.randint(0, gpt2.vocab_size, (1, 64)),),
             lambda out: out.logits,
         )
+    if name == "llama":
+        return small_llama(transformers)
+    if name == "vit":
+        return small_vit(transformers)
     small = {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}
     sizes: dict[str, dict[str, Any]] = {
         "bert": {},
@@ -40,6 +44,29 @@ def build(name: str) -> tuple[Any, tuple[Any, ...], Callable[[Any], Any]]:
         (torch.randint(0, bert.vocab_size, (1, 64)),),
         lambda out: out.last_hidden_state,
     )
+
+
+def small_llama(transformers: Any) -> tuple[Any, tuple[Any, ...], Callable[[Any], Any]]:
+    """Rotary embeddings, RMS norms, a gated MLP, and heads that share keys and values; 64 tokens."""
+    import torch
+
+    config = transformers.LlamaConfig(
+        **{"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4, "vocab_size": 32000},
+        **{"num_attention_heads": 8, "num_key_value_heads": 2, "use_cache": False},
+    )
+    tokens = torch.randint(0, config.vocab_size, (1, 64))
+    return transformers.LlamaForCausalLM(config).eval(), (tokens,), lambda out: out.logits
+
+
+def small_vit(transformers: Any) -> tuple[Any, tuple[Any, ...], Callable[[Any], Any]]:
+    """A convolution that cuts the image in patches, and a transformer; one image."""
+    import torch
+
+    config = transformers.ViTConfig(
+        **{"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 3}
+    )
+    images = torch.randn(1, 3, 224, 224)
+    return transformers.ViTModel(config).eval(), (images,), lambda out: out.last_hidden_state
 
 
 def in_parts(parts: int = 8) -> Any:

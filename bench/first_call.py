@@ -1,132 +1,222 @@
-"""How long the first call takes with a cold farm, beside torch.compile's floor (`backend="eager"`: tracing
-alone), Inductor and PyTorch's own asynchronous mode.
+"""How long the first call of a model that nobody has compiled takes, and how long it is to compiled code.
 
-    python bench/first_call.py [--models gpt2,bert] [--rounds 5] [--inductor-rounds 1] [--async-rounds 0]
-        [--json FILE]
+    python bench/first_call.py [--models gpt2,bert,...] [--ways eager,fxfarm,...] [--rounds 3] [--called]
+        [--seconds 7200] [--plot FILE] [--json FILE]
 
-Every call is made by a new process with empty caches and a farm that does not run yet; the ways take turns.
-"call" is the first call; "all" counts `import fxfarm` and `torch.compile()` too. "thread" is the processor
-time of the calling thread in the call, which other load on the machine changes least. Ratios are to
-`backend="eager"` of the same round, and the medians of those of "call" and "all" over the rounds are held to
-the target. In the last round fxfarm's process goes on until it runs the compiled stage, and must not have
-imported Inductor's compiler by then.
+Every process is a new one with empty caches; the ways take turns. "eager" is `backend="eager"`, which is
+tracing alone and the floor of a first call. With "fxfarm" a farm with a warm engine, which has compiled
+nothing, runs on the same cores; with "local" none runs, and the process starts its own. "async" and
+"progressive" are PyTorch's own modes, without its caches, with which they do not work. "mega" compiles and
+saves mega-cache's blob ("save_s" on top); "mega, loaded" is another process that loads it in its first call.
+
+"first_s" is the first call, "all_s" counts `import fxfarm` and `torch.compile()`, too, and "thread_s" is the
+processor time of the calling thread in the call, which other load on the machine changes least. "compiled_s"
+is from the first call to the end of the first call that runs compiled code: the first one where that waits.
+Of "progressive" it is that of the fast compile, and "last_s" is to the better one, as with "async", which
+compiles within the first call what runs until another process has compiled it. "first_ratio" is in terms
+of eager's of the same round, "compiled_ratio" in terms of Inductor's. Between the two calls the model is not
+called, as it cannot be while Inductor compiles, but looked at by a call now and then where a way needs that;
+--called calls it without a pause.
+
+The medians of "first" and "all" of "fxfarm" and "local" in terms of eager's are held to a target, and neither
+may have imported Inductor's compiler when it has switched.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import cpu_models
+import farms
+import gpu_ways
 import harness
+import peers
 import results
+from timeline import VARIABLES
 
-WAYS = ("eager", "fxfarm", "inductor", "async")
+Found = dict[str, Any]
+
+WAYS = ("eager", "fxfarm", "local", "inductor", "async", "progressive", "mega")
+FARMED = ("fxfarm", "local")
+LOADED = "mega, loaded"
 TARGET = 1.15
 SWITCH_S_MAX = 600.0
-VARIABLES = {
-    # The mode does not work with Inductor's caches on (torch 2.13).
-    "async": {
-        "TORCHINDUCTOR_FX_COMPILE_MODE": "ASYNC+SUBPROCESS",
-        "TORCHINDUCTOR_FX_GRAPH_CACHE": "0",
-        "TORCHINDUCTOR_AUTOGRAD_CACHE": "0",
-    },
-}
+READY_S_MAX = 300.0
+PAUSE_S = 0.1
+"""Between two calls that look whether another process has compiled."""
+TOLD = ("first", "all", "thread", "compiled", "last", "save")
 
 
-def first_call(way: str, model: str, on: bool) -> dict[str, Any]:
-    """Seconds of the first call in this process; with `on`, what the switch has imported too."""
+# In children.
+
+
+def to_compiled(way: str, model: str, called: bool = False, go: str = "") -> Found:
+    """Seconds in this process from the first call, made once the file `go` is there if it has a name."""
     import torch
 
     module, inputs, _ = cpu_models.build(model)
     begin = time.perf_counter()
-    if way == "fxfarm":
+    farmed = way in FARMED
+    if farmed:
         import fxfarm  # noqa: F401
-    compiled = harness.compiled(module, "inductor" if way == "async" else way)
+    upstream = gpu_ways.Upstream(way) if way in VARIABLES else None
+    run = harness.compiled(module, "fxfarm" if farmed else "inductor" if upstream else way)
+    made = time.perf_counter() - begin
+    if go and not harness.wait_until(Path(go).exists, READY_S_MAX):
+        raise RuntimeError("was not told to go")
     with torch.no_grad():
-        called, thread, process = time.perf_counter(), time.thread_time(), time.process_time()
-        compiled(*inputs)
-        end, thread_end, process_end = time.perf_counter(), time.thread_time(), time.process_time()
-        imported = imported_by_the_switch(lambda: compiled(*inputs)) if on else None
-    return {
-        "call": end - called,
-        "all": end - begin,
-        "thread": thread_end - thread,
-        "process": process_end - process,
-        "compiler_modules": imported,
-    }
+        begin, thread = time.perf_counter(), time.thread_time()
+        run(*inputs)
+        found: Found = {"first": time.perf_counter() - begin, "thread": time.thread_time() - thread}
+        found["all"] = made + found["first"]
+
+        def until(done: Callable[[], bool], pause_s: float) -> float:
+            """Calls until then; seconds."""
+            while not done():
+                if time.perf_counter() - begin > SWITCH_S_MAX:
+                    raise RuntimeError("no compiled stage in time")
+                time.sleep(0.0 if called else pause_s)
+                run(*inputs)
+            return time.perf_counter() - begin
+
+        if farmed:
+            found["compiled"] = until(ran_compiled(called), 0.0)
+            found["compiler_modules"] = harness.compiler_modules()
+        elif upstream:
+            found["last"] = until(lambda: upstream.look()[1], PAUSE_S)
+            # What "async" runs before is compiled, too, though it calls it eager.
+            found["compiled"] = found["first"]
+            found["notes"] = upstream.notes()
+        elif way == "inductor":
+            found["compiled"] = found["first"]
+    return found
 
 
-def imported_by_the_switch(call: Callable[[], object]) -> list[str]:
-    """Modules of the compiler that are there once a call has run the compiled stage."""
+def ran_compiled(called: bool) -> Callable[[], bool]:
+    """Whether a call has run fxfarm's compiled stage; unless the model is called all the while, it waits."""
     import fxfarm
 
-    end = time.monotonic() + SWITCH_S_MAX
-    while fxfarm.stats()["compiled_runs"] == 0:
-        if time.monotonic() > end:
-            raise RuntimeError(f"no compiled stage: {fxfarm.graphs()}")
-        call()
-    return harness.compiler_modules()
+    def ran() -> bool:
+        if fxfarm.stats()["compiled_runs"] > 0:
+            return True
+        if not called and not fxfarm.wait(timeout=SWITCH_S_MAX):
+            raise RuntimeError(f"not compiled: {fxfarm.graphs()}")
+        failed = [s.error for graph in fxfarm.graphs() for s in graph.stages if s.state == "failed"]
+        if failed:
+            raise RuntimeError(f"a stage failed: {failed}")
+        return False
+
+    return ran
 
 
-def measured(way: str, model: str, on: bool) -> Any:
-    """One measurement in a place of its own."""
+# In the benchmark's process.
+
+
+def measured(way: str, model: str, called: bool) -> dict[str, Found]:
+    """One measurement in places of its own: rows by their names."""
+    if way == "mega":
+        return with_mega_cache(model)
+    told = {"way": way, "model": model, "called": called}
     with harness.Place() as place:
-        return place.run(first_call, variables=VARIABLES.get(way), way=way, model=model, on=on)
+        if way == "fxfarm":
+            with farms.elsewhere() as endpoint:
+                return {way: place.run(to_compiled, variables=farms.client(endpoint), **told)}
+        return {way: place.run(to_compiled, variables=VARIABLES.get(way), **told)}
+
+
+def with_mega_cache(model: str) -> dict[str, Found]:
+    """A process that compiles and saves, and one that loads."""
+
+    def row(times: Mapping[str, float]) -> Found:
+        saved = {"save": times["save"]} if "save" in times else {}
+        return {"first": times["answer"], "compiled": times["compiled"], **saved}
+
+    found = peers.mega_cache(model)
+    return {"mega": row(found[peers.FIRST]), LOADED: row(found[peers.OTHER])}
+
+
+def rows(rounds: Sequence[dict[str, Found]], report: results.Report, model: str) -> None:
+    """A row of each way that was measured, and what is held."""
+    for way in (*WAYS, LOADED):
+        found = [one for one in rounds if way in one]
+        if not found:
+            continue
+        columns: Found = {"rounds": len(found)}
+        for name in TOLD:
+            if name in found[0][way]:
+                columns[f"{name}_s"] = [one[way][name] for one in found]
+        for name, other in (("first", "eager"), ("all", "eager"), ("compiled", "inductor")):
+            pairs = [(one[way], one[other]) for one in found if other in one and other != way]
+            if pairs and name in pairs[0][0]:
+                columns[f"{name}_ratio"] = [here[name] / there[name] for here, there in pairs]
+        if notes := found[-1][way].get("notes"):
+            columns["notes"] = notes
+        report.add(model=model, way=way, **columns)
+        if way in FARMED:
+            hold(report, f"{model}, {way}", columns, found[-1][way]["compiler_modules"])
+
+
+def hold(report: results.Report, what: str, columns: Found, imported: Sequence[str]) -> None:
+    """The targets of one model and way."""
+    for name in ("first", "all"):
+        if f"{name}_ratio" in columns:
+            report.hold(f"{what}: {name} in terms of eager's", columns[f"{name}_ratio"], TARGET)
+    shown = " ".join(imported) or "none"
+    report.demand(f"{what}: modules of the compiler imported by the switch: {shown}", not imported)
 
 
 def main(argv: Sequence[str]) -> int:
     """Measures and prints; 1 when a target is missed."""
     parser = harness.parser(__doc__)
-    parser.add_argument("--models", default="gpt2,bert")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--inductor-rounds", type=int, default=1)
-    parser.add_argument("--async-rounds", type=int, default=0)
+    parser.add_argument("--models", default=",".join(cpu_models.MODELS))
+    parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--called", action="store_true", help="call the model while it is compiled elsewhere")
+    parser.add_argument("--seconds", type=float, default=7200, help="nothing is begun after it")
+    parser.add_argument("--plot", metavar="FILE", help="draw bars (needs matplotlib)")
     options = parser.parse_args(argv)
-    rounds = {
-        "eager": options.rounds,
-        "fxfarm": options.rounds,
-        "inductor": options.inductor_rounds,
-        "async": options.async_rounds,
-    }
     report = results.Report("first_call")
+    ways, end = options.ways.split(","), time.monotonic() + options.seconds
     for model in options.models.split(","):
-        found: dict[str, list[Any]] = {way: [] for way in WAYS}
+        rounds: list[dict[str, Found]] = []
         for turn in range(options.rounds):
-            for way in WAYS if turn % 2 == 0 else reversed(WAYS):
-                if turn < rounds[way]:
-                    on = way == "fxfarm" and turn == options.rounds - 1
-                    found[way].append(measured(way, model, on))
-        for way in WAYS:
-            if found[way]:
-                columns = row(found[way], found["eager"], way)
-                report.add(model=model, way=way, **columns)
-                if way == "fxfarm":
-                    hold(report, model, columns, found[way][-1]["compiler_modules"])
+            rounds.append({})
+            for way in ways if turn % 2 == 0 else reversed(ways):
+                if time.monotonic() > end:
+                    print(f"first_call: not reached: {model}, {way}, round {turn + 1}", file=sys.stderr)
+                else:
+                    rounds[-1] |= measured(way, model, options.called)
+        rows(rounds, report, model)
+        report.keep(options.json)
+    if options.plot:
+        plot(report.document["rows"], Path(options.plot))
     return report.finish(options.json)
 
 
-def hold(report: results.Report, model: str, columns: dict[str, Any], imported: list[str]) -> None:
-    """The targets of one model."""
-    for name in ("call", "all"):
-        report.hold(f"{model}: {name} in terms of eager's", columns[f"{name}_ratio"], TARGET)
-    shown = " ".join(imported) or "none"
-    report.demand(f"{model}: modules of the compiler imported by the switch: {shown}", not imported)
+def plot(found: Sequence[Found], file: Path) -> None:
+    """Bars of the medians: the first call, and the time to compiled code."""
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import Patch
 
-
-def row(found: Sequence[Any], floor: Sequence[Any], way: str) -> dict[str, Any]:
-    """What is shown of one way."""
-    columns: dict[str, Any] = {
-        f"{name}_s": [one[name] for one in found] for name in ("call", "all", "thread", "process")
-    }
-    if way != "eager":
-        for name in ("call", "all", "thread"):
-            columns[f"{name}_ratio"] = [a[name] / b[name] for a, b in zip(found, floor, strict=False)]
-    if way == "fxfarm":
-        columns["target"] = TARGET
-    return columns
+    models = list(dict.fromkeys(row["model"] for row in found))
+    ways = list(dict.fromkeys(row["way"] for row in found))
+    figure, axes = plt.subplots(2, 1, figsize=(2 + 1.4 * len(models), 7), squeeze=False)
+    for ax, name in zip(axes[:, 0], ("first_s", "compiled_s"), strict=True):
+        for row in found:
+            if name in row:
+                number = ways.index(row["way"])
+                at = models.index(row["model"]) + (number - (len(ways) - 1) / 2) / (len(ways) + 1)
+                ax.bar(at, results.summary(row[name])[0], 1 / (len(ways) + 1), color=f"C{number}")
+        ax.set_xticks(range(len(models)), models)
+        ax.set(ylabel=name.replace("_s", ", seconds"), yscale="log")
+    handles = [Patch(color=f"C{n}", label=way) for n, way in enumerate(ways)]
+    axes[0, 0].legend(handles=handles, ncols=len(ways), fontsize="small")
+    figure.tight_layout()
+    figure.savefig(file)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ whose needs are not there is named and left out.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import os
@@ -27,11 +26,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import cpu_models
+import farms
 import harness
 import links
 import results
@@ -146,30 +146,9 @@ def fxfarm_local(model: str) -> Found:
         return {kind: place.run(farmed, model=model) for kind in (FIRST, SECOND)}
 
 
-@contextlib.contextmanager
-def farm_elsewhere() -> Iterator[str]:
-    """A coordinator and a worker with a warm engine; the endpoint."""
-    with harness.Place() as host, contextlib.ExitStack() as roles:
-        endpoint = f"tcp://127.0.0.1:{links.free_port()}"
-        roles.enter_context(
-            harness.farm_process(host, "coordinator", "--listen", endpoint, "--metrics", "off")
-        )
-        worker = ("worker", "--coordinators", endpoint, "--python", sys.executable, "--metrics", "off")
-        roles.enter_context(harness.farm_process(host, *worker, "--nice", "0"))
-
-        def warm() -> bool:
-            asked = [harness.fxfarm_program(), "status", "--json", "--endpoint", endpoint]
-            done = subprocess.run(asked, env=host.environment(), capture_output=True, check=True)
-            return [worker["state"] for worker in json.loads(done.stdout)["workers"]] == ["idle"]
-
-        if not harness.wait_until(warm, READY_S_MAX):
-            raise RuntimeError("no engine is warm")
-        yield endpoint
-
-
 def fxfarm_farm(model: str) -> Found:
     """A farm that runs; no process of the models' has a compiler."""
-    with farm_elsewhere() as endpoint:
+    with farms.elsewhere() as endpoint:
         variables = {"FXFARM_ENDPOINTS": endpoint, "FXFARM_LOCAL": "false", **NO_COMPILER}
         with harness.Place(**variables) as machine:
             found: Found = {kind: machine.run(farmed, model=model) for kind in (FIRST, SECOND)}

@@ -98,6 +98,11 @@ class Report:
     def _note(self, text: str, met: bool) -> None:
         self.document["targets"].append({"target": text, "met": met})
 
+    def keep(self, json_file: str | None) -> None:
+        """Writes what there is so far, so that whoever ends a benchmark has that."""
+        if json_file:
+            Path(json_file).write_text(json.dumps(self.document, indent=1) + "\n")
+
     def finish(self, json_file: str | None) -> int:
         """Prints the table and the targets, and writes the file when there is a name for it; 1 when a target
         is missed, else 0: what main returns."""
@@ -112,8 +117,7 @@ class Report:
             print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
         for target in self.document["targets"]:
             print(f"{'met' if target['met'] else 'MISSED'}: {target['target']}")
-        if json_file:
-            Path(json_file).write_text(json.dumps(self.document, indent=1) + "\n")
+        self.keep(json_file)
         return 0 if all(target["met"] for target in self.document["targets"]) else 1
 
 
