@@ -19,6 +19,7 @@ whose needs are not there is named and left out.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -26,7 +27,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,37 +168,33 @@ def inductor(model: str) -> Found:
         return {**found, OTHER: place.run(with_inductor, model=model)}
 
 
-def inductor_redis(model: str) -> Found:
-    """Its remote caches, with a Redis of their own."""
+@contextlib.contextmanager
+def redis() -> Iterator[dict[str, str]]:
+    """A Redis; the variables of a process whose Inductor has its remote caches there. Raises Missing."""
     if importlib.util.find_spec("redis") is None or shutil.which("redis-server") is None:
         raise Missing("the package redis or redis-server")
     port = str(links.free_port())
     with harness.Place() as place:
-        command = [
-            "redis-server",
-            "--port",
-            port,
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--dir",
-            place.fresh("redis"),
-        ]
-        server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        where = ["--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", place.fresh("redis")]
+        server = subprocess.Popen(["redis-server", *where], stdout=subprocess.DEVNULL)
         try:
             if not harness.wait_until(lambda: answers(port), READY_S_MAX):
                 raise RuntimeError("redis-server does not answer")
-            variables = {
+            yield {
                 **{"TORCHINDUCTOR_FX_GRAPH_REMOTE_CACHE": "1", "TORCHINDUCTOR_AUTOGRAD_REMOTE_CACHE": "1"},
                 **{"TORCHINDUCTOR_REDIS_PORT": port},
             }
-            kept = {**variables, "TORCHINDUCTOR_CACHE_DIR": place.fresh("kept")}
-            found = {kind: place.run(with_inductor, variables=kept, model=model) for kind in (FIRST, SECOND)}
-            return {**found, OTHER: place.run(with_inductor, variables=variables, model=model)}
         finally:
             server.terminate()
             server.wait()
+
+
+def inductor_redis(model: str) -> Found:
+    """Its remote caches, with a Redis of their own."""
+    with redis() as variables, harness.Place() as place:
+        kept = {**variables, "TORCHINDUCTOR_CACHE_DIR": place.fresh("kept")}
+        found = {kind: place.run(with_inductor, variables=kept, model=model) for kind in (FIRST, SECOND)}
+        return {**found, OTHER: place.run(with_inductor, variables=variables, model=model)}
 
 
 def answers(port: str) -> bool:

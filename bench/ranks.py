@@ -1,14 +1,24 @@
 """Ranks of one host that compile the same model at once.
 
-    python bench/ranks.py [--model gpt2] [--ranks 8] [--inductor] [--json FILE]
+    python bench/ranks.py [--model gpt2] [--ranks 2,4,8,16] [--ways fxfarm,inductor,shared,redis]
+        [--rounds 3] [--threads 1] [--seconds 7200] [--json FILE]
 
-Every rank is a process that starts together with the others, with a farm that does not run yet. Shown are the
-compiles that were started for them all, and the time to each rank's first compiled answer. --inductor
-measures the same ranks with Inductor and one cache directory for them all, as torchrun leaves it.
+Every rank is a process with `--threads` threads for torch, as torchrun leaves it, that makes its first call
+together with the others. With "fxfarm" no farm runs before, and the ranks share the one that the first of
+them starts. "inductor" has a cache directory for each rank, "shared" one for them all, as torchrun leaves
+it; "redis" has one for each, and Inductor's remote caches (the package `redis` and redis-server are needed).
+
+"slowest_s" is from the first rank's first call to the moment when all have run compiled code, "first_s" the
+first call of the slowest. "cpu_s" is the processor time of all processes from the ranks' start to the farm's
+end, engines and compilers included; "compile_cpu_s" is that less what as many ranks take with
+`backend="eager"` in the same round. "ratio" is "compile_cpu_s" in terms of "inductor". Between its first
+call and the compiled stage a rank does not call the model. For fxfarm the compiles that were started for all
+ranks have to be one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -18,47 +28,74 @@ from pathlib import Path
 from typing import Any
 
 import cpu_models
+import cpu_time
 import harness
+import peers
 import results
 from second_process import SWITCH_S_MAX
 
-MEET_S_MAX = 300.0
+Found = dict[str, Any]
+
+MEET_S_MAX = 600.0
+EAGER, FXFARM, INDUCTOR, SHARED, REDIS = "eager", "fxfarm", "inductor", "shared", "redis"
+WAYS = (FXFARM, INDUCTOR, SHARED, REDIS)
 
 
-def rank(way: str, model: str, meeting: str, number: int, ranks: int) -> dict[str, float]:
-    """Meets the others, then calls the model until it runs compiled code."""
+def rank(backend: str, model: str, meeting: str, number: int, ranks: int) -> dict[str, float]:
+    """Meets the others, then calls the model, and again once there is compiled code. The moments are of
+    CLOCK_MONOTONIC, which all ranks have in common."""
     import torch
 
     module, inputs, _ = cpu_models.build(model)
-    compiled = harness.compiled(module, way)
+    compiled = harness.compiled(module, backend)
     Path(meeting, str(number)).touch()
     if not harness.wait_until(lambda: len(list(Path(meeting).iterdir())) == ranks, MEET_S_MAX):
         raise RuntimeError("not every rank came")
     with torch.no_grad():
-        begin = time.perf_counter()
+        begin = time.monotonic()
         compiled(*inputs)
-        first = time.perf_counter()
-        if way == "fxfarm":
+        first = time.monotonic()
+        if backend == FXFARM:
             import fxfarm
 
-            while fxfarm.stats()["compiled_runs"] == 0:
-                if time.perf_counter() - first > SWITCH_S_MAX:
-                    raise RuntimeError(f"no compiled stage: {fxfarm.graphs()}")
-                compiled(*inputs)
-        end = time.perf_counter()
-    return {"first_call": first - begin, "compiled": end - begin}
+            if not fxfarm.wait(timeout=SWITCH_S_MAX):
+                raise RuntimeError(f"not compiled: {fxfarm.graphs()}")
+            compiled(*inputs)
+            if fxfarm.stats()["compiled_runs"] == 0:
+                raise RuntimeError(f"no compiled stage: {fxfarm.graphs()}")
+    return {"begin": begin, "first": first - begin, "end": time.monotonic()}
 
 
-def run_ranks(place: harness.Place, way: str, model: str, ranks: int) -> dict[str, list[float]]:
-    """Times of all ranks."""
-    meeting, cache = place.fresh("meeting"), place.fresh("shared")
-    shared = {"TORCHINDUCTOR_CACHE_DIR": cache} if way == "inductor" else {}
+def run_ranks(place: harness.Place, way: str, model: str, ranks: int, variables: dict[str, str]) -> Found:
+    """What is told of all ranks."""
+    meeting = place.fresh("meeting")
+    told = {"model": model, "meeting": meeting, "ranks": ranks}
+    backend = way if way in (EAGER, FXFARM) else INDUCTOR
     children = [
-        place.start(rank, variables=shared, way=way, model=model, meeting=meeting, number=n, ranks=ranks)
-        for n in range(ranks)
+        place.start(rank, variables=variables, backend=backend, number=number, **told)
+        for number in range(ranks)
     ]
     found = [child.result() for child in children]
-    return {f"{name}_s": [one[name] for one in found] for name in found[0]}
+    slowest = max(one["end"] for one in found) - min(one["begin"] for one in found)
+    return {"slowest": slowest, "first": max(one["first"] for one in found)}
+
+
+def measured(way: str, model: str, ranks: int, threads: int) -> Found:
+    """All ranks once, in a place of their own. Raises peers.Missing."""
+    before = cpu_time.ended()
+    with contextlib.ExitStack() as needed:
+        variables = {"OMP_NUM_THREADS": str(threads)}
+        if way == REDIS:
+            variables |= needed.enter_context(peers.redis())
+        with harness.Place() as place:
+            if way == SHARED:
+                variables["TORCHINDUCTOR_CACHE_DIR"] = place.fresh("shared")
+            found = run_ranks(place, way, model, ranks, variables)
+            if way == FXFARM:
+                found["jobs"] = started_jobs(farm_counters(place))
+            needed.close()
+            cpu_time.stopped(place)
+    return {**found, "cpu": cpu_time.ended() - before}
 
 
 def farm_counters(place: harness.Place) -> dict[str, Any]:
@@ -70,29 +107,65 @@ def farm_counters(place: harness.Place) -> dict[str, Any]:
     return counters
 
 
+def started_jobs(counters: dict[str, Any]) -> int:
+    """The compiles that a farm has started."""
+    return int(counters["values"]["jobs_started"])
+
+
+def rows(report: results.Report, model: str, ranks: int, rounds: Sequence[dict[str, Found]]) -> None:
+    """A row of each way that was measured with so many ranks."""
+    for way in (EAGER, *WAYS):
+        found = [one for one in rounds if way in one and EAGER in one]
+        if not found:
+            continue
+        columns: Found = {f"{name}_s": [one[way][name] for one in found] for name in ("slowest", "first")}
+        columns["cpu_s"] = [one[way]["cpu"] for one in found]
+        if way != EAGER:
+            columns["compile_cpu_s"] = [above_eager(one, way) for one in found]
+            beside = [one for one in found if INDUCTOR in one]
+            if way != INDUCTOR and beside:
+                columns["ratio"] = [above_eager(one, way) / above_eager(one, INDUCTOR) for one in beside]
+        if way == FXFARM:
+            jobs = columns["jobs"] = [one[way]["jobs"] for one in found]
+            report.demand(f"{ranks} ranks: compiles started for them all: {jobs}, want 1", set(jobs) == {1})
+        report.add(model=model, ranks=ranks, way=way, **columns)
+
+
+def above_eager(found: dict[str, Found], way: str) -> float:
+    """Processor seconds over those of ranks that do not compile."""
+    return float(found[way]["cpu"] - found[EAGER]["cpu"])
+
+
 def main(argv: Sequence[str]) -> int:
     """Measures and prints; 1 when there was more than one job."""
     parser = harness.parser(__doc__)
     parser.add_argument("--model", default="gpt2", choices=cpu_models.MODELS)
-    parser.add_argument("--ranks", type=int, default=8)
-    parser.add_argument("--inductor", action="store_true", help="measure Inductor too")
+    parser.add_argument("--ranks", default="2,4,8,16")
+    parser.add_argument("--ways", default=",".join(WAYS), help='beside "eager"')
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="torch's threads in a rank")
+    parser.add_argument("--seconds", type=float, default=7200, help="nothing is begun after it")
     options = parser.parse_args(argv)
     report = results.Report("ranks")
-    with harness.Place() as place:
-        times = run_ranks(place, "fxfarm", options.model, options.ranks)
-        jobs = started_jobs(farm_counters(place))
-    report.add(way="fxfarm", ranks=options.ranks, jobs=jobs, slowest_s=max(times["compiled_s"]), **times)
-    if options.inductor:
-        with harness.Place() as place:
-            times = run_ranks(place, "inductor", options.model, options.ranks)
-        report.add(way="inductor", ranks=options.ranks, slowest_s=max(times["compiled_s"]), **times)
-    report.demand(f"compiles started for all ranks: {jobs}, want 1", jobs == 1)
+    cpu_time.adopt()
+    ways, end = [EAGER, *options.ways.split(",")], time.monotonic() + options.seconds
+    missing = set()
+    for ranks in map(int, options.ranks.split(",")):
+        rounds: list[dict[str, Found]] = []
+        for turn in range(options.rounds):
+            rounds.append({})
+            for way in ways if turn % 2 == 0 else reversed(ways):
+                if time.monotonic() > end:
+                    print(f"ranks: not reached: {ranks}, {way}, round {turn + 1}", file=sys.stderr)
+                elif way not in missing:
+                    try:
+                        rounds[-1][way] = measured(way, options.model, ranks, options.threads)
+                    except peers.Missing as e:
+                        missing.add(way)
+                        print(f"ranks: {way} is left out: {e} is not here", file=sys.stderr)
+        rows(report, options.model, ranks, rounds)
+        report.keep(options.json)
     return report.finish(options.json)
-
-
-def started_jobs(counters: dict[str, Any]) -> int:
-    """The compiles that a farm has started."""
-    return int(counters["values"]["jobs_started"])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Latency of every call from the first to ten seconds after the last switch: what the switch costs the calls.
 
-    python bench/timeline.py [--models mlp,bert4,deep,parts] [--ways fxfarm,async,progressive] [--farm warm]
-        [--threads 1] [--rounds 3] [--plot FILE] [--json FILE]
+    python bench/timeline.py [--models mlp,bert4,deep,parts] [--ways fxfarm,inductor,async,progressive]
+        [--farm warm] [--threads 1] [--rounds 3] [--plot FILE] [--json FILE]
 
 A process first calls the model with `backend="eager"`, which is what the calls take without the load;
 then it compiles the model anew and calls it in a loop. "over_median" and "over_worst" are in
@@ -10,7 +10,8 @@ same figure of the calls without the load (for those after the switch: of the co
 five seconds). The first call traces and is told apart, as "first_s": some compile within it. With `--farm
 warm` another process has filled the farm, so that no compile takes the processor while the stage is
 loaded; `--farm cold` includes the compile. "async" and "progressive" are PyTorch's own modes, with its
-caches off, which they need; they compile in a process of their own.
+caches off, which they need; they compile in a process of their own. Where the first call waits for compiled
+code, as with "inductor", or a mode that has nothing to send, it is the switch.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def timeline(way: str, model: str, threads: int) -> dict[str, Any]:
             without(*inputs)
             quiet.append((time.perf_counter() - begin) * 1e3)
         torch._dynamo.reset()
-        compiled = harness.compiled(module, "fxfarm" if way == "fxfarm" else "inductor")
+        compiled = harness.compiled(module, way if way in ("eager", "fxfarm") else "inductor")
         begin = time.perf_counter()
         compiled(*inputs)
         first_s = time.perf_counter() - begin
@@ -64,8 +65,11 @@ def timeline(way: str, model: str, threads: int) -> dict[str, Any]:
     return {"quiet": quiet, "first_s": first_s, **calls}
 
 
-def runs_of(way: str) -> Callable[[], tuple[int, bool]]:
-    """A function that says how many calls ran compiled code, and whether the last switch has been."""
+def runs_of(way: str) -> Callable[[], tuple[int, bool]] | None:
+    """A function that says how many calls ran compiled code, and whether the last switch has been. None when
+    the first call has been the switch."""
+    if way in ("eager", "inductor"):
+        return None
     if way == "fxfarm":
         import fxfarm
 
@@ -82,6 +86,8 @@ def runs_of(way: str) -> Callable[[], tuple[int, bool]]:
     from torch._inductor import compile_fx_async
 
     mode: Any = getattr(compile_fx_async, "_AsyncFxCompile" if way == "async" else "_ProgressiveFxCompile")
+    if mode._stat_bg_started == 0:
+        return None
     names = ("_stat_compiled_runs",) if way == "async" else ("_stat_fast_runs", "_stat_optimized_runs")
 
     def upstream() -> tuple[int, bool]:
@@ -90,14 +96,14 @@ def runs_of(way: str) -> Callable[[], tuple[int, bool]]:
     return upstream
 
 
-def recorded(call: Callable[[], Any], runs: Callable[[], tuple[int, bool]]) -> dict[str, Any]:
+def recorded(call: Callable[[], Any], runs: Callable[[], tuple[int, bool]] | None) -> dict[str, Any]:
     """Calls until AFTER_S after the last switch was seen."""
     first = time.perf_counter()
     # No objects that Python's garbage collection counts: a full one takes tens of milliseconds.
     begun, taken = array("d"), array("d")
     looks: list[tuple[int, int]] = []
-    look, end = first, first + SWITCH_S_MAX
-    switched = False
+    switched = runs is None
+    look, end = first, first + (AFTER_S if switched else SWITCH_S_MAX)
     while True:
         begin = time.perf_counter()
         if begin >= end:
@@ -107,7 +113,7 @@ def recorded(call: Callable[[], Any], runs: Callable[[], tuple[int, bool]]) -> d
         begun.append(begin - first)
         taken.append((ended - begin) * 1e3)
         # Looked at between two calls, and seldom: a look is no part of a call, but it is work.
-        if not switched and ended >= look:
+        if runs and not switched and ended >= look:
             look = ended + LOOK_S
             count, settled = runs()
             looks.append((len(taken), count))
@@ -116,6 +122,8 @@ def recorded(call: Callable[[], Any], runs: Callable[[], tuple[int, bool]]) -> d
     found = list(zip(begun, taken, strict=True))
     if not switched:
         return {"calls": found, "switch": None}
+    if runs is None:
+        return {"calls": found, "switch": 0}
     # The first compiled call: as many calls ago as compiled code has run.
     seen, count = looks[-1]
     return {"calls": found, "switch": max(0, seen - count)}
@@ -150,7 +158,7 @@ def main(argv: Sequence[str]) -> int:
     """Measures and prints; 1 when a call of fxfarm took more than the target over the worst without load."""
     parser = harness.parser(__doc__)
     parser.add_argument("--models", default="mlp,bert4,deep,parts")
-    parser.add_argument("--ways", default="fxfarm")
+    parser.add_argument("--ways", default="fxfarm,inductor,async,progressive")
     parser.add_argument("--farm", choices=("warm", "cold"), default="warm")
     parser.add_argument("--threads", type=int, default=1, help="torch's threads in the model's process")
     parser.add_argument("--rounds", type=int, default=3)

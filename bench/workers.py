@@ -1,14 +1,15 @@
 """How the time of many compiles falls with the number of workers.
 
-    python bench/workers.py [--workers 1,2,4,8,16] [--graphs 64] [--clients 8] [--inductor] [--json FILE]
+    python bench/workers.py [--workers 1,2,4,8,16] [--graphs 64] [--clients 8] [--rounds 3] [--inductor]
+        [--seconds 7200] [--plot FILE] [--json FILE]
 
 One coordinator and 1 to 16 workers, each with one slot, one core and one compiler at a time. Client processes
 ask for `--graphs` different graphs of the same cost at the same moment; "seconds" is from that moment to the
 last compiled stage in the last client, tracing and loading included. A round before it, not counted, has
-each engine compile a graph. "efficiency" is the time with one worker by the time with n, by n. It is held
-to the target as far as there are cores for the workers and one more for all the rest. --inductor adds
-Inductor's own pool of compilers in one process, with as many compilers as there are workers; that process
-lowers the graphs by itself, one after the other.
+each engine compile a graph. "efficiency" is the time with one worker by the time with n in the same round,
+by n. Its median is held to the target as far as there are cores for the workers and one more for all the
+rest. --inductor adds Inductor's own pool of compilers in one process, with as many compilers as there are
+workers; that process lowers the graphs by itself, one after the other.
 """
 
 from __future__ import annotations
@@ -136,13 +137,32 @@ def by_inductor(compilers: int, graphs: int) -> float:
         return timed(place, 1, warm, range(graphs), backend="inductor", variables=pool)
 
 
+def rows(
+    report: results.Report, way: str, rounds: Sequence[dict[int, float]], counts: Sequence[int], graphs: int
+) -> None:
+    """A row for each number of workers."""
+    least = counts[0]
+    for count in counts:
+        found = [one for one in rounds if count in one and least in one]
+        if not found:
+            continue
+        efficiency = [one[least] * least / (one[count] * count) for one in found]
+        seconds = [one[count] for one in found]
+        report.add(way=way, workers=count, graphs=graphs, seconds=seconds, efficiency=efficiency)
+        if way == "fxfarm" and least < count < len(os.sched_getaffinity(0)):
+            report.reach(f"{count} workers: part of linear", efficiency, TARGET)
+
+
 def main(argv: Sequence[str]) -> int:
     """Measures and prints; 1 when the farm grows less than the target."""
     parser = harness.parser(__doc__)
     parser.add_argument("--workers", default="1,2,4,8,16")
     parser.add_argument("--graphs", type=int, default=64)
     parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--inductor", action="store_true", help="Inductor's own pool, too")
+    parser.add_argument("--seconds", type=float, default=7200, help="nothing is begun after it")
+    parser.add_argument("--plot", metavar="FILE", help="draw it (needs matplotlib)")
     options = parser.parse_args(argv)
     counts = [int(count) for count in options.workers.split(",")]
     ways: dict[str, Callable[[int], float]] = {
@@ -150,17 +170,42 @@ def main(argv: Sequence[str]) -> int:
     }
     if options.inductor:
         ways["inductor"] = lambda count: by_inductor(count, options.graphs)
-    report = results.Report("workers")
-    for way, measure in ways.items():
-        least = counts[0]
-        first = measure(least)
-        for count in counts:
-            seconds = first if count == least else measure(count)
-            efficiency = first * least / (seconds * count)
-            report.add(way=way, workers=count, graphs=options.graphs, seconds=seconds, efficiency=efficiency)
-            if way == "fxfarm" and least < count < (os.cpu_count() or 1):
-                report.reach(f"{count} workers: part of linear", [efficiency], TARGET)
+    report, end = results.Report("workers"), time.monotonic() + options.seconds
+    rounds: dict[str, list[dict[int, float]]] = {way: [] for way in ways}
+    for turn in range(options.rounds):
+        for way, measure in ways.items():
+            rounds[way].append({})
+            # What all are held against is measured first, should there be no time for all.
+            for count in counts if turn == 0 else (counts[0], *reversed(counts[1:])):
+                if time.monotonic() > end:
+                    print(f"workers: not reached: {way}, {count}, round {turn + 1}", file=sys.stderr)
+                else:
+                    seconds = rounds[way][-1][count] = measure(count)
+                    print(f"workers: {way}, {count}: {seconds:.1f} s", file=sys.stderr, flush=True)
+    for way, found in rounds.items():
+        rows(report, way, found, counts, options.graphs)
+    if options.plot:
+        plot(report.document["rows"], Path(options.plot))
     return report.finish(options.json)
+
+
+def plot(found: Sequence[dict[str, Any]], file: Path) -> None:
+    """Seconds over the number of workers, with the spread, beside what would be linear."""
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots(figsize=(6, 4))
+    for way in dict.fromkeys(row["way"] for row in found):
+        own = [row for row in found if row["way"] == way]
+        at = [row["workers"] for row in own]
+        median, least, most = zip(*(results.summary(row["seconds"]) for row in own), strict=True)
+        below = [m - low for m, low in zip(median, least, strict=True)]
+        above = [high - m for m, high in zip(median, most, strict=True)]
+        ax.errorbar(at, median, yerr=[below, above], marker="o", label=way)
+        ax.plot(at, [median[0] * at[0] / n for n in at], ":", label=f"{way}, if it were linear")
+    ax.set(xlabel="workers", ylabel="seconds", xscale="log", yscale="log")
+    ax.legend()
+    figure.tight_layout()
+    figure.savefig(file)
 
 
 if __name__ == "__main__":
