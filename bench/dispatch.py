@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import facts
 import harness
 import links
 import results
@@ -126,6 +127,7 @@ def main(argv: Sequence[str]) -> int:
                 report.reach(f"{where}: part of the echo's round trips", rates, RATE_RATIO_MIN)
     python = None if options.no_others else others_python()
     if python is not None:
+        report.document["versions"] |= facts.packages(("ray", "distributed"), str(python))
         for way in OTHERS:
             report.add(**other(python, way, 2 * options.seconds, sizes))
     return report.finish(options.json)

@@ -4,16 +4,15 @@ its targets are met.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import platform
 import statistics
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import facts
 
 Row = dict[str, Any]
 
@@ -39,39 +38,12 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     return f"{middle:.{digits}f} ({least:.{digits}f}-{most:.{digits}f})"
 
 
-def machine() -> Row:
-    """What the numbers depend on; the load says whether others used the machine too."""
-    model = ""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "cpu": model,
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(memory / 2**30, 1),
-        "kernel": platform.release(),
-        "load_before": os.getloadavg()[0],
-    }
-
-
-def versions() -> Row:
-    """Versions of what is compared."""
-    found: Row = {"python": platform.python_version()}
-    for name in ("torch", "transformers", "fxfarm"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
-
-
 class Report:
     """The rows of one benchmark; printed as a table, written as JSON."""
 
     def __init__(self, name: str) -> None:
         self.document: Row = {
-            **{"name": name, "machine": machine(), "versions": versions()},
+            **{"name": name, "machine": facts.machine(), "versions": facts.versions()},
             **{"rows": [], "targets": []},
         }
 
@@ -111,8 +83,8 @@ class Report:
         columns = list(dict.fromkeys(name for row in rows for name in row))
         table = [columns, *([_shown(row.get(name)) for name in columns] for row in rows)]
         widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
-        facts = {**self.document["machine"], **self.document["versions"]}
-        print(self.document["name"] + ": " + ", ".join(f"{k} {v}" for k, v in facts.items()))
+        known = {**self.document["machine"], **self.document["versions"]}
+        print(self.document["name"] + ": " + ", ".join(f"{k} {v}" for k, v in known.items()))
         for line in table:
             print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
         for target in self.document["targets"]:
