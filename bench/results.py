@@ -50,18 +50,18 @@ class Report:
     def add(self, **row: Any) -> None:
         """One row, told on stderr at once, as the table comes last. Numbers are shown as median and range."""
         self.document["rows"].append(row)
-        told = ", ".join(f"{name} {_shown(value)}" for name, value in row.items() if value is not None)
+        told = ", ".join(f"{name} {shown(value)}" for name, value in row.items() if value is not None)
         print(f"{self.document['name']}: {told}", file=sys.stderr, flush=True)
 
     def hold(self, what: str, values: Sequence[float], most: float) -> None:
         """A target: the median of the rounds is to be no more than `most`."""
         median = statistics.median(values)
-        self._note(f"{what}: {_shown(median)}, at most {_shown(most)}", median <= most)
+        self._note(f"{what}: {shown(median)}, at most {shown(most)}", median <= most)
 
     def reach(self, what: str, values: Sequence[float], least: float) -> None:
         """A target: the median of the rounds is to be no less than `least`."""
         median = statistics.median(values)
-        self._note(f"{what}: {_shown(median)}, at least {_shown(least)}", median >= least)
+        self._note(f"{what}: {shown(median)}, at least {shown(least)}", median >= least)
 
     def demand(self, what: str, met: bool) -> None:
         """A target that is met or not."""
@@ -81,7 +81,7 @@ class Report:
         self.document["machine"]["load_after"] = os.getloadavg()[0]
         rows = self.document["rows"]
         columns = list(dict.fromkeys(name for row in rows for name in row))
-        table = [columns, *([_shown(row.get(name)) for name in columns] for row in rows)]
+        table = [columns, *([shown(row.get(name)) for name in columns] for row in rows)]
         widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
         known = {**self.document["machine"], **self.document["versions"]}
         print(self.document["name"] + ": " + ", ".join(f"{k} {v}" for k, v in known.items()))
@@ -93,7 +93,8 @@ class Report:
         return 0 if all(target["met"] for target in self.document["targets"]) else 1
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A cell of a table."""
     if value is None:
         return ""
     if isinstance(value, float):
