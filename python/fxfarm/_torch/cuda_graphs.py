@@ -1,7 +1,7 @@
 """CUDA graphs around compiled code: Inductor's own (torch._inductor.cudagraph_trees), recorded by the client.
 
-The worker compiles such a stage in parts that can be recorded and records nothing. The client's second call
-of the stage records, on the thread that calls.
+The worker compiles such a stage in parts that can be recorded and records nothing. The client's first calls
+of the stage record (recording.py), on the thread that calls.
 """
 
 from __future__ import annotations

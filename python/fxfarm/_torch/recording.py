@@ -7,15 +7,18 @@ among the forward's outputs.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 
 from . import cuda_kernels
 from .errors import LoadError, describe
+from .replaced import replaced
 
 log = logging.getLogger("fxfarm")
 
@@ -29,6 +32,7 @@ def prepare(trees: Any, device: int | None) -> None:
     done is left to the call that records.
     """
     _search_by_address(trees.CUDAGraphNode)
+    _in_one_step(trees.CUDAGraphNode, trees.is_live)
     _one_at_a_time(trees.CUDAGraphTreeManager)
     if device is None:
         return
@@ -52,7 +56,8 @@ def _load_copies(device: int) -> None:
 
 def _one_at_a_time(manager: Any) -> None:
     """Has `manager`, torch's CUDAGraphTreeManager, do one thing that takes long in a step of the model: come
-    to be, warm up one graph, or record one. Graphs after it in that step run as they were compiled.
+    to be, give memory back that nobody uses, warm up one graph, or record one. Graphs after it in that step
+    run as they were compiled.
 
     torch 2.11-2.13, CUDAGraphTreeManager._run: what exceed_rerecord_limit answers True to is run so, among
     graphs that are replayed, too. The manager is `in_warmup` or `in_recording` from then on to the end of the
@@ -63,20 +68,41 @@ def _one_at_a_time(manager: Any) -> None:
         return
 
     def init(self: Any, *args: Any) -> None:
-        stock_init(self, *args)
-        # Graphs that have run since it came to be. The first that comes again begins the next step.
-        self._fxfarm_first_step = set()
+        # It records a graph of nothing, for which torch.cuda.graph makes room as for any other.
+        with _nothing_given_back():
+            stock_init(self, *args)
+        # What the steps that follow begin with, and graphs that have run in this one. The first that comes
+        # again begins the next step.
+        self._fxfarm_first = [torch.cuda.empty_cache]
+        self._fxfarm_seen = set()
 
     def leave(self: Any, node: Any, function: Any) -> bool:
-        if (seen := getattr(self, "_fxfarm_first_step", None)) is not None:
+        if (seen := getattr(self, "_fxfarm_seen", None)) is not None:
             if function not in seen:
                 seen.add(function)
                 return True
-            self._fxfarm_first_step = None
+            if self._fxfarm_first:
+                self._fxfarm_seen = {function}
+                self._fxfarm_first.pop()()
+                return True
+            self._fxfarm_seen = None
         return bool(self.in_warmup or self.in_recording or stock(self, node, function))
 
     leave._fxfarm_singly = True  # type: ignore[attr-defined]
     manager.__init__, manager.exceed_rerecord_limit = init, leave
+
+
+@contextlib.contextmanager
+def _nothing_given_back() -> Iterator[None]:
+    """Has torch.cuda.empty_cache do nothing in the body, on this thread."""
+    stock, this = torch.cuda.empty_cache, threading.get_ident()
+
+    def leave() -> None:
+        if threading.get_ident() != this:
+            stock()
+
+    with replaced(torch.cuda, empty_cache=leave):
+        yield
 
 
 def _search_by_address(node: Any) -> None:
@@ -91,6 +117,53 @@ def _search_by_address(node: Any) -> None:
         return
     node._is_cuda_graph_recorded_tensor = _is_recorded
     node._is_alias_of_live_recorded_tensor = _live_output
+
+
+def _in_one_step(node: Any, is_live: Callable[[Any], bool]) -> None:
+    """Has `node`, torch's CUDAGraphNode, find out in one step each what it asks of each of its inputs and
+    outputs; `is_live` is torch's, for an output.
+
+    torch 2.11-2.13: a node looks in lists of its inputs for each input, several times, and asks for what
+    lives by a general walk over trees, though outputs are a list.
+    """
+    if isinstance(node.__dict__.get("static_input_idxs"), _Numbers):
+        return
+    for name in ("static_input_idxs", "cudagraph_managed_idxs"):
+        setattr(node, name, _Numbers(name))
+
+    def liveness(path: list[list[Any]]) -> list[list[bool]]:
+        return [[is_live(output) for output in outputs] for outputs in path]
+
+    node._get_liveness = staticmethod(liveness)
+
+
+class _Numbers:
+    """An attribute that is a list of numbers, which it keeps as _Searched."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, node: Any, owner: type) -> Any:
+        if node is None:
+            return self
+        try:
+            return node.__dict__[self._name]
+        except KeyError:
+            raise AttributeError(self._name) from None
+
+    def __set__(self, node: Any, numbers: Iterable[int]) -> None:
+        node.__dict__[self._name] = _Searched(numbers)
+
+
+class _Searched(list[int]):
+    """A list that stays as it was made."""
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        super().__init__(numbers)
+        self._all = frozenset(self)
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._all
 
 
 def _is_recorded(self: Any, tensor: torch.Tensor) -> bool:

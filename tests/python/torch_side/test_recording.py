@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from fxfarm._torch.errors import LoadError
 
 # Taken before anything can have put others in their place.
 NODE: Any = cudagraph_trees.CUDAGraphNode
+LIVENESS = NODE._get_liveness
 TORCHS = NODE._is_cuda_graph_recorded_tensor, NODE._is_alias_of_live_recorded_tensor
 
 
@@ -70,6 +72,35 @@ def test_an_output_that_has_died_is_recorded_and_not_alive(been: bool) -> None:
     assert [search(node, asked) for search in (TORCHS[0], recording._is_recorded)] == [True, True]
 
 
+def test_what_lives_is_what_lives_for_torch() -> None:
+    alive, gone = torch.arange(4.0), torch.arange(4.0)
+    path_weakrefs = path([[alive, None, gone], [], [alive[1:]]], recorded=True).path_weakrefs
+    del gone
+    wanted = LIVENESS(path_weakrefs)
+    assert wanted == [[True, False, False], [], [True]]
+
+    class Own(Node):
+        """In place of torch's class."""
+
+    recording._in_one_step(Own, cudagraph_trees.is_live)
+    assert Own._get_liveness(path_weakrefs) == wanted
+
+
+def test_a_list_of_inputs_is_a_list_that_finds_them() -> None:
+    class Own(Node):
+        """In place of torch's class."""
+
+    for _ in range(2):  # for each stage that is loaded
+        recording._in_one_step(Own, cudagraph_trees.is_live)
+    node: Any = Own()
+    with pytest.raises(AttributeError):
+        node.static_input_idxs  # noqa: B018
+    node.static_input_idxs = [4, 0, 2]
+    assert node.static_input_idxs == [4, 0, 2]
+    assert isinstance(node.static_input_idxs, list)
+    assert [i for i in range(6) if i not in node.static_input_idxs] == [1, 3, 5]
+
+
 class Node:
     """As torch's class."""
 
@@ -81,6 +112,9 @@ class Manager:
 
     in_warmup = in_recording = False
 
+    def __init__(self) -> None:
+        torch.cuda.empty_cache()
+
     def exceed_rerecord_limit(self, node: Any, function: int) -> bool:
         return (node, function) == ("node", 9)
 
@@ -89,12 +123,21 @@ class Trees:
     """As torch's module."""
 
     CUDAGraphNode, CUDAGraphTreeManager = Node, Manager
+    is_live = staticmethod(cudagraph_trees.is_live)
 
 
 def test_searches_take_the_place_of_torchs() -> None:
     recording.prepare(Trees, None)
     assert Node._is_cuda_graph_recorded_tensor is recording._is_recorded
     assert Node._is_alias_of_live_recorded_tensor is recording._live_output
+
+
+@pytest.fixture
+def given_back(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The threads that have given back the memory that nobody uses."""
+    found: list[int] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: found.append(threading.get_ident()))
+    return found
 
 
 def manager() -> Manager:
@@ -108,16 +151,31 @@ def left(asked: Manager, *functions: int) -> list[bool]:
     return [asked.exceed_rerecord_limit("node", function) for function in functions]
 
 
-def test_nothing_is_recorded_in_the_step_in_which_a_manager_comes_to_be() -> None:
+def test_a_manager_comes_to_be_in_one_step_and_memory_is_given_back_in_the_next(given_back: list[int]) -> None:
     made = manager()
     assert left(made, 0, 1, 9) == [True, True, True]
+    assert given_back == []
+    assert left(made, 0, 1, 2, 9) == [True, True, True, True]
+    assert given_back == [threading.get_ident()]
     assert left(made, 0, 1, 2, 9) == [False, False, False, True]
+    assert len(given_back) == 1
+
+
+def test_while_a_manager_comes_to_be_another_thread_gives_memory_back(given_back: list[int]) -> None:
+    with recording._nothing_given_back():
+        torch.cuda.empty_cache()
+        other = threading.Thread(target=lambda: torch.cuda.empty_cache())
+        other.start()
+        other.join()
+    assert given_back == [other.ident]
+    torch.cuda.empty_cache()
+    assert len(given_back) == 2
 
 
 @pytest.mark.parametrize("state", ["in_warmup", "in_recording"])
 def test_what_follows_a_warm_up_or_a_recording_in_its_step_is_not_recorded(state: str) -> None:
     made = manager()
-    assert left(made, 0, 0) == [True, False]
+    assert left(made, 0, 0, 0) == [True, True, False]
     setattr(made, state, True)
     assert left(made, 1, 9) == [True, True]
     setattr(made, state, False)
