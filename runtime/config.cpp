@@ -4,14 +4,13 @@
 #include "runtime/config_commands.hpp"
 #include "runtime/config_roles.hpp"
 #include "runtime/config_sources.hpp"
-#include "runtime/host_memory.hpp"
+#include "runtime/host_resources.hpp"
 
 #include <algorithm>
 #include <array>
 #include <concepts>
 #include <fstream>
 #include <iterator>
-#include <thread>
 
 #include <unistd.h>
 
@@ -237,7 +236,7 @@ config_inputs config_inputs::of_process(std::vector<std::string> arguments) {
   return {std::move(arguments),
           process_environment(),
           read_config_file,
-          std::max(1u, std::thread::hardware_concurrency()),
+          host_cores(),
           fxfarm::host_name(),
           ::geteuid(),
           0,

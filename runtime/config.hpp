@@ -176,7 +176,7 @@ struct config_inputs {
   fxfarm::environment environment;
   // The content of a file; `not_found` when there is none.
   std::function<result<std::string>(const std::string& file)> read_file;
-  unsigned cores = 1;
+  unsigned cores = 1;  // that this process and its children may use
   std::string host_name;
   unsigned uid = 0;
   unsigned operands_max = 0;       // arguments that are neither flags nor values of flags
