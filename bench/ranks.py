@@ -69,7 +69,7 @@ def rank(backend: str, model: str, meeting: str, number: int, ranks: int) -> dic
 def run_ranks(place: harness.Place, way: str, model: str, ranks: int, variables: dict[str, str]) -> Found:
     """What is told of all ranks."""
     meeting = place.fresh("meeting")
-    told = {"model": model, "meeting": meeting, "ranks": ranks}
+    told: Found = {"model": model, "meeting": meeting, "ranks": ranks}
     backend = way if way in (EAGER, FXFARM) else INDUCTOR
     children = [
         place.start(rank, variables=variables, backend=backend, number=number, **told)
