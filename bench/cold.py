@@ -117,6 +117,9 @@ def main(argv: Sequence[str]) -> int:
                     rounds[-1][way] = by_farm(model, int(slots))
                 else:
                     rounds[-1][way] = by_itself(way, model)
+                if way in rounds[-1]:
+                    told = f"{model}, {way}, round {turn + 1}: {rounds[-1][way]}"
+                    print(f"cold: {told}", file=sys.stderr, flush=True)
         rows(report, model, rounds, ways)
         report.keep(options.json)
     return report.finish(options.json)

@@ -189,7 +189,8 @@ def main(argv: Sequence[str]) -> int:
                 if time.monotonic() > end:
                     print(f"first_call: not reached: {model}, {way}, round {turn + 1}", file=sys.stderr)
                 else:
-                    rounds[-1] |= measured(way, model, options.called)
+                    rounds[-1] |= (found := measured(way, model, options.called))
+                    print(f"first_call: {model}, round {turn + 1}: {found}", file=sys.stderr, flush=True)
         rows(rounds, report, model)
         report.keep(options.json)
     if options.plot:

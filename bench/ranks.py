@@ -159,7 +159,9 @@ def main(argv: Sequence[str]) -> int:
                     print(f"ranks: not reached: {ranks}, {way}, round {turn + 1}", file=sys.stderr)
                 elif way not in missing:
                     try:
-                        rounds[-1][way] = measured(way, options.model, ranks, options.threads)
+                        found = rounds[-1][way] = measured(way, options.model, ranks, options.threads)
+                        told = f"{ranks}, {way}, round {turn + 1}: {found}"
+                        print(f"ranks: {told}", file=sys.stderr, flush=True)
                     except peers.Missing as e:
                         missing.add(way)
                         print(f"ranks: {way} is left out: {e} is not here", file=sys.stderr)

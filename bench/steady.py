@@ -127,6 +127,8 @@ def main(argv: Sequence[str]) -> int:
                     continue
                 with harness.Place() as place:
                     rounds.append(place.run(steady, model=model, stage=stage, **sizes))
+                told = f"{model}, {stage}, round {turn + 1}: {rounds[-1]}"
+                print(f"steady: {told}", file=sys.stderr, flush=True)
             rows(report, model, stage, rounds)
             report.keep(options.json)
     return report.finish(options.json)
