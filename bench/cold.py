@@ -1,6 +1,6 @@
 """How long a graph that nobody has compiled takes to its compiled stage, as idle slots are added to the farm.
 
-    python bench/cold.py [--models bert4] [--ways fxfarm,local,called] [--slots 0,2,8] [--rounds 3]
+    python bench/cold.py [--models bert4] [--ways fxfarm,local,new-host,called] [--slots 0,2,8] [--rounds 3]
         [--seconds 7200] [--json FILE]
 
 The model's process and one worker have the same two cores, the host; the worker has one slot. Each of the
@@ -13,8 +13,9 @@ the same two cores, its first call and what it imports included, in turns with t
 held to 0.9 without slots that are added, and to 0.5 with eight, as far as there are cores for them.
 
 "local" is what a process has that sets nothing, where no farm runs: it starts one by itself, on the same two
-cores, whose engine has to start first. "called" is the same when the model is called without a pause; engines
-of a local farm leave it what it takes.
+cores, whose engine has to start first. "new-host" is the same on a host where there never was a farm, whose
+engine has to make its headers before it starts, and "called" is "local" when the model is called without a
+pause, so that engines, which have a lower priority, have what it leaves them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Found = dict[str, Any]
 
 HOST_CORES = 2
 ALONE_TARGET, HELPED_TARGET, HELPED_SLOTS = 0.9, 0.5, 8
-WAYS = ("fxfarm", "local", "called")
+WAYS = ("fxfarm", "local", "new-host", "called")
 INDUCTOR = "inductor"
 
 
@@ -70,8 +71,18 @@ def by_itself(way: str, model: str) -> Found:
     """With Inductor in the model's process, or with the farm that fxfarm starts there."""
     told = {"way": "inductor" if way == INDUCTOR else "local", "model": model, "called": way == "called"}
     with harness.Place() as place:
+        if way in ("local", "called"):
+            farm_before(place)
         found: Found = place.run(first_call.to_compiled, before=farms.on_cores(host_cores()), **told)
         return found
+
+
+def farm_before(place: harness.Place) -> None:
+    """A local farm that has compiled nothing, on the cores of the host; it has ended. It leaves headers."""
+    socket = f"{place.root}/before.sock"
+    words = ("--socket", socket, "--python", sys.executable)
+    with harness.farm_process(place, "local", *words, before=farms.on_cores(host_cores())):
+        farms.await_warm(f"ipc://{socket}", 1)
 
 
 def rows(report: results.Report, model: str, rounds: Sequence[dict[str, Found]], ways: Sequence[str]) -> None:
