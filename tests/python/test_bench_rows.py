@@ -33,6 +33,36 @@ def reported(module: str, call: str) -> tuple[list[dict[str, Any]], dict[str, bo
     return document["rows"], {target["target"]: target["met"] for target in document["targets"]}
 
 
+def test_a_measurement_that_fails_does_not_cost_what_the_others_found() -> None:
+    found, targets = told(
+        """
+import json, results, turns
+def fails(error): raise error
+report = results.Report("b")
+tried, late = turns.Turns(report, 60.0).tried, turns.Turns(report, -1.0).tried
+found = [tried("a", lambda: 1), tried("b", lambda: fails(RuntimeError("why"))), tried("c", lambda: 2)]
+found += [tried("d", lambda: fails(turns.Missing("a server"))), late("e", lambda: 3)]
+print(json.dumps([found, report.document["targets"]]))
+"""
+    )
+    assert found == [1, None, 2, None, None]
+    assert targets == [{"target": "b: is measured", "met": False}]
+
+
+def test_a_first_call_is_timed_with_a_farm_that_runs(tmp_path: Path) -> None:
+    file = tmp_path / "first_call.json"
+    command = [sys.executable, "first_call.py", "--models", "mlp", "--ways", "eager,fxfarm", "--rounds", "1"]
+    done = subprocess.run([*command, "--json", file], cwd=BENCH, capture_output=True, text=True, check=False)
+    document = json.loads(file.read_text())
+    eager, farm = document["rows"]
+    assert (eager["way"], farm["way"]) == ("eager", "fxfarm"), done.stderr
+    assert 0 < eager["first_s"][0] < eager["all_s"][0]
+    assert 0 < farm["first_s"][0] < farm["compiled_s"][0]
+    # How long it takes is the machine's, which others use, too.
+    met = {target["target"]: target["met"] for target in document["targets"]}
+    assert met["mlp, fxfarm: modules of the compiler imported by the switch: none"]
+
+
 def test_first_calls_are_held_against_eagers_of_the_same_round() -> None:
     def one(first: float, compiled: float | None = None, **more: Any) -> dict[str, Any]:
         times = {"first": first, "all": first, "thread": first}
