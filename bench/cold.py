@@ -1,6 +1,6 @@
 """How long a graph that nobody has compiled takes to its compiled stage, as idle slots are added to the farm.
 
-    python bench/cold.py [--models bert4] [--ways fxfarm,local,called] [--slots 0,2,8] [--rounds 3]
+    python bench/cold.py [--models bert4] [--ways fxfarm,local,...] [--slots 0,2,8] [--rounds 3]
         [--seconds 7200] [--json FILE]
 
 The model's process and one worker have the same two cores, the host; the worker has one slot. Each of the
@@ -13,15 +13,17 @@ the same two cores, its first call and what it imports included, in turns with t
 held to 0.9 without slots that are added, and to 0.5 with eight, as far as there are cores for them.
 
 "local" is what a process has that sets nothing, where no farm runs: it starts one by itself, on the same two
-cores, whose engine has to start first. "called" is the same when the model is called without a pause; engines
-of a local farm leave it what it takes.
+cores, whose engine has to start first. "new-host" is the same on a host where there never was a farm, whose
+engine has to make its headers before it starts, and "called" is "local" when the model is called without a
+pause, so that engines, which have a lower priority, have what it leaves them; with "called-nice0" theirs is
+the model's (`FXFARM_NICE=0`).
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,12 +32,13 @@ import farms
 import first_call
 import harness
 import results
+from turns import Turns
 
 Found = dict[str, Any]
 
 HOST_CORES = 2
 ALONE_TARGET, HELPED_TARGET, HELPED_SLOTS = 0.9, 0.5, 8
-WAYS = ("fxfarm", "local", "called")
+WAYS = ("fxfarm", "local", "new-host", "called", "called-nice0")
 INDUCTOR = "inductor"
 
 
@@ -68,10 +71,21 @@ def by_farm(model: str, added: int) -> Found:
 
 def by_itself(way: str, model: str) -> Found:
     """With Inductor in the model's process, or with the farm that fxfarm starts there."""
-    told = {"way": "inductor" if way == INDUCTOR else "local", "model": model, "called": way == "called"}
-    with harness.Place() as place:
+    called = way.startswith("called")
+    told: Found = {"way": "inductor" if way == INDUCTOR else "local", "model": model, "called": called}
+    with harness.Place(**({"FXFARM_NICE": "0"} if way.endswith("nice0") else {})) as place:
+        if called or way == "local":
+            farm_before(place)
         found: Found = place.run(first_call.to_compiled, before=farms.on_cores(host_cores()), **told)
         return found
+
+
+def farm_before(place: harness.Place) -> None:
+    """A local farm that has compiled nothing, on the cores of the host; it has ended. It leaves headers."""
+    socket = f"{place.root}/before.sock"
+    words = ("--socket", socket, "--python", sys.executable, "--nice", "0")
+    with harness.farm_process(place, "local", *words, before=farms.on_cores(host_cores())):
+        farms.await_warm(f"ipc://{socket}", 1)
 
 
 def rows(report: results.Report, model: str, rounds: Sequence[dict[str, Found]], ways: Sequence[str]) -> None:
@@ -102,7 +116,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=7200, help="nothing is begun after it")
     options = parser.parse_args(argv)
     report = results.Report("cold")
-    wanted, end = options.ways.split(","), time.monotonic() + options.seconds
+    wanted, turns = options.ways.split(","), Turns(report, options.seconds)
     # By name, and for the farm with the number of slots: "fxfarm+8".
     ways = [INDUCTOR, *(f"fxfarm+{count}" for count in options.slots.split(",") if "fxfarm" in wanted)]
     ways += [way for way in wanted if way != "fxfarm"]
@@ -111,12 +125,14 @@ def main(argv: Sequence[str]) -> int:
         for turn in range(options.rounds):
             rounds.append({})
             for way in ways if turn % 2 == 0 else reversed(ways):
-                if time.monotonic() > end:
-                    print(f"cold: not reached: {model}, {way}, round {turn + 1}", file=sys.stderr)
-                elif slots := way.partition("+")[2]:
-                    rounds[-1][way] = by_farm(model, int(slots))
-                else:
-                    rounds[-1][way] = by_itself(way, model)
+                slots = way.partition("+")[2]
+                measure = (
+                    functools.partial(by_farm, model, int(slots))
+                    if slots
+                    else functools.partial(by_itself, way, model)
+                )
+                if found := turns.tried(f"{model}, {way}, round {turn + 1}", measure):
+                    rounds[-1][way] = found
         rows(report, model, rounds, ways)
         report.keep(options.json)
     return report.finish(options.json)

@@ -64,8 +64,8 @@ def versions() -> Row:
         if version := said("pkg-config", "--modversion", known_as):
             found[name] = version.strip()
     for name, program in PROGRAMS.items():
-        if version := re.search(r"\d+(\.\d+)+", said(program, "--version")):
-            found[name] = version[0]
+        if number := re.search(r"\d+(\.\d+)+", said(program, "--version")):
+            found[name] = number[0]
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import harness
 import links
 
-READY_S_MAX = 300.0
+READY_S_MAX = 600.0
 
 
 def on_cores(cores: Sequence[int]) -> list[str]:

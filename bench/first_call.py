@@ -24,6 +24,7 @@ may have imported Inductor's compiler when it has switched.
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,7 @@ import harness
 import peers
 import results
 from timeline import VARIABLES
+from turns import Turns
 
 Found = dict[str, Any]
 
@@ -45,7 +47,7 @@ FARMED = ("fxfarm", "local")
 LOADED = "mega, loaded"
 TARGET = 1.15
 SWITCH_S_MAX = 600.0
-READY_S_MAX = 300.0
+READY_S_MAX = 600.0
 PAUSE_S = 0.1
 """Between two calls that look whether another process has compiled."""
 TOLD = ("first", "all", "thread", "compiled", "last", "save")
@@ -180,16 +182,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--plot", metavar="FILE", help="draw bars (needs matplotlib)")
     options = parser.parse_args(argv)
     report = results.Report("first_call")
-    ways, end = options.ways.split(","), time.monotonic() + options.seconds
+    ways, turns = options.ways.split(","), Turns(report, options.seconds)
     for model in options.models.split(","):
         rounds: list[dict[str, Found]] = []
         for turn in range(options.rounds):
             rounds.append({})
             for way in ways if turn % 2 == 0 else reversed(ways):
-                if time.monotonic() > end:
-                    print(f"first_call: not reached: {model}, {way}, round {turn + 1}", file=sys.stderr)
-                else:
-                    rounds[-1] |= measured(way, model, options.called)
+                measure = functools.partial(measured, way, model, options.called)
+                rounds[-1] |= turns.tried(f"{model}, {way}, round {turn + 1}", measure) or {}
         rows(rounds, report, model)
         report.keep(options.json)
     if options.plot:

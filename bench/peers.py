@@ -36,6 +36,7 @@ import farms
 import harness
 import links
 import results
+from turns import Missing
 
 Times = dict[str, float]
 Found = dict[str, Times]
@@ -45,10 +46,6 @@ SWITCH_S_MAX = 600.0
 READY_S_MAX = 300.0
 NO_COMPILER = {"CXX": "/nonexistent/c++", "CC": "/nonexistent/cc"}
 TOLERANCE = 1e-3
-
-
-class Missing(Exception):
-    """What a way needs is not on this machine."""
 
 
 # In children.

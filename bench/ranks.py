@@ -19,6 +19,7 @@ ranks have to be one.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import subprocess
 import sys
@@ -33,6 +34,7 @@ import harness
 import peers
 import results
 from second_process import SWITCH_S_MAX
+from turns import Turns
 
 Found = dict[str, Any]
 
@@ -69,7 +71,7 @@ def rank(backend: str, model: str, meeting: str, number: int, ranks: int) -> dic
 def run_ranks(place: harness.Place, way: str, model: str, ranks: int, variables: dict[str, str]) -> Found:
     """What is told of all ranks."""
     meeting = place.fresh("meeting")
-    told = {"model": model, "meeting": meeting, "ranks": ranks}
+    told: Found = {"model": model, "meeting": meeting, "ranks": ranks}
     backend = way if way in (EAGER, FXFARM) else INDUCTOR
     children = [
         place.start(rank, variables=variables, backend=backend, number=number, **told)
@@ -81,7 +83,7 @@ def run_ranks(place: harness.Place, way: str, model: str, ranks: int, variables:
 
 
 def measured(way: str, model: str, ranks: int, threads: int) -> Found:
-    """All ranks once, in a place of their own. Raises peers.Missing."""
+    """All ranks once, in a place of their own. Raises Missing."""
     before = cpu_time.ended()
     with contextlib.ExitStack() as needed:
         variables = {"OMP_NUM_THREADS": str(threads)}
@@ -148,21 +150,15 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     report = results.Report("ranks")
     cpu_time.adopt()
-    ways, end = [EAGER, *options.ways.split(",")], time.monotonic() + options.seconds
-    missing = set()
+    ways, turns = [EAGER, *options.ways.split(",")], Turns(report, options.seconds)
     for ranks in map(int, options.ranks.split(",")):
         rounds: list[dict[str, Found]] = []
         for turn in range(options.rounds):
             rounds.append({})
             for way in ways if turn % 2 == 0 else reversed(ways):
-                if time.monotonic() > end:
-                    print(f"ranks: not reached: {ranks}, {way}, round {turn + 1}", file=sys.stderr)
-                elif way not in missing:
-                    try:
-                        rounds[-1][way] = measured(way, options.model, ranks, options.threads)
-                    except peers.Missing as e:
-                        missing.add(way)
-                        print(f"ranks: {way} is left out: {e} is not here", file=sys.stderr)
+                measure = functools.partial(measured, way, options.model, ranks, options.threads)
+                if found := turns.tried(f"{ranks} ranks, {way}, round {turn + 1}", measure):
+                    rounds[-1][way] = found
         rows(report, options.model, ranks, rounds)
         report.keep(options.json)
     return report.finish(options.json)

@@ -62,7 +62,8 @@ def merged(documents: Sequence[Row]) -> Row:
     rows: dict[tuple[Any, ...], Row] = {}
     for document in documents:
         for row in document["rows"]:
-            own = rows.setdefault(tuple((k, v) for k, v in row.items() if isinstance(v, str | int)), {})
+            alike = tuple((k, v) for k, v in row.items() if isinstance(v, str | int) and k != "rounds")
+            own = rows.setdefault(alike, {})
             for name, value in row.items():
                 known = own.get(name)
                 own[name] = known + value if isinstance(known, list) else value

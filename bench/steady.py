@@ -13,6 +13,7 @@ the two may have chosen others, which add in another order: they must be close t
 
 from __future__ import annotations
 
+import functools
 import statistics
 import sys
 import time
@@ -22,6 +23,7 @@ from typing import Any
 import cpu_models
 import harness
 import results
+from turns import Turns
 
 TARGET = 1.02
 RTOL, ATOL = 1.3e-6, 1e-5
@@ -88,6 +90,12 @@ def timed(way: Callable[..., Any], inputs: Sequence[Any], calls: int) -> float:
     return statistics.median(taken) * 1e3
 
 
+def measured(**what: Any) -> Any:
+    """One process with a place of its own."""
+    with harness.Place() as place:
+        return place.run(steady, **what)
+
+
 def rows(report: results.Report, model: str, stage: str, rounds: Sequence[dict[str, Any]]) -> None:
     """A row of each way, and what is held."""
     for name in rounds[0]["ms"] if rounds else ():
@@ -116,17 +124,16 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--calls", type=int, default=20, help="calls per block")
     parser.add_argument("--seconds", type=float, default=7200, help="nothing is begun after it")
     options = parser.parse_args(argv)
-    report, end = results.Report("steady"), time.monotonic() + options.seconds
+    report = results.Report("steady")
+    turns = Turns(report, options.seconds)
     sizes = {"blocks": options.blocks, "calls": options.calls}
     for model in options.models.split(","):
         for stage in options.stages.split(","):
             rounds = []
             for turn in range(options.rounds):
-                if time.monotonic() > end:
-                    print(f"steady: not reached: {model}, {stage}, round {turn + 1}", file=sys.stderr)
-                    continue
-                with harness.Place() as place:
-                    rounds.append(place.run(steady, model=model, stage=stage, **sizes))
+                measure = functools.partial(measured, model=model, stage=stage, **sizes)
+                if found := turns.tried(f"{model}, {stage}, round {turn + 1}", measure):
+                    rounds.append(found)
             rows(report, model, stage, rounds)
             report.keep(options.json)
     return report.finish(options.json)

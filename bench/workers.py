@@ -15,6 +15,7 @@ workers; that process lowers the graphs by itself, one after the other.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import subprocess
@@ -26,6 +27,7 @@ from typing import Any
 
 import harness
 import results
+from turns import Turns
 
 TARGET = 0.85
 READY_S_MAX = 600.0
@@ -170,18 +172,17 @@ def main(argv: Sequence[str]) -> int:
     }
     if options.inductor:
         ways["inductor"] = lambda count: by_inductor(count, options.graphs)
-    report, end = results.Report("workers"), time.monotonic() + options.seconds
+    report = results.Report("workers")
+    turns = Turns(report, options.seconds)
     rounds: dict[str, list[dict[int, float]]] = {way: [] for way in ways}
     for turn in range(options.rounds):
         for way, measure in ways.items():
             rounds[way].append({})
             # What all are held against is measured first, should there be no time for all.
             for count in counts if turn == 0 else (counts[0], *reversed(counts[1:])):
-                if time.monotonic() > end:
-                    print(f"workers: not reached: {way}, {count}, round {turn + 1}", file=sys.stderr)
-                else:
-                    seconds = rounds[way][-1][count] = measure(count)
-                    print(f"workers: {way}, {count}: {seconds:.1f} s", file=sys.stderr, flush=True)
+                seconds = turns.tried(f"{way}, {count}, round {turn + 1}", functools.partial(measure, count))
+                if seconds:
+                    rounds[way][-1][count] = seconds
     for way, found in rounds.items():
         rows(report, way, found, counts, options.graphs)
     if options.plot:
