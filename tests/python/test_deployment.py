@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -33,6 +34,8 @@ def test_every_variable_and_flag_is_an_option_of_the_program(file: Path) -> None
     options, client = reference("options.md"), reference("client-options.md")
     variables = set(re.findall(r"FXFARM_[A-Z_]+", options + client))
     text = file.read_text()
+    # What a Dockerfile is told when it is built is no option of the program.
+    variables |= set(re.findall(r"^ARG (FXFARM_\w+)", text, flags=re.MULTILINE))
     assert set(re.findall(r"\bFXFARM_[A-Z_]+[A-Z]", text)) - variables == set()
     flags = set(re.findall(r"`(--[a-z-]+)`", options))
     commands = re.findall(r"\bfxfarm (?:coordinator|worker|local|status)\b((?:[^\n`|]|\\\n)*)", text)
@@ -54,9 +57,46 @@ def test_versions_are_pinned_and_the_projects_own_is_the_same_everywhere() -> No
     ]
     assert set(tags) == {version}
     dockerfile = (DOCKER / "Dockerfile").read_text()
+    labels = re.findall(r"^LABEL org.opencontainers.image.version=(\S+)", dockerfile, flags=re.MULTILINE)
+    assert labels == [version] * 4
     assert re.search(r"^ARG BASE=\S+:\S*\d{8}\S*$", dockerfile, flags=re.MULTILINE)
     # That Python packages are locked is in tests/security/test_requirements.py.
     assert re.findall(r"\w==\S+", dockerfile) == []
+
+
+def build_version(source: Path, place: Path, **environment: str) -> str:
+    """What CMake makes of a source directory's version, or how it refuses to."""
+    defined = {"PROJECT_VERSION": "0.1.0", "PROJECT_SOURCE_DIR": source, "PROJECT_BINARY_DIR": place}
+    command = ["cmake", *(f"-D{k}={v}" for k, v in defined.items()), "-P", str(ROOT / "cmake/version.cmake")]
+    env = {"PATH": os.environ["PATH"], **environment}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode != 0:
+        return done.stderr
+    header = (place / "generated/fxfarm_version.hpp").read_text()
+    (found,) = re.findall(r'build_text = "(.*)"', header)
+    return str(found)
+
+
+def test_a_version_has_the_commit_of_its_checkout_or_what_an_image_is_told(tmp_path: Path) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    assert build_version(tmp_path, tmp_path) == "0.1.0"
+    assert build_version(tmp_path, tmp_path, FXFARM_COMMIT=commit) == "0.1.0+g0123456789ab"
+    assert "no commit" in build_version(tmp_path, tmp_path, FXFARM_COMMIT="main")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@localhost"]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        subprocess.run([*git, *words], check=True, timeout=60)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=60)
+    own = f"0.1.0+g{head.stdout[:12]}"
+    assert build_version(tmp_path, tmp_path, FXFARM_COMMIT=commit) == own, "its history knows better"
+
+
+def test_images_are_built_with_the_commit_and_labelled_with_it() -> None:
+    stages = dockerfile_stages()
+    told = r"^ARG FXFARM_COMMIT\n"
+    assert re.search(told + r"RUN scripts/wheel ", stages["build"], flags=re.MULTILINE)
+    for target in ("coordinator", "worker-cpu", "worker-gpu", "client"):
+        label = r"LABEL .*org.opencontainers.image.revision=\$FXFARM_COMMIT$"
+        assert re.search(told + label, stages[target], flags=re.MULTILINE), target
 
 
 def test_images_run_as_a_user_with_a_health_check() -> None:
@@ -107,7 +147,7 @@ def test_the_file_that_adds_keys_to_compose_changes_what_there_is() -> None:
     built = {name for name, service in compose["services"].items() if "build" in service}
     assert added["services"].keys() == built, "every role has keys"
     for service in added["services"].values():
-        told = service["environment"]
+        told = dict(service["environment"])
         assert told.pop("FXFARM_INSECURE") == "false"
         assert {Path(value).name for value in told.values()} == set(service["secrets"])
         assert {str(Path(value).parent) for value in told.values()} == {"/run/secrets"}
