@@ -5,14 +5,18 @@ from __future__ import annotations
 import functools
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from operator_schemas import OF_OPERATORS
 from recipes import (
+    DOCKER,
     KUBERNETES,
     PORTS,
     block,
@@ -76,13 +80,17 @@ def role(workload: dict[str, Any]) -> str:
     return "coordinator" if "coordinator" in workload["metadata"]["name"] else "worker"
 
 
+def taken(manifest: dict[str, Any]) -> None:
+    """Raises when Kubernetes, or the operator whose kind it is, would not take it."""
+    if manifest["kind"] in OF_OPERATORS:
+        jsonschema.validate(manifest, OF_OPERATORS[manifest["kind"]])
+    else:
+        kubernetes_validate.validate(manifest, KUBERNETES_VERSION, strict=True)
+
+
 @pytest.mark.parametrize("manifest", manifests(), ids=named(manifests()))
 def test_manifests_are_what_kubernetes_takes(manifest: dict[str, Any]) -> None:
-    try:
-        kubernetes_validate.validate(manifest, KUBERNETES_VERSION, strict=True)
-    except kubernetes_validate.SchemaNotFoundError:
-        # Of an operator: what they are told is in the tests below.
-        assert manifest["kind"] in ("ScaledObject", "PodMonitor")
+    taken(manifest)
 
 
 @pytest.mark.parametrize("workload", workloads(), ids=named(workloads()))
@@ -165,8 +173,7 @@ def test_overlays_render_to_what_kubernetes_takes(overlay: str) -> None:
     made = rendered(overlay)
     assert {d["metadata"].get("namespace") for d in made} == {"fxfarm"}
     for manifest in made:
-        if manifest["kind"] not in ("ScaledObject", "PodMonitor"):
-            kubernetes_validate.validate(manifest, KUBERNETES_VERSION, strict=True)
+        taken(manifest)
     for workload in workloads_of(made):
         labels = workload["spec"]["template"]["metadata"]["labels"]
         assert labels["app.kubernetes.io/part-of"] == "fxfarm", "by which PodMonitor finds it"
@@ -211,3 +218,52 @@ def test_only_the_overlay_for_one_developer_says_that_it_is_insecure() -> None:
         assert environment_of(pod)["FXFARM_INSECURE"] == "true"
         assert not any(name.endswith("_KEY") for name in environment_of(pod))
     assert all("FXFARM_INSECURE" not in environment_of(pod) for pod in pods_of(manifests()).values())
+
+
+@renders
+def test_the_operator_has_the_alerts_that_prometheus_has() -> None:
+    (rule,) = [m for m in rendered("production") if m["kind"] == "PrometheusRule"]
+    assert rule["spec"] == yaml.safe_load((DOCKER / "prometheus/alerts.yml").read_text())
+
+
+@renders
+@pytest.mark.parametrize("overlay", ["production", "gpu"])
+def test_every_deployment_of_workers_is_scaled(overlay: str) -> None:
+    made = rendered(overlay)
+    scaled = [m["spec"]["scaleTargetRef"]["name"] for m in made if m["kind"] == "ScaledObject"]
+    assert sorted(scaled) == sorted(m["metadata"]["name"] for m in made if m["kind"] == "Deployment")
+
+
+def query(file: str) -> str:
+    """The first of a ScaledObject's."""
+    (scaled,) = documents(KUBERNETES / file)
+    return str(scaled["spec"]["triggers"][0]["metadata"]["query"])
+
+
+def wanted(file: str, waiting: int, idle: dict[str, int], place: Path) -> str:
+    """What Prometheus answers to a ScaledObject's query, by its own unit tests: their words for it."""
+    series = {f'fxfarm_jobs_waiting{{namespace="fxfarm", instance="c-{i}"}}': waiting for i in range(2)}
+    for pod, count in idle.items():
+        labels = f'namespace="fxfarm", instance="{pod}"'
+        series[f'fxfarm_worker_engines{{{labels}, state="idle"}}'] = count
+        series[f'fxfarm_worker_engines{{{labels}, state="busy"}}'] = 1
+    asked = {"expr": query(file), "eval_time": "1m", "exp_samples": [{"labels": "{}", "value": -1}]}
+    values = [{"series": name, "values": f"{value}x5"} for name, value in series.items()]
+    test = {"interval": "1m", "input_series": values, "promql_expr_test": [asked]}
+    cases = place / "scaling_test.yml"
+    cases.write_text(yaml.safe_dump({"tests": [test]}))
+    done = subprocess.run(
+        ["promtool", "test", "rules", str(cases)], capture_output=True, text=True, timeout=60, check=False
+    )
+    (found,) = re.findall(r"got:(.*?)\n", done.stdout + done.stderr)
+    return re.sub(r"\s+", " ", str(found)).strip()
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool, which runs queries, is not installed")
+def test_workers_with_a_gpu_grow_with_what_waits_when_none_of_theirs_is_idle(tmp_path: Path) -> None:
+    gpu = "overlays/gpu/scaledobject.yaml"
+    busy = {"fxfarm-worker-5d8f-abcde": 1, "fxfarm-worker-gpu-7c9b-fghij": 0}
+    assert wanted(gpu, 3, busy, tmp_path).endswith(" 6E+00")
+    idle = {"fxfarm-worker-5d8f-abcde": 0, "fxfarm-worker-gpu-7c9b-fghij": 1}
+    assert wanted(gpu, 3, idle, tmp_path).endswith(" 0E+00")
+    assert wanted("components/keda/scaledobject.yaml", 3, idle, tmp_path).endswith(" 6E+00")

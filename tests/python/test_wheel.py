@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -186,11 +187,15 @@ def torch_for(bare: Path) -> Iterator[Path]:
 
 
 def test_a_model_is_served_by_a_farm_that_the_wheel_starts_on_this_host(torch_for: Path) -> None:
-    """Nothing is configured and nothing else is installed but torch."""
+    """No farm is named, and nothing else is installed but torch."""
     with tempfile.TemporaryDirectory(prefix="ff-") as made:
         place = Path(made)
         env = environment(torch_for, place)
-        env["FXFARM_IDLE_TIMEOUT"] = "1s"
+        # For the test's sake alone: it leaves soon, and does not wait for what else this machine does.
+        env |= {"FXFARM_IDLE_TIMEOUT": "1s", "FXFARM_NICE": "0"}
+        # A folder that outlives the tests saves the next run the headers.
+        if kept := os.environ.get("TEST_ENGINE_CACHE"):
+            env["FXFARM_ENGINE_CACHE_DIR"] = kept
         command = [str(torch_for / "bin/python"), "-c", MODEL, str(COMPILE_S)]
         done = subprocess.run(
             command, env=env, capture_output=True, text=True, timeout=COMPILE_S + ASK_S, check=False
