@@ -3,72 +3,30 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
-import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
+from recipes import (
+    DOCKER,
+    KUBERNETES,
+    PORTS,
+    ROOT,
+    dockerfile_stages,
+    drains_s,
+    health_check,
+    reference,
+)
 
-ROOT = Path(__file__).parents[2]
-DOCKER = ROOT / "docker"
-KUBERNETES = DOCKER / "kubernetes"
-OVERLAYS = sorted(p.name for p in (KUBERNETES / "overlays").iterdir())
-KUBERNETES_VERSION = "1.32"
 RECIPES = sorted(
     p
     for folder in (DOCKER, ROOT / "docs/deploy")
     for p in folder.rglob("*")
     if p.is_file() and p.suffix != ".json"
 )
-PORTS = {"coordinator": {7070, 9090}, "worker": {9091}}
-
-
-def reference(page: str) -> str:
-    return (ROOT / "docs/reference" / page).read_text()
-
-
-def documents(file: Path) -> list[dict[str, Any]]:
-    return [d for d in yaml.safe_load_all(file.read_text()) if d]
-
-
-def manifests() -> list[dict[str, Any]]:
-    files = [f for f in KUBERNETES.rglob("*.yaml") if f.name != "kustomization.yaml"]
-    return [d for f in sorted(files) for d in documents(f)]
-
-
-def workloads() -> list[dict[str, Any]]:
-    return [m for m in manifests() if m["kind"] in ("StatefulSet", "Deployment")]
-
-
-def named(objects: list[dict[str, Any]]) -> list[str]:
-    return [f"{o['kind']}/{o['metadata']['name']}" for o in objects]
-
-
-def container(workload: dict[str, Any]) -> dict[str, Any]:
-    (only,) = workload["spec"]["template"]["spec"]["containers"]
-    assert isinstance(only, dict)
-    return only
-
-
-def role(workload: dict[str, Any]) -> str:
-    return "coordinator" if "coordinator" in workload["metadata"]["name"] else "worker"
-
-
-def drain_s() -> int:
-    """How long each step of a drain may take, in seconds."""
-    found = re.search(r"auto drain_max = (\d+)s;", (ROOT / "runtime/limits.hpp").read_text())
-    assert found
-    return int(found[1])
-
-
-def drains_s(of: str) -> int:
-    """How long a role may take from SIGTERM to its end: to finish, to give up, to send, to write to Redis."""
-    return drain_s() * (4 if of == "coordinator" else 3)
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=[str(p.relative_to(ROOT)) for p in RECIPES])
@@ -76,6 +34,8 @@ def test_every_variable_and_flag_is_an_option_of_the_program(file: Path) -> None
     options, client = reference("options.md"), reference("client-options.md")
     variables = set(re.findall(r"FXFARM_[A-Z_]+", options + client))
     text = file.read_text()
+    # What a Dockerfile is told when it is built is no option of the program.
+    variables |= set(re.findall(r"^ARG (FXFARM_\w+)", text, flags=re.MULTILINE))
     assert set(re.findall(r"\bFXFARM_[A-Z_]+[A-Z]", text)) - variables == set()
     flags = set(re.findall(r"`(--[a-z-]+)`", options))
     commands = re.findall(r"\bfxfarm (?:coordinator|worker|local|status)\b((?:[^\n`|]|\\\n)*)", text)
@@ -97,19 +57,55 @@ def test_versions_are_pinned_and_the_projects_own_is_the_same_everywhere() -> No
     ]
     assert set(tags) == {version}
     dockerfile = (DOCKER / "Dockerfile").read_text()
+    labels = re.findall(r"^LABEL org.opencontainers.image.version=(\S+)", dockerfile, flags=re.MULTILINE)
+    assert labels == [version] * 4
     assert re.search(r"^ARG BASE=\S+:\S*\d{8}\S*$", dockerfile, flags=re.MULTILINE)
     # That Python packages are locked is in tests/security/test_requirements.py.
     assert re.findall(r"\w==\S+", dockerfile) == []
 
 
+def build_version(source: Path, place: Path, **environment: str) -> str:
+    """What CMake makes of a source directory's version, or how it refuses to."""
+    defined = {"PROJECT_VERSION": "0.1.0", "PROJECT_SOURCE_DIR": source, "PROJECT_BINARY_DIR": place}
+    command = ["cmake", *(f"-D{k}={v}" for k, v in defined.items()), "-P", str(ROOT / "cmake/version.cmake")]
+    env = {"PATH": os.environ["PATH"], **environment}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode != 0:
+        return done.stderr
+    header = (place / "generated/fxfarm_version.hpp").read_text()
+    (found,) = re.findall(r'build_text = "(.*)"', header)
+    return str(found)
+
+
+def test_a_version_has_the_commit_of_its_checkout_or_what_an_image_is_told(tmp_path: Path) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    assert build_version(tmp_path, tmp_path) == "0.1.0"
+    assert build_version(tmp_path, tmp_path, FXFARM_COMMIT=commit) == "0.1.0+g0123456789ab"
+    assert "no commit" in build_version(tmp_path, tmp_path, FXFARM_COMMIT="main")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@localhost"]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        subprocess.run([*git, *words], check=True, timeout=60)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=60)
+    own = f"0.1.0+g{head.stdout[:12]}"
+    assert build_version(tmp_path, tmp_path, FXFARM_COMMIT=commit) == own, "its history knows better"
+
+
+def test_images_are_built_with_the_commit_and_labelled_with_it() -> None:
+    stages = dockerfile_stages()
+    told = r"^ARG FXFARM_COMMIT\n"
+    assert re.search(told + r"RUN scripts/wheel ", stages["build"], flags=re.MULTILINE)
+    for target in ("coordinator", "worker-cpu", "worker-gpu", "client"):
+        label = r"LABEL .*org.opencontainers.image.revision=\$FXFARM_COMMIT$"
+        assert re.search(told + label, stages[target], flags=re.MULTILINE), target
+
+
 def test_images_run_as_a_user_with_a_health_check() -> None:
-    stages = re.split(r"^FROM \S+ AS (\S+)$", (DOCKER / "Dockerfile").read_text(), flags=re.MULTILINE)
-    bodies = dict(zip(stages[1::2], stages[2::2], strict=True))
+    bodies = dockerfile_stages()
     for target in ("coordinator", "worker-cpu", "worker-gpu", "client"):
         assert re.findall(r"^USER (\S+)$", bodies[target], flags=re.MULTILINE) == ["10001"], target
         assert "USER root" not in bodies[target]
     for target in ("coordinator", "worker-cpu", "worker-gpu"):
-        assert "HEALTHCHECK" in bodies[target]
+        assert health_check(target)[0] == "bash", "Debian's images have one, of whatever else is in them"
         exposed = re.findall(r"^EXPOSE (.*)$", bodies[target], flags=re.MULTILINE)
         assert {int(p) for line in exposed for p in line.split()} == PORTS[target.partition("-")[0]]
     compose = yaml.safe_load((DOCKER / "compose.yml").read_text())
@@ -144,6 +140,21 @@ def test_compose_agrees_with_itself() -> None:
     assert (looked_up["names"], {looked_up["port"]}) == (["worker"], PORTS["worker"])
 
 
+def test_the_file_that_adds_keys_to_compose_changes_what_there_is() -> None:
+    compose, added = (
+        yaml.safe_load((DOCKER / name).read_text()) for name in ("compose.yml", "compose.keys.yml")
+    )
+    built = {name for name, service in compose["services"].items() if "build" in service}
+    assert added["services"].keys() == built, "every role has keys"
+    for service in added["services"].values():
+        told = dict(service["environment"])
+        assert told.pop("FXFARM_INSECURE") == "false"
+        assert {Path(value).name for value in told.values()} == set(service["secrets"])
+        assert {str(Path(value).parent) for value in told.values()} == {"/run/secrets"}
+        assert set(service["secrets"]) <= added["secrets"].keys()
+    assert all(secret["file"] == f"./secrets/{name}" for name, secret in added["secrets"].items())
+
+
 @pytest.mark.parametrize("of", ["coordinator", "worker"])
 def test_units_start_a_role_and_let_it_drain(of: str) -> None:
     unit = configparser.ConfigParser(interpolation=None)
@@ -163,112 +174,3 @@ def test_batch_files_are_what_the_shell_reads(file: Path) -> None:
     done = subprocess.run(["bash", "-n", str(file)], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"^exec .*\bfxfarm (coordinator|worker)$", file.read_text(), flags=re.MULTILINE)
-
-
-@pytest.mark.parametrize("manifest", manifests(), ids=named(manifests()))
-def test_manifests_are_what_kubernetes_takes(manifest: dict[str, Any]) -> None:
-    try:
-        kubernetes_validate.validate(manifest, KUBERNETES_VERSION, strict=True)
-    except kubernetes_validate.SchemaNotFoundError:
-        # Of an operator: what they are told is in the tests below.
-        assert manifest["kind"] in ("ScaledObject", "PodMonitor")
-
-
-@pytest.mark.parametrize("workload", workloads(), ids=named(workloads()))
-def test_workloads_drain_and_are_probed_and_confined(workload: dict[str, Any]) -> None:
-    pod = workload["spec"]["template"]["spec"]
-    only = container(workload)
-    assert pod["terminationGracePeriodSeconds"] > drains_s(role(workload))
-    ports = {port["name"]: port["containerPort"] for port in only["ports"]}
-    assert set(ports.values()) == PORTS[role(workload)]
-    for probe, path in (("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
-        assert only[probe]["httpGet"]["path"] == path
-        assert ports[only[probe]["httpGet"]["port"]] in (9090, 9091)
-    environment = {e["name"]: e.get("value") for e in only["env"]}
-    assert environment["FXFARM_METRICS"] == f"0.0.0.0:{ports['metrics']}"
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["securityContext"]["runAsUser"] == 10001
-    assert only["securityContext"]["readOnlyRootFilesystem"] is True
-    assert only["securityContext"]["allowPrivilegeEscalation"] is False
-    claimed = {c["metadata"]["name"] for c in workload["spec"].get("volumeClaimTemplates", [])}
-    volumes = {v["name"] for v in pod["volumes"]} | claimed
-    assert {m["name"] for m in only["volumeMounts"]} == volumes
-    selected = workload["spec"]["selector"]["matchLabels"].items()
-    assert selected <= workload["spec"]["template"]["metadata"]["labels"].items()
-
-
-def selectors(manifest: dict[str, Any]) -> Iterator[dict[str, str]]:
-    """The labels by which a manifest picks pods of this farm."""
-    if manifest["kind"] == "Service":
-        yield manifest["spec"]["selector"]
-    if manifest["kind"] == "PodDisruptionBudget":
-        yield manifest["spec"]["selector"]["matchLabels"]
-    if manifest["kind"] == "NetworkPolicy":
-        yield manifest["spec"]["podSelector"]["matchLabels"]
-
-
-@pytest.mark.parametrize("manifest", manifests(), ids=named(manifests()))
-def test_manifests_name_pods_ports_and_metrics_that_there_are(manifest: dict[str, Any]) -> None:
-    pods = [w["spec"]["template"]["metadata"]["labels"] for w in workloads()]
-    for wanted in selectors(manifest):
-        assert any(wanted.items() <= labels.items() for labels in pods), wanted
-    ports = {port["name"] for w in workloads() for port in container(w)["ports"]}
-    spec = manifest["spec"]
-    for rule in spec.get("ingress", []) if manifest["kind"] == "NetworkPolicy" else []:
-        assert {port["port"] for port in rule["ports"]} <= ports
-    if manifest["kind"] == "PodMonitor":
-        assert {endpoint["port"] for endpoint in spec["podMetricsEndpoints"]} <= ports
-    if "scaleTargetRef" in spec:
-        assert spec["scaleTargetRef"]["name"] in [w["metadata"]["name"] for w in workloads()]
-        known = set(re.findall(r"^\| `(fxfarm_\w+)`", reference("metrics.md"), flags=re.MULTILINE))
-        asked = set(re.findall(r"\bfxfarm_\w+", yaml.safe_dump(spec)))
-        assert asked
-        assert asked <= known
-
-
-def test_workers_find_coordinators_by_the_name_of_their_service() -> None:
-    (service,) = [m for m in manifests() if m["kind"] == "Service"]
-    assert service["spec"]["clusterIP"] == "None", "each coordinator has an address of its own"
-    (port,) = service["spec"]["ports"]
-    found = f"dns+tcp://{service['metadata']['name']}:{port['port']}"
-    for workload in workloads():
-        if role(workload) == "worker":
-            environment = {e["name"]: e.get("value") for e in container(workload)["env"]}
-            assert environment["FXFARM_COORDINATORS"] == found
-        else:
-            assert workload["spec"]["serviceName"] == service["metadata"]["name"]
-
-
-def test_kustomizations_name_files_that_there_are() -> None:
-    used = set()
-    for file in KUBERNETES.rglob("kustomization.yaml"):
-        told = yaml.safe_load(file.read_text())
-        for entry in [*told.get("resources", []), *told.get("components", [])]:
-            assert (file.parent / entry).exists(), f"{file}: {entry}"
-            used.add((file.parent / entry).resolve())
-    assert {f.resolve() for f in KUBERNETES.rglob("*.yaml") if f.name != "kustomization.yaml"} <= used
-
-
-@pytest.mark.skipif(
-    shutil.which("kubectl") is None, reason="kubectl, which renders overlays, is not installed"
-)
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_overlays_render_to_what_kubernetes_takes(overlay: str) -> None:
-    done = subprocess.run(
-        ["kubectl", "kustomize", str(KUBERNETES / "overlays" / overlay)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    rendered = [d for d in yaml.safe_load_all(done.stdout) if d]
-    assert {d["metadata"].get("namespace") for d in rendered} == {"fxfarm"}
-    for manifest in rendered:
-        if manifest["kind"] not in ("ScaledObject", "PodMonitor"):
-            kubernetes_validate.validate(manifest, KUBERNETES_VERSION, strict=True)
-    for workload in rendered:
-        if workload["kind"] in ("StatefulSet", "Deployment"):
-            labels = workload["spec"]["template"]["metadata"]["labels"]
-            assert labels["app.kubernetes.io/part-of"] == "fxfarm", "by which PodMonitor finds it"
-            assert re.fullmatch(r"fxfarm-[a-z-]+:\d+\.\d+\.\d+", container(workload)["image"])

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import sysconfig
+import tempfile
 import venv
 import zipfile
 from collections.abc import Iterator
@@ -14,11 +17,12 @@ from pathlib import Path
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from programs import Role
+from programs import Role, until
 
 ROOT = Path(__file__).parents[2]
 BUILD_S = 900
 ASK_S = 60
+COMPILE_S = 600
 OF_EVERY_LINUX = {
     "ld-linux-x86-64.so.2",
     "libc.so.6",
@@ -148,6 +152,61 @@ def test_a_farm_runs_from_a_wheel_alone(bare: Path, tmp_path: Path) -> None:
         ended = coordinator.stop()
     assert json.loads(status)["version"] == build.strip()
     assert ended == 0, coordinator.log
+
+
+MODEL = """
+import json
+import sys
+
+import torch
+
+import fxfarm
+
+module = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.GELU())
+model = torch.compile(module, backend="fxfarm")
+x = torch.ones(2, 8)
+with torch.no_grad():
+    first = model(x)
+    reached = fxfarm.wait("default", timeout=float(sys.argv[1]))
+    then = model(x)
+(graph,) = fxfarm.graphs()
+torch.testing.assert_close(then, first)
+(stage,) = graph.stages
+print(json.dumps([fxfarm.__file__, graph.farm, reached, graph.runs, stage.error]))
+"""
+
+
+@pytest.fixture
+def torch_for(bare: Path) -> Iterator[Path]:
+    """That environment with the torch of the tests beside it, after what it has of its own."""
+    (packages,) = bare.glob("lib/python*/site-packages")
+    beside = packages / "tests_torch.pth"
+    beside.write_text(sysconfig.get_path("purelib") + "\n")
+    yield bare
+    beside.unlink()
+
+
+def test_a_model_is_served_by_a_farm_that_the_wheel_starts_on_this_host(torch_for: Path) -> None:
+    """No farm is named, and nothing else is installed but torch."""
+    with tempfile.TemporaryDirectory(prefix="ff-") as made:
+        place = Path(made)
+        env = environment(torch_for, place)
+        # For the test's sake alone: it leaves soon, and does not wait for what else this machine does.
+        env |= {"FXFARM_IDLE_TIMEOUT": "1s", "FXFARM_NICE": "0"}
+        # A folder that outlives the tests saves the next run the headers.
+        if kept := os.environ.get("TEST_ENGINE_CACHE"):
+            env["FXFARM_ENGINE_CACHE_DIR"] = kept
+        command = [str(torch_for / "bin/python"), "-c", MODEL, str(COMPILE_S)]
+        done = subprocess.run(
+            command, env=env, capture_output=True, text=True, timeout=COMPILE_S + ASK_S, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        file, farm, reached, runs, error = json.loads(done.stdout.splitlines()[-1])
+        assert Path(file).is_relative_to(torch_for)
+        assert farm.startswith(f"ipc://{place}/")
+        assert (reached, error, runs["default"]) == (True, "", 1), done.stderr
+        socket = Path(farm.removeprefix("ipc://"))
+        until("the farm leaves when nobody is there", lambda: not socket.exists(), COMPILE_S)
 
 
 def said(env: dict[str, str], *command: str | Path) -> str:

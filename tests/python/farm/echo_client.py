@@ -12,14 +12,13 @@ of graphs that reached their last stage; then waits for the end of its input. An
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
 import msgpack
 from echo_engine import echo
 
-from fxfarm import _core
+from fxfarm import _core, config
 
 STAGES = ("default", "max-autotune")
 OPTIONS = ({}, {"max_autotune": "true"})
@@ -38,7 +37,14 @@ def graph_key(number: int) -> str:
 class Asker:
     def __init__(self, endpoints: list[str], target: dict[str, object], name: str = "") -> None:
         self._name = name
-        self._client = _core.Client(endpoints=endpoints, insecure="FXFARM_INSECURE" in os.environ)
+        options = config.load()
+        self._client = _core.Client(
+            endpoints=endpoints,
+            key=str(options.secret_key or ""),
+            server_public_key=list(options.server_public_key),
+            signers=str(options.signers or ""),
+            insecure=options.insecure,
+        )
         self._target = target
         self._numbers: dict[int, int] = {}
         self._open: dict[int, set[str]] = {}

@@ -38,7 +38,7 @@ def echo_farm_in(place: Path, platform: Mapping[str, object] = PLATFORM) -> Iter
 class Asking:
     """A client process that asks for the graphs `first` to `first + count - 1`. What it prints, which
     echo_client.py tells, goes to `heard`. `prefix` is a command that runs it, `name` what all of its graphs
-    are called.
+    are called, `env` its environment when that is not the farm's.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Asking:
         heard: queue.Queue[str],
         prefix: Sequence[str] = (),
         name: str = "",
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.settled = False
         self._last = ["settled", str(count)]
@@ -60,7 +61,7 @@ class Asking:
                 *(*prefix, sys.executable, str(HERE / "echo_client.py"), ",".join(endpoints), str(platform)),
                 *(str(first), str(count), str(AT_ONCE), *filter(None, [name])),
             ],
-            env=farm.env,
+            env=farm.env if env is None else env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

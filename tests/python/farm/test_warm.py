@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import select
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from cluster import PROGRAM, Farm
+from cluster import PROGRAM, Farm, until
 from farm_client import PATIENCE_S, Client, client_of
 
 import fxfarm
@@ -56,6 +60,46 @@ def warm(farm: Farm, *args: str) -> tuple[int, dict[str, Any], str]:
     command = [str(PROGRAM), "warm", "--json", "--python", sys.executable, *args]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+
+class Terminal:
+    """What a program shows on a terminal of so many columns."""
+
+    def __init__(self, columns: int) -> None:
+        self._ours, self.theirs = pty.openpty()
+        termios.tcsetwinsize(self.theirs, (24, columns))
+        self._seen = b""
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._ours)
+        os.close(self.theirs)
+
+    def _read(self) -> bool:
+        # Nothing more comes when it ends, since the test has the other end open, too.
+        ready = select.select([self._ours], [], [], 0)[0]
+        if ready:
+            self._seen += os.read(self._ours, 4096)
+        return bool(ready)
+
+    def until(self, part: str) -> None:
+        def shown() -> bool:
+            while self._read():
+                pass
+            return part.encode() in self._seen
+
+        try:
+            until(f"the terminal shows {part!r}", shown, PATIENCE_S)
+        except AssertionError as e:
+            raise AssertionError(f"{e}; it shows {self._seen!r}") from None
+
+    def rest(self) -> str:
+        """All that was shown, when nobody writes any longer."""
+        while self._read():
+            pass
+        return self._seen.decode()
 
 
 @pytest.fixture
@@ -191,3 +235,43 @@ def test_a_stage_that_fails_is_named_with_its_reason(farm: Farm, client: Client,
     assert status == 1
     (problem,) = told["problems"]
     assert "the test wants it so" in problem
+
+
+def test_a_terminal_shows_in_one_line_how_far_it_is(farm: Farm, client: Client, tmp_path: Path) -> None:
+    assert farm.control is not None
+    _, first = farm.coordinator()
+    farm.worker(first, name="a")
+    client.set(FXFARM_ENDPOINTS=first, FXFARM_LOCAL="false", FXFARM_RECORD=str(tmp_path / "record"))
+    for height in (1.0, 2.0):
+        client.model(height).until_compiled()
+        farm.control.job()
+    client.leave()
+
+    _, second = farm.coordinator("--cache-dir", str(farm.directory / "cache-second"))
+    farm.worker(second, name="b")
+    farm.until_workers(second)
+    farm.control.on("wait")
+    width = 60  # less than the first line would take
+    with Terminal(width) as terminal:
+        command = [str(PROGRAM), "warm", "--python", sys.executable, "--manifest", str(tmp_path / "record")]
+        with subprocess.Popen(
+            [*command, "--endpoints", second, "--timeout", f"{PATIENCE_S:.0f}s"],
+            **{"env": farm.env, "stdout": subprocess.PIPE, "stderr": terminal.theirs},
+        ) as running:
+            terminal.until("[------------------------] 0 of 2 stages, 1 compiling, 1 qu\r")
+            farm.control.job()
+            farm.control.open_gate()
+            terminal.until("[############------------] 1 of 2 stages, 1 compiling")
+            farm.control.job()
+            farm.control.open_gate()
+            terminal.until("[########################] 2 of 2 stages")
+            said, _ = running.communicate(timeout=PATIENCE_S)
+        assert running.returncode == 0
+        assert b"2 graphs, 2 stages ready: 2 compiled, 0 from the store" in said
+        shown = terminal.rest()
+    clear = "\x1b[2K"
+    assert shown.endswith(clear), "the line is free again"
+    bars = shown.removesuffix(clear).split("\r")
+    assert all(bar.startswith(clear) for bar in bars if bar), "each takes the place of the one before"
+    assert all(len(bar.removeprefix(clear)) < width for bar in bars)
+    assert "\n" not in shown
