@@ -7,6 +7,7 @@ less than the sum.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -36,24 +37,32 @@ def sizes(dist: Path) -> tuple[list[dict[str, Any]], list[str]]:
     there = images(listed_images())
     rows += [{"part": f"image {name}", "state": "size", "mib": mib} for name, mib in there.items()]
     if not there:
-        left_out.append("images: podman has none of fxfarm's, see scripts/images")
+        left_out.append("images: buildah has none of fxfarm's, see scripts/images")
     return rows, left_out
 
 
 def listed_images() -> str:
-    """What podman says of the images in the store of scripts/images; without one, that there are none."""
-    if shutil.which("podman") is None:
+    """What buildah says of the images in the store of scripts/images; without it, that there are none."""
+    if shutil.which("buildah") is None:
         return "[]"
-    command = ["podman", "--storage-driver", "vfs", "images", "--format", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # As scripts/images has it.
+    environment = {"STORAGE_DRIVER": "vfs", **os.environ}
+    command = ["buildah", "images", "--json"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     return done.stdout if done.returncode == 0 else "[]"
 
 
 def images(listed: str) -> dict[str, float]:
-    """MiB of each of fxfarm's images, the base of the others included, by name; `listed` is from podman."""
+    """MiB of each of fxfarm's images, the base of the others included, by name; `listed` is from buildah."""
     found = {}
     for image in json.loads(listed or "[]") or []:
-        for name in image.get("Names") or []:
+        for name in image.get("names") or []:
             if name.startswith(IMAGES):
-                found[name.removeprefix("localhost/").removesuffix(":latest")] = image["Size"] / MIB
+                found[name.removeprefix("localhost/").removesuffix(":latest")] = bytes_of(image["size"]) / MIB
     return dict(sorted(found.items()))
+
+
+def bytes_of(size: str) -> float:
+    """Of what buildah says, such as "1.2 GB"."""
+    number, unit = size.split()
+    return float(number) * {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9}[unit.upper()]

@@ -287,10 +287,10 @@ with harness.Place() as place:
 
 def test_every_image_of_ours_that_is_there_has_its_size() -> None:
     listed = [
-        {"Names": ["localhost/fxfarm-worker-gpu:latest"], "Size": 6 * 1024 * MIB},
-        {"Names": ["localhost/fxfarm-client:latest", "localhost/fxfarm-client:0.1.0"], "Size": MIB},
-        {"Names": None, "Size": 5},
-        {"Names": ["localhost/another:latest"], "Size": 7},
+        {"names": ["localhost/fxfarm-worker-gpu:latest"], "size": "5.59 GB"},
+        {"names": ["localhost/fxfarm-client:latest", "localhost/fxfarm-client:0.1.0"], "size": "262.144 MB"},
+        {"names": None, "size": "5 B"},
+        {"names": ["localhost/another:latest"], "size": "7 KB"},
     ]
     done = run(
         "-c",
@@ -299,7 +299,7 @@ def test_every_image_of_ours_that_is_there_has_its_size() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
-        "fxfarm-client": 1.0,
-        "fxfarm-client:0.1.0": 1.0,
-        "fxfarm-worker-gpu": 6144.0,
+        "fxfarm-client": 250.0,
+        "fxfarm-client:0.1.0": 250.0,
+        "fxfarm-worker-gpu": pytest.approx(5331, abs=1),
     }
