@@ -231,8 +231,9 @@ private:
   std::uint64_t busy_retry_ms(const net::peer_id& to) const;
   void note_stored(stage_entry& entry, const stored& artifact, time_point now);
 
-  nlohmann::json workers_json(bool& truncated) const;  // as many as fit into an answer
-  nlohmann::json jobs_json() const;                    // how many there are by state
+  nlohmann::json job_json(const std::string& stage_key) const;  // which graph and stage it is for; null: there is none
+  nlohmann::json workers_json(bool& truncated) const;           // as many as fit into an answer
+  nlohmann::json jobs_json() const;                             // how many there are by state
   std::string status_document(time_point now) const;
   // See runtime/graph_query.hpp for the arguments.
   result<std::string> graphs_document(const std::map<std::string, std::string>& arguments) const;

@@ -93,6 +93,12 @@ net::answer coordinator_core::answer_to(const net::ask& m, time_point now) {
   return reply;
 }
 
+json coordinator_core::job_json(const std::string& stage_key) const {
+  const auto* job = jobs_.find(stage_key);
+  if (!job) return nullptr;
+  return {{"graph_key", job->request.graph_key}, {"name", job->request.name}, {"stage", job->request.stage->name}};
+}
+
 json coordinator_core::workers_json(bool& truncated) const {
   json workers = json::array();
   report_room room;
@@ -112,7 +118,8 @@ json coordinator_core::workers_json(bool& truncated) const {
                {"gpus_busy", w.measuring},
                {"memory_bytes", w.offer.memory_bytes},
                {"memory_free_bytes", w.memory_free},
-               {"kept", w.kept},
+               {"kept", !w.kept_for.empty()},
+               {"kept_for", job_json(w.kept_for)},
                {"can_help", w.offer.can_help},
                {"runs_on", to_json(w.offer.runs_on)}};
     if (!room.takes(entry)) break;

@@ -29,7 +29,7 @@ result<std::string> render_status(const std::string& document) {
   std::vector<std::vector<std::string>> rows{
       {"WORKER", "STATE", "BUSY", "SLOTS", "GPUS", "MEMORY", "SANDBOX", "RUNS ON"}};
   for (const auto& w : workers) {
-    rows.push_back({cell(w, "name"), cell(w, "state"), cell(w, "busy"), cell(w, "slots"), gpus_cell(w), memory_cell(w),
+    rows.push_back({cell(w, "name"), state_cell(w), cell(w, "busy"), cell(w, "slots"), gpus_cell(w), memory_cell(w),
                     cell(w, "sandbox"), platform_cell(at(w, "runs_on"))});
   }
   return text + "\n" + render_table(rows);

@@ -62,6 +62,17 @@ std::string byte_cell(const json& value) {
   return text.data();
 }
 
+std::string state_cell(const json& worker) {
+  const auto state = cell(worker, "state");
+  if (at(worker, "kept") != true) return state;
+  const auto& job = at(worker, "kept_for");
+  if (!job.is_object()) return state + ", kept";  // the coordinator's version does not say for which
+  const auto name = cell(job, "name");
+  constexpr std::size_t key_chars = 12;
+  return state + ", kept for " + (name == "-" ? cell(job, "graph_key").substr(0, key_chars) : name) + " " +
+         cell(job, "stage");
+}
+
 std::string gpus_cell(const json& worker) {
   const auto all = cell(worker, "gpus");
   return all == "-" || all == "0" ? "-" : cell(worker, "gpus_busy") + " of " + all;

@@ -48,7 +48,7 @@ std::string workers_text(const json& workers) {
   if (!workers.is_array() || workers.empty()) return "no workers\n";
   std::vector<std::vector<std::string>> rows{{"WORKER", "STATE", "BUSY", "SLOTS", "GPUS", "MEMORY", "PROBLEM"}};
   for (const auto& w : workers) {
-    rows.push_back({cell(w, "name"), cell(w, "state"), cell(w, "busy"), cell(w, "slots"), gpus_cell(w), memory_cell(w),
+    rows.push_back({cell(w, "name"), state_cell(w), cell(w, "busy"), cell(w, "slots"), gpus_cell(w), memory_cell(w),
                     cell(w, "problem")});
   }
   return render_table(rows);

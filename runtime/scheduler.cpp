@@ -130,7 +130,8 @@ std::vector<scheduler::worker_view> scheduler::workers() const {
   std::vector<worker_view> out;
   out.reserve(workers_.size());
   for (const auto& [id, w] : workers_) {
-    out.push_back({id, w.offer, w.jobs.size(), w.measuring, w.memory_used, w.memory_free(), w.kept_for != nullptr});
+    const auto kept_for = w.kept_for ? *w.kept_for->by_age.begin()->second->id : std::string();
+    out.push_back({id, w.offer, w.jobs.size(), w.measuring, w.memory_used, w.memory_free(), kept_for});
   }
   return out;
 }

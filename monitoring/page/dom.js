@@ -43,6 +43,8 @@ export const number = (value) => typeof value === "number" ? value.toLocaleStrin
 export const shortKey = (key) => String(key ?? "").slice(0, 12);
 export const graphLink = (key) => `#/graph/${encodeURIComponent(key)}`;
 
+export const graphAnchor = (g) => el("a", { href: graphLink(g.graph_key) }, g.name || shortKey(g.graph_key));
+
 const moods = {
   ready: "good", idle: "good", loaded: "good", busy: "busy", running: "busy", storing: "busy",
   queued: "warn", wants_graph: "warn", looking: "warn", starting: "warn", draining: "warn",

@@ -1,7 +1,7 @@
 // Asks the coordinator every other second, while somebody looks, and shows what it tells.
 
 import * as admin from "./admin.js";
-import { byId, bytes, chip, duration, el, facts, graphLink, number, shortKey, Table } from "./dom.js";
+import { byId, bytes, chip, duration, el, facts, graphAnchor, number, shortKey, Table } from "./dom.js";
 import { draw } from "./timeline.js";
 
 const periodMs = 2000;
@@ -28,7 +28,7 @@ async function get(path, parameters = {}, as = "json") {
 
 const workerTable = new Table(byId("worker-table"), [
   { head: "Worker", cell: (w) => w.name },
-  { head: "State", cell: (w) => chip(w.state) },
+  { head: "State", cell: workerState },
   { head: "Busy", number: true, cell: (w) => `${number(w.busy)} of ${number(w.slots)}` },
   { head: "GPUs", number: true, cell: (w) => w.gpus ? `${number(w.gpus_busy)} of ${number(w.gpus)}` : "" },
   { head: "Memory free", number: true, cell: (w) => w.memory_bytes ? `${bytes(w.memory_free_bytes)} of ${bytes(w.memory_bytes)}` : "" },
@@ -47,7 +47,7 @@ const stageTable = new Table(byId("stage-table"), [
 ], (s) => s.name, "nothing is queued or running");
 
 const jobColumns = [
-  { head: "Graph", cell: (g) => el("a", { href: graphLink(g.graph_key) }, g.name || shortKey(g.graph_key)) },
+  { head: "Graph", cell: (g) => graphAnchor(g) },
   { head: "Stage", cell: (g) => g.stage },
   { head: "Worker", cell: (g) => g.worker },
   { head: "Time", number: true, cell: (g) => duration(g.seconds) },
@@ -57,13 +57,20 @@ const runningTable = new Table(byId("running-table"), jobColumns, jobKey, "nothi
 const slowestTable = new Table(byId("slowest-table"), jobColumns, jobKey, "nothing has been compiled");
 
 const graphTable = new Table(byId("graph-table"), [
-  { head: "Graph", cell: (g) => el("a", { href: graphLink(g.graph_key) }, g.name || shortKey(g.graph_key)) },
+  { head: "Graph", cell: (g) => graphAnchor(g) },
   { head: "Stages", cell: (g) => el("span", {}, ...g.stages.map((s) => chip(s.state, `${s.name}: `))) },
   { head: "Wait", number: true, cell: (g) => duration(Math.max(0, ...g.stages.map((s) => s.queue_seconds))) },
   { head: "Compile", number: true, cell: (g) => duration(Math.max(0, ...g.stages.map((s) => s.compile_seconds))) },
   { head: "Lookups", number: true, cell: (g) => number(g.lookups) },
   { head: "Key", cell: (g) => el("span", { class: "key short" }, shortKey(g.graph_key)) },
 ], (g) => g.graph_key, "no graph");
+
+// A worker that is kept starts nothing until it has the memory that a large job waits for.
+function workerState(w) {
+  if (!w.kept) return chip(w.state);
+  if (!w.kept_for) return el("span", {}, chip(w.state), "kept");
+  return el("span", {}, chip(w.state), "kept for ", graphAnchor(w.kept_for), ` ${w.kept_for.stage}`);
+}
 
 function platform(p) {
   if (!p?.torch) return "";
@@ -170,7 +177,7 @@ function graphShown() {
 function neighbour(n) {
   if (!n) return null;
   const differ = n.differ.map((d) => el("li", {}, `${d.part}: ${d.here} here, ${d.there} there`));
-  return el("div", {}, el("p", {}, "Nearest known: ", el("a", { href: graphLink(n.graph_key) }, n.name || shortKey(n.graph_key)),
+  return el("div", {}, el("p", {}, "Nearest known: ", graphAnchor(n),
     `, stage ${n.stage}; ${n.equal} parts of the key are equal, these differ:`), el("ul", {}, ...differ));
 }
 

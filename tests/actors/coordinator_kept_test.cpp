@@ -196,6 +196,27 @@ TEST_F(coordinator_kept_test, is_kept_for_two_of_its_jobs_in_turn_each_for_its_o
   EXPECT_EQ(jobs[0].ends_keep, second);
 }
 
+TEST_F(coordinator_kept_test, status_and_top_say_for_which_job) {
+  others_have(7 * GiB + 512 * MiB);
+  ask_for_graph('1');
+  EXPECT_EQ(ask("status")["workers"][0]["kept_for"], nullptr);
+  ASSERT_NE(until_kept(), 0u);
+  const nlohmann::json job{{"graph_key", hex64('1')}, {"name", "model"}, {"stage", "default"}};
+  EXPECT_EQ(ask("status")["workers"][0]["kept_for"], job);
+  EXPECT_EQ(ask("top")["workers"][0]["kept_for"], job);
+}
+
+TEST_F(coordinator_kept_test, the_job_that_is_shown_is_the_oldest_of_those_it_is_kept_for) {
+  others_have(7 * GiB + 512 * MiB);
+  ask_for_graph('1');
+  pass(1s);
+  ask_for_graph('2');
+  ASSERT_NE(until_kept(), 0u);
+  EXPECT_EQ(ask("status")["workers"][0]["kept_for"]["graph_key"], hex64('1'));
+  tell(said("a", net::release{{make_stage_key(hex64('1'), machine(), stages({"default"}).front(), "salt")}}));
+  EXPECT_EQ(ask("status")["workers"][0]["kept_for"]["graph_key"], hex64('2'));
+}
+
 TEST_F(coordinator_kept_test, status_says_how_many_slots_others_have) {
   others_have(GiB, 0, 3);
   EXPECT_EQ(ask("status")["workers"][0]["taken"], 3);

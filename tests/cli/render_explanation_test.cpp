@@ -94,6 +94,14 @@ TEST(render_top, shows_what_runs_and_what_waits) {
             "mlp/0    default  w       12 s  0123456789ab\n");
 }
 
+TEST(render_top, tells_which_job_a_worker_is_kept_for) {
+  const auto look = look_at_farm(R"({"workers": [{"name": "w", "state": "idle", "busy": 0, "slots": 2, "kept": true,
+      "kept_for": {"graph_key": "0123456789abcdef", "name": "bert/0", "stage": "max"}}]})",
+                                 "");
+  ASSERT_TRUE(look);
+  EXPECT_NE(look->text.find("w       idle, kept for bert/0 max  0     2"), std::string::npos) << look->text;
+}
+
 TEST(render_top, makes_rates_of_two_looks) {
   const auto at = [](double uptime, int lookups) {
     return R"({"uptime_seconds": )" + std::to_string(uptime) + R"(, "counters": {"lookups": )" +

@@ -33,6 +33,21 @@ TEST(render, status) {
             "x86-64-v3\n");
 }
 
+TEST(render, status_of_a_worker_that_is_kept_for_a_job) {
+  const auto shown = [](const std::string& kept) {
+    const auto all = text(render_status(R"({"workers": [{"name": "w", "state": "busy", )" + kept + "}]}"));
+    const auto from = all.find("busy");
+    return all.substr(from, all.find("  ", from) - from);
+  };
+  EXPECT_EQ(shown(R"("kept": false, "kept_for": null)"), "busy");
+  EXPECT_EQ(shown(R"("kept": true, "kept_for": {"graph_key": "0123456789abcdef", "name": "bert/0", "stage": "max"})"),
+            "busy, kept for bert/0 max");
+  EXPECT_EQ(shown(R"("kept": true, "kept_for": {"graph_key": "0123456789abcdef", "name": "", "stage": "max"})"),
+            "busy, kept for 0123456789ab max");
+  EXPECT_EQ(shown(R"("kept": true)"), "busy, kept");
+  EXPECT_EQ(shown(R"("kept": "yes", "kept_for": 7)"), "busy");
+}
+
 TEST(render, status_without_anything_in_it) {
   EXPECT_EQ(text(render_status("{}")),
             "role       -\nversion    -\nid         -\nuptime     - s\nendpoints  -\nmetrics    -\npeers      -\n"

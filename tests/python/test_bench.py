@@ -238,13 +238,13 @@ def test_memory_threads_and_files_of_processes_are_counted() -> None:
     done = run(
         "-c",
         """
-import dataclasses, footprint, json, os, threading
-before = footprint.look([os.getpid()])
+import dataclasses, footprint_looks, json, os, threading
+before = footprint_looks.look([os.getpid()])
 held = bytearray(b"x" * (64 << 20))
 end = threading.Event()
 threading.Thread(target=end.wait).start()
 file = open("/dev/null")
-after = footprint.look([os.getpid(), 1 << 30])
+after = footprint_looks.look([os.getpid(), 1 << 30])
 end.set()
 print(json.dumps([dataclasses.asdict(before), dataclasses.asdict(after)]))
 """,
@@ -283,3 +283,23 @@ with harness.Place() as place:
     assert 0 < took < 60
     assert (farms, after) == (1, 0)
     assert why == "fxfarm coordinator --no-such-option ended with 2"
+
+
+def test_every_image_of_ours_that_is_there_has_its_size() -> None:
+    listed = [
+        {"names": ["localhost/fxfarm-worker-gpu:latest"], "size": "5.59 GB"},
+        {"names": ["localhost/fxfarm-client:latest", "localhost/fxfarm-client:0.1.0"], "size": "262.144 MB"},
+        {"names": None, "size": "5 B"},
+        {"names": ["localhost/another:latest"], "size": "7 KB"},
+    ]
+    done = run(
+        "-c",
+        "import footprint_sizes, json, sys; print(json.dumps(footprint_sizes.images(sys.argv[1])))",
+        json.dumps(listed),
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "fxfarm-client": 250.0,
+        "fxfarm-client:0.1.0": 250.0,
+        "fxfarm-worker-gpu": pytest.approx(5331, abs=1),
+    }

@@ -273,6 +273,7 @@ TEST_F(kept_memory, is_freed_for_the_oldest_job_that_has_waited_long_enough_for_
   EXPECT_EQ(until_kept(), limits::job_overtakes_max);
   EXPECT_EQ(s.shortage_of("large").memory_bytes, 6 * GiB);
   EXPECT_EQ(s.shortage_of("large").kept, "w");
+  EXPECT_EQ(s.workers().at(0).kept_for, "large");
   EXPECT_EQ(running.size(), 3u);
   one_more();
   EXPECT_EQ(running.size(), 3u) << "a slot and memory are free, for the large one";
@@ -280,6 +281,7 @@ TEST_F(kept_memory, is_freed_for_the_oldest_job_that_has_waited_long_enough_for_
   EXPECT_EQ(start(), 1u) << "6 GiB are free";
   EXPECT_EQ(running.back(), "large");
   EXPECT_FALSE(is_kept());
+  EXPECT_EQ(s.workers().at(0).kept_for, "");
   EXPECT_EQ(s.shortage_of("large").memory_bytes, 0u);
   end_oldest();
   EXPECT_EQ(start(), 1u) << "small ones go on";

@@ -18,7 +18,7 @@ from browser import Browser, Tab, browser_in
 from cluster import DEADLINE_S, Farm, until
 from echo_client import graph_key
 from echo_farm import Asking, echo_farm_in
-from page_checks import TOO_FAINT, TOO_WIDE
+from page_checks import KEPT_FOR, TOO_FAINT, TOO_WIDE
 
 TOKEN = "a-token-of-24-characters"
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
@@ -171,6 +171,17 @@ def test_the_overview_workers_and_graphs_are_shown(tab: Tab, site: Site) -> None
     assert all("max-autotune: ready" in row for row in rows(tab, "graph-table"))
     assert len(rows(tab, "slowest-table")) == 20
     shot(tab, "light")
+
+
+def test_a_worker_that_is_kept_says_for_which_job_and_leads_to_it(tab: Tab) -> None:
+    tab.run(f"{KEPT_FOR}({json.dumps(graph_key(0))}, {json.dumps(EVIL)})")
+    state = "document.querySelector('#worker-table td[data-label=State]')"
+    tab.until("it says so", f"{state}.textContent === {json.dumps(f'idlekept for {EVIL} max')}")
+    shot(tab, "kept")
+    tab.look_like(width=360, height=740)
+    assert tab.run(TOO_WIDE) == []
+    tab.click("#worker-table td[data-label=State] a")
+    tab.until("the graph is shown", "document.getElementById('graph-head').textContent === 'g0'")
 
 
 def test_graphs_are_searched_by_name_key_and_state_and_bounded(tab: Tab) -> None:
