@@ -64,6 +64,15 @@ def test_one_package_has_one_version_everywhere() -> None:
     assert torch in (ROOT / "python/requirements.in").read_text()
 
 
+def test_torch_for_cpu_has_a_digest_for_each_python_that_is_promised() -> None:
+    """Each Python's build is a file of its own; without its digest nothing is installed."""
+    promised = re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', (ROOT / "pyproject.toml").read_text())
+    assert promised
+    lock = (ROOT / "python/requirements-torch-cpu.txt").read_text()
+    digests = set(re.findall(r"sha256:[0-9a-f]{64}", lock))
+    assert len(digests) >= int(promised[2]) - int(promised[1])
+
+
 def test_nothing_is_installed_without_digests() -> None:
     """What is built here has no digest to be known before; its `settings` leave out what it depends on."""
     files = ["scripts/setup", "scripts/wheel", "scripts/bench", "bench/dispatch.py", "docker/Dockerfile"]
