@@ -93,10 +93,10 @@ def measured(way: str, model: str, ranks: int, threads: int) -> Found:
         if way == REDIS:
             variables |= needed.enter_context(peers.redis())
         with harness.Place() as place:
-            # Also what an earlier one that failed has left.
             if way == FXFARM:
                 cold.farm_before(place)
             if way != REDIS:
+                # Also of what an earlier one that failed has left nothing counts here.
                 cpu_time.stopped(place)
             before = cpu_time.ended()
             if way == SHARED:
