@@ -5,11 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-import time
 
 import harness
 
-REAP_S_MAX = 60.0
+STOP_S_MAX = 60.0
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -28,15 +27,19 @@ def ended() -> float:
 
 
 def stopped(place: harness.Place) -> None:
-    """Stops all processes of the place, and waits for those that nobody else waits for.
+    """Stops all processes of the place, and waits for them and all other children of this process. One that
+    is no longer there for others may still give its memory back: only its parent knows when it has ended.
     Raises RuntimeError when one stays."""
     place.stop_all()
-    end = time.monotonic() + REAP_S_MAX
-    while time.monotonic() < end:
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            time.sleep(harness.POLL_S)
-    raise RuntimeError(f"processes stay: {place.processes()}")
+    if not harness.wait_until(lambda: not children_left(), STOP_S_MAX):
+        raise RuntimeError(f"processes stay: {place.processes()}")
+
+
+def children_left() -> bool:
+    """Whether there are children that have not ended; those that have are none any more."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0] != 0:
+            pass
+    except ChildProcessError:
+        return False
+    return True

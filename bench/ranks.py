@@ -1,12 +1,13 @@
 """Ranks of one host that compile the same model at once.
 
-    python bench/ranks.py [--model gpt2] [--ranks 2,4,8,16] [--ways fxfarm,inductor,shared,redis]
+    python bench/ranks.py [--model gpt2] [--ranks 2,4,8,16] [--ways fxfarm,new-host,...]
         [--rounds 3] [--threads 1] [--seconds 7200] [--json FILE]
 
 Every rank is a process with `--threads` threads for torch, as torchrun leaves it, that makes its first call
-together with the others. With "fxfarm" no farm runs before, and the ranks share the one that the first of
-them starts. "inductor" has a cache directory for each rank, "shared" one for them all, as torchrun leaves
-it; "redis" has one for each, and Inductor's remote caches (the package `redis` and redis-server are needed).
+together with the others. With "fxfarm" no farm runs, and the ranks share the one that the first of them
+starts; the host has had one before, save with "new-host", where an engine makes its headers first.
+"inductor" has a cache directory for each rank, "shared" one for them all, as torchrun leaves it; "redis" has
+one for each, and Inductor's remote caches (the package `redis` and redis-server are needed).
 
 "slowest_s" is from the first rank's first call to the moment when all have run compiled code, "first_s" the
 first call of the slowest. "cpu_s" is the processor time of all processes from the ranks' start to the farm's
@@ -28,6 +29,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cold
 import cpu_models
 import cpu_time
 import harness
@@ -40,7 +42,9 @@ Found = dict[str, Any]
 
 MEET_S_MAX = 600.0
 EAGER, FXFARM, INDUCTOR, SHARED, REDIS = "eager", "fxfarm", "inductor", "shared", "redis"
-WAYS = (FXFARM, INDUCTOR, SHARED, REDIS)
+NEW_HOST = "new-host"
+FARMED = (FXFARM, NEW_HOST)
+WAYS = (*FARMED, INDUCTOR, SHARED, REDIS)
 
 
 def rank(backend: str, model: str, meeting: str, number: int, ranks: int) -> dict[str, float]:
@@ -72,7 +76,7 @@ def run_ranks(place: harness.Place, way: str, model: str, ranks: int, variables:
     """What is told of all ranks."""
     meeting = place.fresh("meeting")
     told: Found = {"model": model, "meeting": meeting, "ranks": ranks}
-    backend = way if way in (EAGER, FXFARM) else INDUCTOR
+    backend = FXFARM if way in FARMED else EAGER if way == EAGER else INDUCTOR
     children = [
         place.start(rank, variables=variables, backend=backend, number=number, **told)
         for number in range(ranks)
@@ -84,16 +88,21 @@ def run_ranks(place: harness.Place, way: str, model: str, ranks: int, variables:
 
 def measured(way: str, model: str, ranks: int, threads: int) -> Found:
     """All ranks once, in a place of their own. Raises Missing."""
-    before = cpu_time.ended()
     with contextlib.ExitStack() as needed:
         variables = {"OMP_NUM_THREADS": str(threads)}
         if way == REDIS:
             variables |= needed.enter_context(peers.redis())
         with harness.Place() as place:
+            if way == FXFARM:
+                cold.farm_before(place)
+            if way != REDIS:
+                # Also of what an earlier one that failed has left nothing counts here.
+                cpu_time.stopped(place)
+            before = cpu_time.ended()
             if way == SHARED:
                 variables["TORCHINDUCTOR_CACHE_DIR"] = place.fresh("shared")
             found = run_ranks(place, way, model, ranks, variables)
-            if way == FXFARM:
+            if way in FARMED:
                 found["jobs"] = started_jobs(farm_counters(place))
             needed.close()
             cpu_time.stopped(place)
@@ -127,9 +136,11 @@ def rows(report: results.Report, model: str, ranks: int, rounds: Sequence[dict[s
             beside = [one for one in found if INDUCTOR in one]
             if way != INDUCTOR and beside:
                 columns["ratio"] = [above_eager(one, way) / above_eager(one, INDUCTOR) for one in beside]
-        if way == FXFARM:
+        if way in FARMED:
             jobs = columns["jobs"] = [one[way]["jobs"] for one in found]
-            report.demand(f"{ranks} ranks: compiles started for them all: {jobs}, want 1", set(jobs) == {1})
+            report.demand(
+                f"{ranks} ranks, {way}: compiles started for them all: {jobs}, want 1", set(jobs) == {1}
+            )
         report.add(model=model, ranks=ranks, way=way, **columns)
 
 

@@ -118,7 +118,7 @@ def test_what_ranks_compile_is_what_they_take_over_eager() -> None:
         *(("eager", None, None), ("fxfarm", [5.0, 10.0], [0.25, 0.5])),
         *(("inductor", [20.0, 20.0], None), ("shared", [10.0], [0.5])),
     ]
-    assert targets == {"4 ranks: compiles started for them all: [1, 2], want 1": False}
+    assert targets == {"4 ranks, fxfarm: compiles started for them all: [1, 2], want 1": False}
 
 
 def test_processor_time_of_detached_processes_counts() -> None:
