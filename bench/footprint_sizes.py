@@ -46,9 +46,9 @@ def listed_images() -> str:
     if shutil.which("buildah") is None:
         return "[]"
     # As scripts/images has it.
-    environment = {"STORAGE_DRIVER": "vfs", **os.environ}
-    command = ["buildah", "images", "--json"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    driver = os.environ.get("STORAGE_DRIVER", "vfs")
+    command = ["buildah", "--storage-driver", driver, "images", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout if done.returncode == 0 else "[]"
 
 

@@ -114,6 +114,19 @@ def test_images_run_as_a_user_with_a_health_check() -> None:
     assert {(DOCKER / b["context"] / b["dockerfile"]).resolve() for b in built} == {DOCKER / "Dockerfile"}
 
 
+def test_torch_lies_below_what_changes_with_fxfarm() -> None:
+    """Else each version of fxfarm would have images' users pull gigabytes again."""
+    stages = re.split(r"^FROM (\S+) AS (\S+)$", (DOCKER / "Dockerfile").read_text(), flags=re.MULTILINE)
+    below = {
+        name: (base, body) for base, name, body in zip(stages[1::3], stages[2::3], stages[3::3], strict=True)
+    }
+    for stage in ("python-cpu", "python-gpu"):
+        while stage in below:
+            base, body = below[stage]
+            assert "--from=" not in body, stage
+            stage = base
+
+
 def test_compose_agrees_with_itself() -> None:
     compose = yaml.safe_load((DOCKER / "compose.yml").read_text())
     services = compose["services"]
