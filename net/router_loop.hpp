@@ -10,6 +10,7 @@
 #include "net/router_peers.hpp"
 #include "net/sockets.hpp"
 #include "net/told.hpp"
+#include "runtime/text_map.hpp"
 
 #include <deque>
 #include <memory>
@@ -119,8 +120,8 @@ private:
     bytes encoded;
     time_point until;
   };
-  std::unordered_map<std::string, last_words> unsaid_;  // by routing, of whom there is no peer any longer
-  std::deque<std::pair<time_point, peer_id>> ended_;    // their connections, and when to try them
+  text_map<last_words> unsaid_;                       // by routing, of whom there is no peer any longer
+  std::deque<std::pair<time_point, peer_id>> ended_;  // their connections, and when to try them
   peer_quotas quotas_{options_.quotas};
   std::unordered_set<peer*> ready_;    // something may be to be sent
   std::unordered_set<peer*> blocked_;  // their pipes are full
