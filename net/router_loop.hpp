@@ -18,7 +18,6 @@
 #include <set>
 #include <string>
 #include <thread>
-#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -111,6 +110,7 @@ private:
   // From here on only the thread's own.
   std::optional<time_point> stop_at_;
   time_point now_;
+  bool unread_ = false;  // for the actors have enough to look at
   std::uint64_t connections_ = 0;
   std::vector<router_command> commands_;
   std::set<std::string> overrun_;
