@@ -4,6 +4,7 @@
 
 #include "actors/output.hpp"
 #include "runtime/lookup_window.hpp"
+#include "runtime/text_map.hpp"
 
 #include <set>
 #include <unordered_map>
@@ -111,7 +112,7 @@ private:
   client_settings settings_;
   std::shared_ptr<gate<client_actor>> starts_;  // whoever starts a local farm may be slower than the whole client
   std::unordered_map<std::uint64_t, graph> graphs_;
-  std::unordered_map<std::string, std::set<std::uint64_t>> by_key_;
+  text_map<std::set<std::uint64_t>> by_key_;
   std::optional<farm_found> farm_;       // once it is known
   std::map<std::string, farm_link> up_;  // by endpoint
   std::uint64_t links_made_ = 0;

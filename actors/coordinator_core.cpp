@@ -235,7 +235,7 @@ void coordinator_core::tell_waiting(time_point now) const {
 
 // A worker that leaves is often back in a moment, so the grace starts when the last one that fits has gone.
 void coordinator_core::fail_unplaceable(time_point now) {
-  std::unordered_map<std::string, time_point> since;
+  text_map<time_point> since;
   for (const auto& [key, why] : scheduler_.unplaceable()) {
     auto known = unplaceable_since_.find(key);
     const auto first =

@@ -16,6 +16,7 @@
 #include "runtime/stage_verdict.hpp"
 #include "runtime/store.hpp"
 #include "runtime/switch_table.hpp"
+#include "runtime/text_map.hpp"
 
 #include <chrono>
 #include <functional>
@@ -23,7 +24,6 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
@@ -257,7 +257,7 @@ private:
   time_point started_;
   time_point ticked_;  // last
 
-  std::unordered_map<net::peer_id, peer> peers_;
+  text_map<peer> peers_;
   std::size_t clients_ = 0;
   std::size_t isolated_ = 0;  // peers whose namespace shares nothing
   bool draining_ = false;
@@ -269,18 +269,18 @@ private:
   switch_table switches_;
   graph_book book_;
   compile_book compiles_;
-  std::unordered_map<std::string, std::map<net::peer_id, waiting_lookup>> reads_;  // by stage key
-  std::size_t reading_ = 0;                                                        // lookups in reads_
-  std::unordered_map<std::string, waiting_result> writes_;                         // by stage key
-  std::unordered_map<std::string, time_point> unplaceable_since_;                  // by stage key
-  std::unordered_map<std::string, held_graph> graphs_;                             // by graph key, while a job uses it
+  text_map<std::map<net::peer_id, waiting_lookup>> reads_;  // by stage key
+  std::size_t reading_ = 0;                                 // lookups in reads_
+  text_map<waiting_result> writes_;                         // by stage key
+  text_map<time_point> unplaceable_since_;                  // by stage key
+  text_map<held_graph> graphs_;                             // by graph key, while a job uses it
   std::size_t graph_bytes_ = 0;
   account_book accounts_;
-  std::unordered_map<std::string, graph_question> graph_asked_;  // by graph key, while a job wants it
-  std::set<std::pair<time_point, std::string>> ask_again_at_;    // graph keys by the end of their question
-  std::map<net::peer_id, told_keep> kept_;                       // workers that have been told so
-  std::set<net::peer_id> starting_;                              // workers with a starting_since
-  std::set<net::peer_id> passed_over_;                           // workers whose signers are not accepted
+  text_map<graph_question> graph_asked_;                       // by graph key, while a job wants it
+  std::set<std::pair<time_point, std::string>> ask_again_at_;  // graph keys by the end of their question
+  std::map<net::peer_id, told_keep> kept_;                     // workers that have been told so
+  std::set<net::peer_id> starting_;                            // workers with a starting_since
+  std::set<net::peer_id> passed_over_;                         // workers whose signers are not accepted
 };
 
 }  // namespace fxfarm::actors

@@ -3,14 +3,12 @@
 namespace fxfarm::net {
 namespace {
 
-template <class Key>
-void count_down(std::unordered_map<Key, std::size_t>& in, const Key& what) {
+void count_down(text_map<std::size_t>& in, const std::string& what) {
   const auto found = in.find(what);
   if (found != in.end() && --found->second == 0) in.erase(found);
 }
 
-template <class Key>
-std::size_t count_of(const std::unordered_map<Key, std::size_t>& in, const Key& what) {
+std::size_t count_of(const text_map<std::size_t>& in, const std::string& what) {
   const auto found = in.find(what);
   return found == in.end() ? 0 : found->second;
 }

@@ -14,6 +14,7 @@
 // accepted, and by no other. Whoever asks let_in() sees to that order.
 
 #include "runtime/limits.hpp"
+#include "runtime/text_map.hpp"
 #include "runtime/time_point.hpp"
 
 #include <chrono>
@@ -102,12 +103,12 @@ private:
   connection_bounds bounds_;
   std::unordered_map<int, connection> connections_;
   std::set<std::pair<time_point, int>> due_;
-  std::unordered_map<std::string, std::size_t> unheard_;  // by address
+  text_map<std::size_t> unheard_;  // by address
   ticket last_ = 0;
   std::unordered_map<ticket, held> held_;
   std::set<std::pair<time_point, ticket>> expiring_;
-  std::unordered_map<std::string, std::size_t> of_key_;
-  std::unordered_map<std::string, std::size_t> replaced_of_key_;
+  text_map<std::size_t> of_key_;
+  text_map<std::size_t> replaced_of_key_;
 };
 
 }  // namespace fxfarm::net

@@ -7,6 +7,7 @@
 #include "runtime/error.hpp"
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
@@ -42,7 +43,11 @@ struct inbound {
   bool over_quota = false;
 };
 
-using inbound_batch = std::vector<inbound>;
+struct inbound_batch : std::vector<inbound> {
+  using std::vector<inbound>::vector;
+  // Goes with the batch, and lets its socket read on: see net/backlog.hpp.
+  std::shared_ptr<const void> counted = {};
+};
 // Called on the socket thread; must be quick and must not throw. Actors' composition roots send themselves a message.
 using inbound_sink = std::function<void(inbound_batch)>;
 

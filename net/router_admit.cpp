@@ -9,6 +9,7 @@ void router::loop::hear(received& in) {
   const auto frame = in.count > 1 ? view_of(in.parts[1]) : byte_view();
   link_counters::add(counters.messages_in);
   link_counters::add(counters.bytes_in, frame.size());
+  told_.came(frame.size());
   const auto& last = in.parts[in.count > 1 ? 1 : 0];
   const auto key = options_.accept ? key_of(last) : std::string();
   const auto by = [&last] { return arrival{descriptor_of(last), ticket_of(last)}; };

@@ -23,7 +23,7 @@ constexpr std::size_t unsaid_max = 256;
 router::loop::loop(router_options options, inbound_sink sink)
     : options_(std::move(options)),
       socket_(context_, zmq::socket_type::router),
-      told_(std::move(sink), options_.link.batch_max) {
+      told_(std::move(sink), options_.link.batch_max, options_.link.inbound_bytes_max) {
   set_bounds(socket_, options_.link);
   socket_.set(zmq::sockopt::router_mandatory, true);
   connection_bounds bounds;
@@ -41,7 +41,7 @@ router::loop::loop(router_options options, inbound_sink sink)
 }
 
 result<void> router::loop::bind() {
-  if (outbox_.fd() < 0) return {errc::io, "eventfd: the system gives no more"};
+  if (outbox_.fd() < 0 || told_.room_fd() < 0) return {errc::io, "eventfd: the system gives no more"};
   for (const auto& endpoint : options_.endpoints) {
     auto bound = listen_on(socket_, endpoint);
     if (!bound) return bound.failure();
@@ -82,7 +82,9 @@ void router::loop::run() {
 }
 
 void router::loop::wait() {
-  const bool more = readable(socket_);
+  // What actors have not looked at yet is enough: nothing is read before they have.
+  unread_ = told_.is_full();
+  const bool more = !unread_ && readable(socket_);
   // Also when others keep us busy: their pipes may have room by now.
   const bool blocked = !blocked_.empty();
   ready_.merge(blocked_);
@@ -92,8 +94,10 @@ void router::loop::wait() {
   if (stop_at_) no_later_than(*stop_at_);
   if (!ended_.empty()) no_later_than(ended_.front().first);
   if (blocked || !unsaid_.empty()) no_later_than(now_ + blocked_retry);
-  std::array<pollfd, 2> fds{pollfd{socket_.get(zmq::sockopt::fd), POLLIN, 0}, pollfd{outbox_.fd(), POLLIN, 0}};
+  std::array<pollfd, 2> fds{pollfd{unread_ ? told_.room_fd() : socket_.get(zmq::sockopt::fd), POLLIN, 0},
+                            pollfd{outbox_.fd(), POLLIN, 0}};
   ::poll(fds.data(), fds.size(), poll_timeout(until, clock::now()));
+  if (unread_) told_.take_wake();
 }
 
 bool router::loop::over() const {
@@ -165,7 +169,7 @@ void router::loop::push(router_peer& p, bytes encoded, blob attachment, std::str
 void router::loop::receive() {
   received in;
   for (std::size_t n = 0; n < options_.link.batch_max; ++n) {
-    if (!receive_parts(socket_, in)) return;
+    if (told_.is_full() || !receive_parts(socket_, in)) return;
     hear(in);
   }
 }
@@ -192,6 +196,7 @@ void router::loop::take(router_peer& p, envelope&& came, bool over_quota) {
 void router::loop::fire_timers() {
   try_ended();
   while (auto* p = peers_.due(now_)) {
+    if (unread_) p->link.not_listened(now_);
     if (auto alive = p->link.tick(now_); alive) {
       peers_.rearm(*p);
       ready_.insert(p);

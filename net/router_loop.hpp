@@ -10,6 +10,7 @@
 #include "net/router_peers.hpp"
 #include "net/sockets.hpp"
 #include "net/told.hpp"
+#include "runtime/text_map.hpp"
 
 #include <deque>
 #include <memory>
@@ -17,7 +18,6 @@
 #include <set>
 #include <string>
 #include <thread>
-#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -110,6 +110,7 @@ private:
   // From here on only the thread's own.
   std::optional<time_point> stop_at_;
   time_point now_;
+  bool unread_ = false;  // for the actors have enough to look at
   std::uint64_t connections_ = 0;
   std::vector<router_command> commands_;
   std::set<std::string> overrun_;
@@ -119,8 +120,8 @@ private:
     bytes encoded;
     time_point until;
   };
-  std::unordered_map<std::string, last_words> unsaid_;  // by routing, of whom there is no peer any longer
-  std::deque<std::pair<time_point, peer_id>> ended_;    // their connections, and when to try them
+  text_map<last_words> unsaid_;                       // by routing, of whom there is no peer any longer
+  std::deque<std::pair<time_point, peer_id>> ended_;  // their connections, and when to try them
   peer_quotas quotas_{options_.quotas};
   std::unordered_set<peer*> ready_;    // something may be to be sent
   std::unordered_set<peer*> blocked_;  // their pipes are full

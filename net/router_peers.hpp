@@ -6,6 +6,7 @@
 #include "net/session.hpp"
 #include "runtime/authorized_keys.hpp"
 #include "runtime/peer_quotas.hpp"
+#include "runtime/text_map.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -36,7 +37,7 @@ struct router_peer {
 class router_peers {
 public:
   std::size_t size() const { return by_routing_.size(); }
-  const std::unordered_map<std::string, std::unique_ptr<router_peer>>& by_routing() const { return by_routing_; }
+  const text_map<std::unique_ptr<router_peer>>& by_routing() const { return by_routing_; }
 
   // Null: there is none.
   router_peer* with_routing(const std::string& routing) const {
@@ -84,15 +85,15 @@ public:
   }
 
 private:
-  template <class Key>
-  static router_peer* find(const std::unordered_map<Key, router_peer*>& in, const Key& what) {
+  template <class Map>
+  static router_peer* find(const Map& in, const typename Map::key_type& what) {
     const auto found = in.find(what);
     return found == in.end() ? nullptr : found->second;
   }
 
-  std::unordered_map<std::string, std::unique_ptr<router_peer>> by_routing_;
-  std::unordered_map<peer_id, router_peer*> by_id_;
-  std::unordered_map<std::string, router_peer*> by_name_;
+  text_map<std::unique_ptr<router_peer>> by_routing_;
+  text_map<router_peer*> by_id_;
+  text_map<router_peer*> by_name_;
   std::unordered_map<int, router_peer*> by_descriptor_;
   std::multimap<time_point, router_peer*> timers_;
 };

@@ -24,6 +24,7 @@ struct link_options {
   clock::duration handshake_timeout = limits::handshake_timeout;
   std::size_t messages_max = limits::peer_messages_max;
   std::size_t batch_max = limits::inbound_batch_max;
+  std::size_t inbound_bytes_max = limits::inbound_bytes_max;
   std::size_t outbox_max = limits::outbox_commands_max;
   std::size_t enclosed_bytes_max = limits::enclosed_bytes_max;  // of attachments that may come within a message
   stream_bounds streams = {};
@@ -82,6 +83,8 @@ public:
   // up silent streams; `timeout` when the peer has been silent for too long.
   result<void> tick(time_point now);
   time_point deadline() const;
+  // What it may have said until now has not been read: it does not count as silent.
+  void not_listened(time_point now) { heard_ = now; }
   // When the peer was last heard.
   time_point heard() const { return heard_; }
 

@@ -1,7 +1,9 @@
 #pragma once
 // What a socket's thread tells the actors, handed over a batch at a time. Private to net/.
 
+#include "net/backlog.hpp"
 #include "net/link.hpp"
+#include "runtime/limits.hpp"
 
 #include <cstddef>
 #include <string>
@@ -12,7 +14,15 @@ namespace fxfarm::net {
 
 class told {
 public:
-  told(inbound_sink sink, std::size_t batch_max) : sink_(std::move(sink)), batch_max_(batch_max) {}
+  told(inbound_sink sink, std::size_t batch_max, std::size_t bytes_max = limits::inbound_bytes_max)
+      : sink_(std::move(sink)), batch_max_(batch_max), unheard_(bytes_max) {}
+
+  // A message of so many bytes has come; what is told next is of it.
+  void came(std::size_t bytes) { bytes_ += bytes; }
+  // Whether no more is to be read until the descriptor says so, since the actors have not looked at what there is.
+  bool is_full() { return unheard_.is_full(bytes_); }
+  int room_fd() const { return unheard_.fd(); }
+  void take_wake() { unheard_.take_wake(); }
 
   template <class Event>
   void tell(const peer_id& who, Event&& event, blob attachment = nullptr, std::string digest = {},
@@ -31,6 +41,7 @@ public:
     if (batch_.empty()) return;
     // The next one is likely to be as large.
     const auto size = batch_.size();
+    batch_.counted = unheard_.hold(std::exchange(bytes_, 0) + size * sizeof(inbound));
     sink_(std::exchange(batch_, {}));
     batch_.reserve(size);
   }
@@ -39,6 +50,8 @@ private:
   inbound_sink sink_;
   std::size_t batch_max_;
   inbound_batch batch_;
+  std::size_t bytes_ = 0;  // of it
+  backlog unheard_;
 };
 
 }  // namespace fxfarm::net

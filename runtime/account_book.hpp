@@ -3,12 +3,12 @@
 // are off, one connection. A plain class: the time is passed in.
 
 #include "runtime/limits.hpp"
+#include "runtime/text_map.hpp"
 #include "runtime/time_point.hpp"
 #include "runtime/token_bucket.hpp"
 
 #include <cstdint>
 #include <string>
-#include <unordered_map>
 
 namespace fxfarm {
 
@@ -47,7 +47,7 @@ private:
   };
 
   account_limits bounds_;
-  std::unordered_map<std::string, entry> accounts_;
+  text_map<entry> accounts_;
 };
 
 }  // namespace fxfarm

@@ -12,12 +12,12 @@
 
 #include "runtime/error.hpp"
 #include "runtime/limits.hpp"
+#include "runtime/text_map.hpp"
 
 #include <map>
 #include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace fxfarm {
@@ -58,7 +58,7 @@ private:
   result<void> add_signer(std::string_view key);
   result<void> add_right(key_right right, std::string_view key);
 
-  std::unordered_map<std::string, std::vector<key_right>> keys_;
+  text_map<std::vector<key_right>> keys_;
   std::set<std::string, std::less<>> isolated_;
   std::set<std::string, std::less<>> signers_;  // public keys
 };

@@ -13,7 +13,7 @@ constexpr double recent_weight = 0.05;
 }  // namespace
 
 std::uint64_t compile_book::key_of(const std::string& graph_key, const std::string& stage) {
-  return std::hash<std::string>()(graph_key + '/' + stage);
+  return text_hash()(graph_key + '/' + stage);
 }
 
 compile_book::compile& compile_book::entry(const std::string& graph_key, const std::string& stage) {

@@ -5,6 +5,7 @@
 
 #include "runtime/limits.hpp"
 #include "runtime/memory_steps.hpp"
+#include "runtime/text_map.hpp"
 
 #include <array>
 #include <cstdint>
@@ -61,7 +62,7 @@ private:
   std::deque<std::uint64_t> order_;  // of compiles_, oldest first
   double recent_ = -1;               // seconds, moving average over all; negative: none was there
   memory_seen memory_of_all_;
-  std::unordered_map<std::string, memory_seen> memory_of_stages_;  // by name
+  text_map<memory_seen> memory_of_stages_;  // by name
   std::unordered_map<std::uint64_t, std::uint64_t> memory_;
   std::deque<std::uint64_t> memory_order_;  // oldest first
 };

@@ -3,13 +3,13 @@
 
 #include "runtime/error.hpp"
 #include "runtime/limits.hpp"
+#include "runtime/text_map.hpp"
 #include "runtime/time_point.hpp"
 
 #include <chrono>
 #include <list>
 #include <optional>
 #include <string>
-#include <unordered_map>
 
 namespace fxfarm {
 
@@ -40,7 +40,7 @@ private:
 
   std::chrono::milliseconds memory_;
   std::size_t entries_max_;
-  std::unordered_map<std::string, failure> failures_;
+  text_map<failure> failures_;
   std::list<std::string> order_;  // oldest first
 };
 

@@ -6,13 +6,13 @@
 #include "runtime/limits.hpp"
 #include "runtime/platform.hpp"
 #include "runtime/stage.hpp"
+#include "runtime/text_map.hpp"
 
 #include <list>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 namespace fxfarm {
@@ -77,7 +77,7 @@ private:
   std::uint64_t bytes_max_;
   std::uint64_t bytes_ = 0;
   std::list<graph_entry> order_;
-  std::unordered_map<std::string, std::list<graph_entry>::iterator> index_;
+  text_map<std::list<graph_entry>::iterator> index_;
 };
 
 }  // namespace fxfarm

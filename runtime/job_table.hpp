@@ -19,6 +19,7 @@
 #include "runtime/limits.hpp"
 #include "runtime/platform.hpp"
 #include "runtime/stage.hpp"
+#include "runtime/text_map.hpp"
 #include "runtime/time_point.hpp"
 
 #include <chrono>
@@ -29,7 +30,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace fxfarm {
@@ -168,7 +168,7 @@ public:
   // One of those who do and are not among `asked`; empty when there is none.
   std::string next_source(const std::string& graph_key, const std::set<std::string>& asked) const;
   bool uses(const std::string& graph_key) const;  // some job has yet to end with this graph
-  const std::unordered_map<std::string, job_record>& jobs() const { return jobs_; }
+  const text_map<job_record>& jobs() const { return jobs_; }
   const std::map<job_state, std::size_t>& count_by_state() const { return counts_; }
   std::size_t count(job_state s) const { return counts_.at(s); }
   // Since when jobs are queued, by the name of their stage.
@@ -204,13 +204,13 @@ private:
   std::uint64_t attempts_made_ = 0;
   std::map<job_state, std::size_t> counts_{
       {job_state::wants_graph, 0}, {job_state::queued, 0}, {job_state::running, 0}, {job_state::storing, 0}};
-  std::unordered_map<std::string, job_record> jobs_;  // by stage key
+  text_map<job_record> jobs_;  // by stage key
   jobs_by_graph by_graph_;
   using job_index = std::map<std::string_view, job_record*>;            // by stage key, likewise
-  std::unordered_map<std::string, std::string> by_attempt_;             // attempt -> stage key
-  std::unordered_map<std::string, job_index> by_peer_;                  // those that a peer waits for
-  std::unordered_map<std::string, std::size_t> by_account_;             // how many there are
-  std::unordered_map<std::string, job_index> by_worker_;                // those that a worker runs
+  text_map<std::string> by_attempt_;                                    // attempt -> stage key
+  text_map<job_index> by_peer_;                                         // those that a peer waits for
+  text_map<std::size_t> by_account_;                                    // how many there are
+  text_map<job_index> by_worker_;                                       // those that a worker runs
   std::map<std::pair<time_point, std::string_view>, job_record*> due_;  // by when they are late
   std::map<std::string, std::multiset<time_point>> queued_since_;       // by name of the stage
   failure_book failures_;

@@ -7,7 +7,7 @@ namespace fxfarm {
 std::string job_table::inconsistency() const {
   std::map<job_state, std::size_t> counts{
       {job_state::wants_graph, 0}, {job_state::queued, 0}, {job_state::running, 0}, {job_state::storing, 0}};
-  std::unordered_map<std::string, std::size_t> accounts;
+  text_map<std::size_t> accounts;
   std::size_t attempts = 0, due = 0, running = 0, subscriptions = 0;
   for (const auto& [key, job] : jobs_) {
     const auto& r = job.request;

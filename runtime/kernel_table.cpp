@@ -33,7 +33,7 @@ const kernel_table::lent* kernel_table::find(const std::string& helper, const st
   return found == lent_.end() || found->second.helper != helper ? nullptr : &found->second;
 }
 
-kernel_table::lent kernel_table::take(std::unordered_map<std::string, lent>::iterator at) {
+kernel_table::lent kernel_table::take(text_map<lent>::iterator at) {
   const auto job = of_job_.find(at->second.what.job);
   if (--job->second == 0) of_job_.erase(job);
   auto taken = std::move(at->second);

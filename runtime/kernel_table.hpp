@@ -6,6 +6,7 @@
 // to do, so one that is lost costs nothing but time. So there are no leases, only a deadline.
 
 #include "runtime/limits.hpp"
+#include "runtime/text_map.hpp"
 #include "runtime/time_point.hpp"
 
 #include <chrono>
@@ -13,7 +14,6 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -70,20 +70,20 @@ public:
 
   std::size_t size() const { return lent_.size(); }
   bool empty() const { return lent_.empty(); }
-  const std::unordered_map<std::string, lent>& all() const { return lent_; }  // by id
+  const text_map<lent>& all() const { return lent_; }  // by id
 
 private:
   template <class F>
   std::vector<lent> take_if(F&& ended);
-  lent take(std::unordered_map<std::string, lent>::iterator at);
+  lent take(text_map<lent>::iterator at);
 
   std::string id_prefix_;
   unsigned per_job_;
   std::chrono::milliseconds deadline_;
   std::uint64_t last_ = 0;
-  std::unordered_map<std::string, lent> lent_;
-  std::unordered_map<std::string, unsigned> of_job_;         // how many
-  std::unordered_map<std::string, unsigned> strikes_;        // by job
+  text_map<lent> lent_;
+  text_map<unsigned> of_job_;                                // how many
+  text_map<unsigned> strikes_;                               // by job
   std::set<std::pair<std::string, std::string>> unwilling_;  // scopes and workers
 };
 

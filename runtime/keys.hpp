@@ -5,9 +5,9 @@
 #include "runtime/limits.hpp"
 #include "runtime/platform.hpp"
 #include "runtime/stage.hpp"
+#include "runtime/text_map.hpp"
 
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -53,7 +53,7 @@ private:
 
   std::string salt_;
   std::size_t graphs_max_;
-  std::unordered_map<std::string, std::vector<known_stage>> graphs_;
+  text_map<std::vector<known_stage>> graphs_;
 };
 
 }  // namespace fxfarm

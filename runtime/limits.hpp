@@ -25,6 +25,7 @@ inline constexpr std::size_t peer_messages_max = 10'000;           // messages t
 inline constexpr std::size_t outbox_commands_max = 100'000;        // that wait for a socket thread to look at them
 inline constexpr std::size_t peers_max = 100'000;                  // connections of one coordinator
 inline constexpr std::size_t inbound_batch_max = 256;              // messages drained before the actor is told
+inline constexpr std::size_t inbound_bytes_max = 32 * MiB;         // that have come and no actor has looked at yet
 inline constexpr std::size_t socket_messages_max = 64;  // of one peer inside ZeroMQ, each way: 16 MiB of chunks
 inline constexpr std::size_t list_items_max = 10'000;   // a list or map in a message
 inline constexpr std::size_t message_depth_max = 8;     // maps and lists inside each other

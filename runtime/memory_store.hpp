@@ -2,10 +2,10 @@
 // The fastest tier of the store: least recently used artifacts make room for new ones.
 
 #include "runtime/store.hpp"
+#include "runtime/text_map.hpp"
 
 #include <list>
 #include <mutex>
-#include <unordered_map>
 
 namespace fxfarm {
 
@@ -38,7 +38,7 @@ private:
   const std::shared_ptr<const store_reporter> reporter_;
   std::mutex mutex_;  // guards what follows
   lru_list entries_;  // most recently used first
-  std::unordered_map<std::string, lru_list::iterator> index_;
+  text_map<lru_list::iterator> index_;
   std::size_t bytes_ = 0;
 };
 

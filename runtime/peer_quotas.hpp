@@ -3,6 +3,7 @@
 // where keys are off, one connection. A plain class: the time is passed in.
 
 #include "runtime/limits.hpp"
+#include "runtime/text_map.hpp"
 #include "runtime/time_point.hpp"
 #include "runtime/token_bucket.hpp"
 
@@ -10,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <unordered_map>
 
 namespace fxfarm {
 
@@ -66,7 +66,7 @@ private:
   void forget_idle(time_point now);
 
   peer_limits bounds_;
-  std::unordered_map<std::string, account> accounts_;
+  text_map<account> accounts_;
   std::size_t forget_at_ = 0;  // so many accounts
 };
 

@@ -26,6 +26,7 @@
 #include "runtime/limits.hpp"
 #include "runtime/memory_steps.hpp"
 #include "runtime/platform.hpp"
+#include "runtime/text_map.hpp"
 #include "runtime/time_point.hpp"
 
 #include <array>
@@ -35,7 +36,6 @@
 #include <set>
 #include <string>
 #include <tuple>
-#include <unordered_map>
 #include <vector>
 
 namespace fxfarm {
@@ -390,12 +390,12 @@ private:
 
   std::string salt_;
   std::map<std::string, worker> workers_;
-  std::unordered_map<std::string, std::unique_ptr<pool>> pools_;
-  std::unordered_map<std::string, std::unique_ptr<job_class>> classes_;
+  text_map<std::unique_ptr<pool>> pools_;
+  text_map<std::unique_ptr<job_class>> classes_;
   std::vector<job_class*> ready_;     // all that may have a worker with a free slot
   std::vector<job_class*> avoiding_;  // all that avoid workers, connected or not
-  std::unordered_map<std::string, tenant> tenants_;
-  std::unordered_map<std::string, known_job> jobs_;
+  text_map<tenant> tenants_;
+  text_map<known_job> jobs_;
   std::size_t running_ = 0;       // of these
   std::set<std::string> full_;    // workers that have said so
   std::set<std::string> faulty_;  // workers without slots, which say why

@@ -7,6 +7,7 @@
 // through the store that their job has met in.
 
 #include "runtime/limits.hpp"
+#include "runtime/text_map.hpp"
 #include "runtime/time_point.hpp"
 
 #include <cstdint>
@@ -14,7 +15,6 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -95,13 +95,13 @@ private:
   struct group {
     std::string graph_key;
     unsigned world = 0;
-    std::map<unsigned, member> members;               // by rank
-    std::unordered_map<std::string, unsigned> ranks;  // by peer
+    std::map<unsigned, member> members;  // by rank
+    text_map<unsigned> ranks;            // by peer
     std::optional<round> open;
     unsigned tries = 0;   // since somebody has armed
     unsigned missed = 0;  // aborted, since the last commit
   };
-  using group_map = std::unordered_map<std::string, group>;
+  using group_map = text_map<group>;
 
   static bool sound(const rank_report& report);
   void put(const std::string& name, group& g, const std::string& peer, const rank_report& report, time_point now);
@@ -118,8 +118,8 @@ private:
   std::string id_;
   std::uint64_t rounds_ = 0;
   group_map groups_;
-  std::unordered_map<std::string, std::set<std::string>> groups_of_;  // by peer
-  std::set<std::pair<time_point, std::string>> deadlines_;            // of open rounds
+  text_map<std::set<std::string>> groups_of_;               // by peer
+  std::set<std::pair<time_point, std::string>> deadlines_;  // of open rounds
   news news_;
 };
 

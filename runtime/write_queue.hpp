@@ -3,12 +3,12 @@
 // key. Not thread-safe.
 
 #include "runtime/store.hpp"
+#include "runtime/text_map.hpp"
 
 #include <cstdint>
 #include <list>
 #include <memory>
 #include <string>
-#include <unordered_map>
 
 namespace fxfarm {
 
@@ -45,7 +45,7 @@ private:
   const std::uint64_t bytes_max_;
   const std::size_t entries_max_;
   list entries_;  // oldest first
-  std::unordered_map<std::string, list::iterator> index_;
+  text_map<list::iterator> index_;
   std::uint64_t bytes_ = 0;
   std::uint64_t tickets_ = 0;
 };

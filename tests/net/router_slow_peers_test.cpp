@@ -3,7 +3,9 @@
 
 #include <atomic>
 #include <future>
+#include <mutex>
 #include <thread>
+#include <vector>
 
 namespace fxfarm::net {
 namespace {
@@ -128,6 +130,40 @@ TEST_F(at_router, tells_the_sink_in_bounded_batches) {
   for (int i = 0; i < 100; ++i) peer.send(need_graph{});
   for (int i = 0; i < 100; ++i) ASSERT_TRUE(next_of<need_graph>(seen));
   for (const auto size : seen.batches()) EXPECT_LE(size, 8U);
+}
+
+TEST_F(at_router, reads_no_more_than_it_may_keep_while_nobody_looks_and_goes_on_when_somebody_has) {
+  constexpr std::size_t messages = 500, bytes = 4'000;
+  link_options link;
+  link.inbound_bytes_max = 10 * bytes;
+  std::mutex mutex;
+  std::vector<inbound_batch> kept;  // as a busy actor's mailbox has them
+  bool keeps = true;
+  auto sink = [&, record = seen.sink()](inbound_batch batch) {
+    std::lock_guard lock(mutex);
+    if (keeps) kept.push_back(batch);
+    record(std::move(batch));
+  };
+  auto r = router::start({{dir.endpoint()}, "c1", "0.1.0", 10, link}, sink);
+  ASSERT_TRUE(r);
+  bare_peer peer(zmq::socket_type::dealer, dir.endpoint());
+  peer.send(hello_of("p"));
+  const auto up = seen.next();
+  ASSERT_TRUE(content_of<peer_up>(up));
+  for (std::size_t i = 0; i < messages; ++i) peer.send(need_graph{std::string(bytes, 'x')});
+  ASSERT_TRUE(next_of<need_graph>(seen));
+  // All else goes on: whoever is sent to hears it.
+  for (int i = 0; i < 3; ++i) {
+    (*r)->send(up->peer, need_graph{"asked"});
+    ASSERT_TRUE(peer.receive_a<need_graph>());
+  }
+  EXPECT_LE((*r)->counters().bytes_in, link.inbound_bytes_max + 2 * bytes);
+  {
+    std::lock_guard lock(mutex);
+    keeps = false;
+    kept.clear();
+  }
+  for (std::size_t i = 1; i < messages; ++i) ASSERT_TRUE(next_of<need_graph>(seen));
 }
 
 }  // namespace
