@@ -12,14 +12,18 @@ namespace {
 constexpr const char* program = "bwrap";
 constexpr std::string_view answer_begins = "fxfarm-paths";
 
-// Nothing is imported: the packages' places are what is asked for. In a virtual environment the interpreter is known
-// by its name there; others are what their links lead to.
+// No package is imported: their places are what is asked for. In a virtual environment the interpreter is known by its
+// name there; others are what their links lead to. Compilers are those that Inductor and Triton take; what one needs
+// lies beside its bin.
 constexpr const char* question = R"(
-import importlib.util, os, site, sys
+import importlib.util, os, shutil, site, sys
 paths = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, *filter(None, sys.path)]
 for name in ["fxfarm", *sys.argv[1:]]:
     spec = importlib.util.find_spec(name)
     paths += (spec.submodule_search_locations or [os.path.dirname(spec.origin)]) if spec else []
+for compiler in [shutil.which(os.environ.get(v) or name) for v, name in (("CC", "gcc"), ("CXX", "g++"))]:
+    for directory in {os.path.dirname(p) for p in (compiler, os.path.realpath(compiler))} if compiler else ():
+        paths.append(os.path.dirname(directory) if os.path.basename(directory) == "bin" else directory)
 venv = sys.prefix != sys.base_prefix
 program = sys.executable if venv else os.path.realpath(sys.executable)
 print("\0".join(["fxfarm-paths", program, site.getuserbase(), *paths]), end="")
@@ -71,9 +75,9 @@ result<engine_room> open_engine_room(const engine_config& c, const std::vector<s
   auto box = std::make_shared<sandbox>();
   box->program = program;
   box->mounts = system_mounts();
-  add(box->mounts, readable(python.paths));
-  add(box->mounts, readable(split(text_of_variable("LD_LIBRARY_PATH"), ':')));
-  add(box->mounts, readable(split(c.engine_sandbox_paths, ':')));
+  add(box->mounts, readable(python.paths, box->mounts));
+  add(box->mounts, readable(split(text_of_variable("LD_LIBRARY_PATH"), ':'), box->mounts));
+  add(box->mounts, readable(split(c.engine_sandbox_paths, ':'), box->mounts));
   add(box->mounts, hidden(secrets, box->mounts));
   box->environment = sandbox_environment();
   for (auto& name : split(c.engine_environment, ',')) box->environment.push_back(std::move(name));

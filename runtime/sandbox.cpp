@@ -19,6 +19,12 @@ bool is_below(std::string_view path, std::string_view directory) {
   return path == directory || (path.starts_with(directory) && path.substr(directory.size()).starts_with('/'));
 }
 
+bool is_seen(std::string_view path, const std::vector<sandbox_mount>& mounts) {
+  return std::any_of(mounts.begin(), mounts.end(), [path](const sandbox_mount& m) {
+    return m.how == kind::read_only && is_below(path, m.path);
+  });
+}
+
 void add_devices(std::vector<sandbox_mount>& out) {
   bool found = false;
   std::error_code failure;
@@ -75,14 +81,16 @@ std::vector<sandbox_mount> system_mounts() {
   return out;
 }
 
-std::vector<sandbox_mount> readable(const std::vector<std::string>& paths) {
+std::vector<sandbox_mount> readable(const std::vector<std::string>& paths, const std::vector<sandbox_mount>& seen) {
   std::vector<sandbox_mount> out;
   for (const auto& path : paths) {
     std::error_code failure;
     const auto real = fs::canonical(path, failure);
     if (failure || !path.starts_with('/') || real == "/") continue;
     const auto plain = fs::path(path).lexically_normal().string();
-    for (const auto& one : {plain, real.string()}) out.push_back({one, kind::read_only});
+    for (const auto& one : {plain, real.string()}) {
+      if (!is_seen(one, seen)) out.push_back({one, kind::read_only});
+    }
   }
   return out;
 }
@@ -94,10 +102,7 @@ std::vector<sandbox_mount> hidden(const std::vector<std::string>& paths, const s
     const auto real = fs::canonical(path, failure);
     if (failure) continue;
     for (const auto& one : {fs::absolute(path).lexically_normal().string(), real.string()}) {
-      const bool seen = std::any_of(mounts.begin(), mounts.end(), [&](const sandbox_mount& m) {
-        return m.how == kind::read_only && is_below(one, m.path);
-      });
-      if (seen) out.push_back({one, fs::is_directory(real) ? kind::hidden_directory : kind::hidden_file});
+      if (is_seen(one, mounts)) out.push_back({one, fs::is_directory(real) ? kind::hidden_directory : kind::hidden_file});
     }
   }
   return out;

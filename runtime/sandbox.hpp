@@ -34,9 +34,9 @@ struct sandbox_access {
 // What of this host's system an engine needs: programs, libraries, compilers, GPUs. Looks at the file system.
 std::vector<sandbox_mount> system_mounts();
 
-// What is read-only, as `paths` and where their links lead to; what is not there, is relative or is the root is left
-// out.
-std::vector<sandbox_mount> readable(const std::vector<std::string>& paths);
+// What is read-only, as `paths` and where their links lead to; what is not there, is relative, is the root or can be
+// seen by the mounts in `seen` is left out: nothing can be mounted on a link in one of these.
+std::vector<sandbox_mount> readable(const std::vector<std::string>& paths, const std::vector<sandbox_mount>& seen = {});
 
 // What lies below a path among `mounts` and is not to be seen; the rest cannot be seen anyway.
 std::vector<sandbox_mount> hidden(const std::vector<std::string>& paths, const std::vector<sandbox_mount>& mounts);

@@ -98,6 +98,18 @@ TEST(sandbox, only_what_can_be_seen_is_hidden) {
   EXPECT_TRUE(readable({"/", "relative", "/no/such/place"}).empty());
 }
 
+TEST(sandbox, what_can_be_seen_is_not_mounted_again) {
+  scratch_directory place;
+  const auto root = fs::canonical(place.path().string()).string();
+  fs::create_directories(root + "/usr/tool-1");
+  fs::create_symlink("tool-1", root + "/usr/tool");
+  fs::create_directory(root + "/usr-other");
+  const std::vector<sandbox_mount> seen{{root + "/usr", kind::read_only}, {root + "/usr-oth", kind::writable}};
+  const auto found = readable({root + "/usr/tool", root + "/usr", root + "/usr-other"}, seen);
+  ASSERT_FALSE(found.empty());
+  for (const auto& m : found) EXPECT_EQ(m.path, root + "/usr-other");
+}
+
 TEST(sandbox, variables_go_in_by_name_or_beginning) {
   sandbox box;
   box.environment = {"PATH", "LC_*"};

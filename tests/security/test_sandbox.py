@@ -99,6 +99,30 @@ def worker_of(keyed: KeyedFarm, endpoint: str, *args: str, name: str = "w") -> R
     return worker
 
 
+def test_a_compiler_that_lies_elsewhere_is_seen_and_nothing_beside_it(
+    keyed: KeyedFarm, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    compiler = outside / "gcc" / "bin" / "g++"
+    compiler.parent.mkdir(parents=True)
+    compiler.symlink_to(shutil.which("g++") or "/usr/bin/g++")
+    library = outside / "gcc" / "lib"
+    library.write_text("a library")
+    (outside / "other").write_text("not for engines")
+    monkeypatch.setenv("CXX", str(compiler))
+    # A link in what can be seen anyway, as CUDA's /usr/local/cuda is.
+    monkeypatch.setitem(keyed.farm.variables, "FXFARM_ENGINE_SANDBOX_PATHS", f"{sandbox_paths(keyed)}:/usr/bin/cc")
+    _, endpoint = keyed.coordinator()
+    worker_of(keyed, endpoint)
+    with attacker(keyed, endpoint) as alice:
+        assert alice.tries(f"found = open({str(library)!r}).read()") == "a library"
+        assert alice.tries(f"found = open({str(outside / 'other')!r}).read()") == "refused ENOENT"
+
+
+def sandbox_paths(keyed: KeyedFarm) -> str:
+    return keyed.farm.variables["FXFARM_ENGINE_SANDBOX_PATHS"]
+
+
 def restarts(keyed: KeyedFarm, worker: Role, reason: str) -> int:
     name = f'fxfarm_worker_engine_restarts_total{{reason="{reason}"}}'
     page = keyed.farm.scrape(worker.fact("worker ready", "metrics"))
