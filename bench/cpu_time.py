@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
+from pathlib import Path
 
 import harness
 
@@ -20,10 +22,30 @@ def adopt() -> None:
         raise OSError(ctypes.get_errno(), "prctl: not the parent of orphans")
 
 
-def ended() -> float:
-    """Seconds that this process's children and theirs have used so far, of those that were waited for."""
+def spent() -> float:
+    """Seconds that all that this process has started has used so far: those that were waited for, and those
+    that live, whose own are asked for before they are killed. Of what dies with its process namespace, as
+    engines do, nobody hears afterwards."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    parents: dict[int, int] = {}
+    ticks: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            pid = int(stat.parent.name)
+            # Its own time, and that of children that it has waited for.
+            parents[pid], ticks[pid] = int(fields[1]), sum(map(int, fields[11:15]))
+    found = [pid for pid in parents if descends(pid, parents)]
+    return used.ru_utime + used.ru_stime + sum(ticks[pid] for pid in found) / os.sysconf("SC_CLK_TCK")
+
+
+def descends(pid: int, parents: dict[int, int]) -> bool:
+    """Whether this process is among its ancestors."""
+    while pid in parents:
+        pid = parents[pid]
+        if pid == os.getpid():
+            return True
+    return False
 
 
 def stopped(place: harness.Place) -> None:

@@ -10,8 +10,8 @@ starts; the host has had one before, save with "new-host", where an engine makes
 one for each, and Inductor's remote caches (the package `redis` and redis-server are needed).
 
 "slowest_s" is from the first rank's first call to the moment when all have run compiled code, "first_s" the
-first call of the slowest. "cpu_s" is the processor time of all processes from the ranks' start to the farm's
-end, engines and compilers included; "compile_cpu_s" is that less what as many ranks take with
+first call of the slowest. "cpu_s" is the processor time of all processes from the ranks' start to the last
+rank's end, engines and compilers included; "compile_cpu_s" is that less what as many ranks take with
 `backend="eager"` in the same round. "ratio" is "compile_cpu_s" in terms of "inductor". Between its first
 call and the compiled stage a rank does not call the model. For fxfarm the compiles that were started for all
 ranks have to be one.
@@ -98,15 +98,16 @@ def measured(way: str, model: str, ranks: int, threads: int) -> Found:
             if way != REDIS:
                 # Also of what an earlier one that failed has left nothing counts here.
                 cpu_time.stopped(place)
-            before = cpu_time.ended()
+            before = cpu_time.spent()
             if way == SHARED:
                 variables["TORCHINDUCTOR_CACHE_DIR"] = place.fresh("shared")
             found = run_ranks(place, way, model, ranks, variables)
             if way in FARMED:
                 found["jobs"] = started_jobs(farm_counters(place))
+            found["cpu"] = cpu_time.spent() - before
             needed.close()
             cpu_time.stopped(place)
-    return {**found, "cpu": cpu_time.ended() - before}
+    return found
 
 
 def farm_counters(place: harness.Place) -> dict[str, Any]:
