@@ -55,7 +55,7 @@ void coordinator_core::handle(const net::inbound& in, time_point now) {
     const auto& what = std::get<net::message>(in.event);
     const auto& from = it->second;
     if (!allowed(from.who.role, what)) return refuse_message(in.peer, from.who.role, what);
-    if (from.right.isolated) return handle_scoped(in, from.right.space, what, now);
+    if (from.right.isolated) return handle_scoped(in, from.right.scope(), what, now);
     handle_message(in, what, now);
   }
 }

@@ -190,7 +190,8 @@ exit_code doctor_command(const command& self, const arguments& args) {
   auto status = look_at_farm(c, in, found);
   found.push_back(judge_signers({c.signers, signers_in(c.signers), std::move(status)}));
   const auto& token_file = c.admin_token_file;
-  const auto token = token_file.empty() ? result<std::string>(std::string()) : read_admin_token(token_file);
+  const auto token =
+      token_file.empty() ? result<std::string>(std::string()) : read_token("admin_token_file", token_file);
   found.push_back(judge_admin_token(token_file, token));
   if (!c.redis.url.empty()) found.push_back(judge_redis(shown_url(c.redis), ping_redis(c.redis)));
   std::cout << (c.json ? json_of(found).dump(-1, ' ', false, json::error_handler_t::replace) + "\n" : text_of(found))

@@ -3,6 +3,7 @@
 #include "cli/graphs_question.hpp"
 #include "cli/render.hpp"
 #include "cli/render_top.hpp"
+#include "monitoring/log.hpp"
 #include "monitoring/page.hpp"
 #include "runtime/config_commands.hpp"
 
@@ -17,6 +18,10 @@ using nlohmann::json;
 
 // The other half is for files, scrapers and health checks; one is for an action.
 static_assert(limits::page_asking_max + limits::page_joining_max + 1 <= monitoring::http_threads / 2);
+
+constexpr const char* why_closed =
+    "the status page is closed: its address leaves this host, and it has no token; start the coordinator with "
+    "--page-token-file FILE, have it listen on loopback and use a tunnel, or let everybody read it with --insecure";
 
 constexpr const char* json_type = "application/json; charset=utf-8";
 
@@ -94,9 +99,20 @@ farm_page::farm_page(farm_page_options options)
       }()) {}
 
 monitoring::http_routes farm_page::routes() {
+  // The page's own files tell nothing, and ask for the token; those of a page that nobody may read are of no use.
   auto all = monitoring::page_routes();
+  if (options_.reading == page_reading::nobody) {
+    for (auto& file : all) {
+      file.answer = [this](const request& r) {
+        return answer{deny_reading(r)->status, "text/plain; charset=utf-8", std::string(why_closed) + '\n'};
+      };
+    }
+  }
   const auto get = [&](const char* path, monitoring::http_handler how) {
-    all.push_back({"GET", path, std::move(how)});
+    all.push_back({"GET", path, [this, how = std::move(how)](const request& r) {
+                     auto denied = deny_reading(r);
+                     return denied ? *std::move(denied) : how(r);
+                   }});
   };
   get("/api/status", [this](const request& r) { return show(r, "status"); });
   get("/api/stats", [this](const request& r) { return show(r, "stats"); });
@@ -109,6 +125,35 @@ monitoring::http_routes farm_page::routes() {
     all.push_back({"POST", "/api/" + std::string(action), [this, action](const request& r) { return act(r, action); }});
   }
   return all;
+}
+
+std::optional<http_answer> farm_page::deny_reading(const request& r) {
+  if (options_.reading == page_reading::everybody) return std::nullopt;
+  std::optional<http_answer> denied;
+  std::string_view reason = "closed";
+  if (options_.reading == page_reading::nobody) {
+    denied = failure_answer({errc::refused, why_closed});
+  } else if (!bears(r.authorization, options_.page_token) && !bears(r.authorization, options_.admin_token)) {
+    reason = lack_of_token(r.authorization);
+    denied = failure_answer(
+        {errc::refused, "want Authorization: Bearer, with the token of --page-token-file or --admin-token-file"});
+    denied->status = 401;
+  }
+  if (!denied) return std::nullopt;
+  if (options_.probe != nullptr) options_.probe->refused(reason);
+  // A browser that knows no token yet asks without one.
+  if (reason == "wrong_token") log_denial("reading", r, denied->status);
+  return denied;
+}
+
+// Whoever tries many tokens fills no disk; the metrics have them all.
+void farm_page::log_denial(std::string_view what, const request& r, int status) {
+  std::lock_guard lock(denying_);
+  const auto now = options_.now();
+  if (denial_logged_ && now - *denial_logged_ < limits::admin_denials_logged) return;
+  denial_logged_ = now;
+  log::warning("an action of the status page was denied",
+               {{"action", what}, {"from", r.peer}, {"status", std::to_string(status)}});
 }
 
 void farm_page::open(asker ask) {

@@ -3,6 +3,7 @@
 // do there. What it shows is what the commands show with --json.
 
 #include "cli/operator_client.hpp"
+#include "cli/page_access.hpp"
 #include "monitoring/http.hpp"
 #include "monitoring/metrics.hpp"
 #include "runtime/error.hpp"
@@ -23,6 +24,8 @@ namespace fxfarm::cli {
 
 struct farm_page_options {
   std::string admin_token;  // empty: actions are off
+  std::string page_token;   // empty: none but that one lets read where a token is wanted
+  page_reading reading = page_reading::everybody;
   std::function<time_point()> now = [] { return std::chrono::steady_clock::now(); };
   monitoring::page_probe* probe = nullptr;  // outlives the page
 };
@@ -55,6 +58,10 @@ private:
   answer show_top(const request& r);
   answer show_graphs(const request& r);
   answer show_life(const request& r, bool as_text);
+
+  // Nothing when it may be read.
+  std::optional<answer> deny_reading(const request& r);
+  void log_denial(std::string_view what, const request& r, int status);
 
   // --- in farm_page_admin.cpp ---
   answer tell_admin(const request& r) const;

@@ -2,7 +2,6 @@
 
 #include "cli/farm_page.hpp"
 #include "monitoring/log.hpp"
-#include "runtime/digest.hpp"
 
 #include <algorithm>
 #include <array>
@@ -60,33 +59,27 @@ std::vector<std::string_view> admin_actions() {
 http_answer farm_page::tell_admin(const request& r) const {
   if (auto checked = check_parameters(r, {}); !checked) return failure_answer(checked.failure());
   const bool on = !options_.admin_token.empty();
-  return {200, "application/json; charset=utf-8", json{{"enabled", on}, {"reason", on ? "" : how_to_turn_on}}.dump()};
+  const json told{{"enabled", on},
+                  {"reason", on ? "" : how_to_turn_on},
+                  {"reading_wants_token", options_.reading == page_reading::bearers}};
+  return {200, "application/json; charset=utf-8", told.dump()};
 }
 
 // Another site's page cannot send either header without being allowed to, which nobody is.
 std::optional<http_answer> farm_page::deny(const request& r, std::string_view action) {
-  constexpr std::string_view scheme = "Bearer ";
   std::optional<http_answer> denied;
   if (options_.admin_token.empty()) {
     denied = failure_answer({errc::refused, how_to_turn_on});
   } else if (!is_json(r.content_type)) {
     denied = failure_answer({errc::bad_input, "want Content-Type: application/json"});
     denied->status = 415;
-  } else if (!r.authorization.starts_with(scheme) ||
-             !equal_secrets(std::string_view(r.authorization).substr(scheme.size()), options_.admin_token)) {
+  } else if (!bears(r.authorization, options_.admin_token)) {
     denied = failure_answer({errc::refused, "want Authorization: Bearer, with the token of --admin-token-file"});
     denied->status = 401;
   }
   if (!denied) return std::nullopt;
   if (options_.probe != nullptr) options_.probe->acted(action, "denied");
-  std::lock_guard lock(denying_);
-  const auto now = options_.now();
-  // Whoever tries many tokens fills no disk; the metric has them all.
-  if (!denial_logged_ || now - *denial_logged_ >= limits::admin_denials_logged) {
-    denial_logged_ = now;
-    log::warning("an action of the status page was denied",
-                 {{"action", action}, {"from", r.peer}, {"status", std::to_string(denied->status)}});
-  }
+  log_denial(action, r, denied->status);
   return denied;
 }
 

@@ -2,10 +2,10 @@
 // What a role does for its links' safety while it runs: keeps the authorized keys as their file is, or warns that
 // nothing protects it.
 
-#include "cli/chore.hpp"
 #include "monitoring/metrics.hpp"
 #include "net/curve.hpp"
 #include "net/router.hpp"
+#include "runtime/chore.hpp"
 #include "runtime/config.hpp"
 #include "runtime/error.hpp"
 #include "runtime/key_book.hpp"

@@ -73,7 +73,8 @@ result<std::shared_ptr<const signature_check>> read_signers(const std::string& f
 }  // namespace
 
 result<void> run_coordinator(const coordinator_config& config) {
-  auto host = service::start("coordinator", config, config.metrics, &config);
+  auto host =
+      service::start("coordinator", config, {config.metrics, config.metrics_token_file, &config, config.insecure});
   if (!host) return host.failure();
   auto keys = open_keys(config);
   if (!keys) return keys.failure();
@@ -91,7 +92,7 @@ result<void> run_coordinator(const coordinator_config& config) {
 }
 
 result<void> run_worker(const worker_config& config) {
-  auto host = service::start("worker", config, config.metrics, nullptr);
+  auto host = service::start("worker", config, {config.metrics, config.metrics_token_file, nullptr});
   if (!host) return host.failure();
   auto keys = net::read_presenting(config.key, config.server_public_key);
   if (!keys) return keys.failure();
@@ -99,7 +100,7 @@ result<void> run_worker(const worker_config& config) {
   auto signer = read_signer(config);
   if (!signer) return signer.failure();
   // What engines must not see.
-  const std::vector<std::string> secrets{config.key, config.signing_key, config.config};
+  const std::vector<std::string> secrets{config.key, config.signing_key, config.config, config.metrics_token_file};
   auto kernel_signers = read_signers(config.signers);
   if (!kernel_signers) return kernel_signers.failure();
   auto worker = worker_half::start(**host, {config, config.coordinators, config.name, *std::move(keys),
@@ -131,7 +132,7 @@ result<void> run_local(const local_config& config) {
   if (!*lock) return {};
   socket_files files(config.socket, log_file);
 
-  auto host = service::start("local", config, config.metrics, &config);
+  auto host = service::start("local", config, {config.metrics, config.metrics_token_file, &config});
   if (!host) return host.failure();
   auto signatures = read_signers(config.signers);
   if (!signatures) return signatures.failure();
@@ -142,6 +143,8 @@ result<void> run_local(const local_config& config) {
                                          config.cache_dir,
                                          config.config,
                                          config.admin_token_file,
+                                         config.page_token_file,
+                                         config.metrics_token_file,
                                          config.redis.password_file,
                                          config.redis.key_file};
   auto worker = worker_half::start(**host, {config, {config.endpoint()}, "local", {}, {}, {}, secrets, false});

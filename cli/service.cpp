@@ -42,14 +42,21 @@ result<std::shared_ptr<store>> open_store(const farm_config& config, monitoring:
   return std::shared_ptr<store>(std::move(*opened));
 }
 
-result<std::unique_ptr<farm_page>> make_page(const farm_config& config, monitoring::metrics& metrics) {
+// Empty for no file.
+result<std::string> token_of(const std::string& option, const std::string& file) {
+  return file.empty() ? result<std::string>(std::string()) : read_token(option, file);
+}
+
+result<std::unique_ptr<farm_page>> make_page(const service::showing& what, monitoring::metrics& metrics) {
   farm_page_options options;
   options.probe = &metrics.page();
-  if (!config.admin_token_file.empty()) {
-    auto token = read_admin_token(config.admin_token_file);
-    if (!token) return token.failure();
-    options.admin_token = *std::move(token);
-  }
+  auto admin = token_of("admin_token_file", what.farm->admin_token_file);
+  if (!admin) return admin.failure();
+  auto page = token_of("page_token_file", what.farm->page_token_file);
+  if (!page) return page.failure();
+  options.reading = reading_at(what.address, !page->empty(), !admin->empty(), what.insecure);
+  options.admin_token = *std::move(admin);
+  options.page_token = *std::move(page);
   return std::make_unique<farm_page>(std::move(options));
 }
 
@@ -117,28 +124,40 @@ actors::engine_settings engines_of(const engine_config& c, const engine_room& ro
 // --- service ---------------------------------------------------------------------------------------------------------
 
 result<std::unique_ptr<service>> service::start(const std::string& role, const common_config& config,
-                                                const std::string& metrics_address, const farm_config* farm) {
+                                                const showing& what) {
   std::unique_ptr<service> s(new service);
   auto stop = stop_order::take_over();
   if (!stop) return stop.failure();
   s->stop_ = std::move(*stop);
   if (auto logging = start_log(config); !logging) return logging.failure();
   s->metrics_ = std::make_unique<monitoring::metrics>(build_text, role);
-  if (farm != nullptr) {
-    auto page = make_page(*farm, *s->metrics_);
-    if (!page) return page.failure();
-    s->page_ = *std::move(page);
-  }
-  if (!metrics_address.empty()) {
-    std::string problem;
-    s->exposer_ = monitoring::exposer::start(*s->metrics_, metrics_address, problem,
-                                             s->page_ ? s->page_->routes() : monitoring::http_routes{},
-                                             farm != nullptr ? farm->page_hosts : std::vector<std::string>{});
-    if (!s->exposer_) return {errc::io, "metrics: " + problem};
-  }
+  if (auto opened = s->open_http(what); !opened) return opened.failure();
   s->system_config_ = std::make_unique<actors::system_config>(actor_threads);
   s->system_ = std::make_unique<caf::actor_system>(*s->system_config_);
   return s;
+}
+
+result<void> service::open_http(const showing& what) {
+  monitoring::exposer_access access;
+  if (what.farm != nullptr) {
+    auto page = make_page(what, *metrics_);
+    if (!page) return page.failure();
+    page_ = *std::move(page);
+    access.names = what.farm->page_hosts;
+    access.misnamed = [&probe = metrics_->page()] { probe.refused("name"); };
+  }
+  auto token = token_of("metrics_token_file", what.metrics_token_file);
+  if (!token) return token.failure();
+  if (!token->empty()) access.scraping = metrics_gate(*std::move(token), metrics_->page());
+  if (what.address.empty()) return {};
+  std::string problem;
+  exposer_ = monitoring::exposer::start(*metrics_, what.address, problem,
+                                        page_ ? page_->routes() : monitoring::http_routes{}, std::move(access));
+  if (!exposer_) return {errc::io, "metrics: " + problem};
+  if (what.farm != nullptr) {
+    page_warning_ = warn_if_page_is_open(*what.farm, what.address, what.insecure, *metrics_);
+  }
+  return {};
 }
 
 void service::serve() {
@@ -283,9 +302,8 @@ result<std::unique_ptr<worker_half>> worker_half::start(service& host, const opt
   options.slots = o.engine.slots;
   options.memory_bytes = o.engine.worker_memory_bytes;
   options.engine = engines_of(o.engine, *room, *std::move(scratch));
-  // Where one has been, the next isolated namespace is not far: engines wait for whoever comes first.
   const bool isolating = o.keys && !o.engine.engine_shared_by_namespaces;
-  if (isolating && engine_cache::has_served_isolated(o.engine.engine_cache_dir)) options.engine.first_tenant.reset();
+  if (isolating) options.engine.first_tenant = engine_cache::tenant_to_expect(o.engine.engine_cache_dir);
   options.engines_shared = o.engine.engine_shared_by_namespaces;
   options.sandbox = room->told();
   options.signer = o.signer;

@@ -23,10 +23,16 @@ namespace fxfarm::cli {
 // Order matters: signals are taken over before any thread starts, actors end before what they use.
 class service {
 public:
-  // `farm`: null for a role without a coordinator, which has no status page. Errors: bad_config for the log and the
-  // page's token, io for a metrics address that cannot be had.
+  // What it shows over HTTP.
+  struct showing {
+    std::string address;             // empty: nothing
+    std::string metrics_token_file;  // empty: none
+    const farm_config* farm;         // null: a role without a coordinator, which has no status page
+    bool insecure = false;           // of the coordinator's options
+  };
+  // Errors: bad_config for the log and the tokens, io for a metrics address that cannot be had.
   static result<std::unique_ptr<service>> start(const std::string& role, const common_config& config,
-                                                const std::string& metrics_address, const farm_config* farm);
+                                                const showing& what);
 
   // The role has all that it needs of this process: /readyz says so until the order to stop.
   void serve();
@@ -42,11 +48,13 @@ public:
 
 private:
   service() = default;
+  result<void> open_http(const showing& what);
 
   std::unique_ptr<stop_order> stop_;
   std::unique_ptr<monitoring::metrics> metrics_;
   std::unique_ptr<farm_page> page_;
   std::unique_ptr<monitoring::exposer> exposer_;
+  std::unique_ptr<chore> page_warning_;
   std::unique_ptr<actors::system_config> system_config_;
   std::unique_ptr<caf::actor_system> system_;
 };

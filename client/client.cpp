@@ -10,6 +10,7 @@
 #include "net/curve.hpp"
 #include "net/dialer.hpp"
 #include "net/resolver.hpp"
+#include "runtime/chore.hpp"
 #include "runtime/digest.hpp"
 #include "runtime/limits.hpp"
 #include "runtime/options.hpp"
@@ -110,6 +111,7 @@ struct client::impl {
   client_options options;
   monitoring::metrics metrics{build_text, "client"};
   std::unique_ptr<monitoring::exposer> page;
+  std::unique_ptr<chore> warning;  // null: what it loads is protected
   actors::system_config config;
   caf::actor_system system;
   std::shared_ptr<actors::board> log = std::make_shared<actors::board>();
@@ -118,6 +120,18 @@ struct client::impl {
   client_actor self;
   std::unique_ptr<net::resolver> names;
   std::atomic<std::uint64_t> ids{0};
+
+  // As the roles do, for as long as it is so.
+  void warn_if_unprotected() {
+    if (!leaves_unprotected(options)) return;
+    const auto warn = [keyed = !options.key.empty()] {
+      log::warning(keyed ? "insecure: what comes from the farm is run here, whoever made it, since there are no signers"
+                         : "insecure: what comes from the farm is run here, and nothing on the way is encrypted or "
+                           "checked");
+    };
+    warn();
+    warning = std::make_unique<chore>(limits::insecure_warning_period, warn);
+  }
 
   // A model runs as well without.
   void serve_metrics() {
@@ -149,11 +163,7 @@ result<std::unique_ptr<client>> client::start(client_options options, std::funct
   auto dialer = net::dialer::start(std::move(dialing), actors::relay<client_actor>::sink(i->inbox));
   if (!dialer) return dialer.failure();
   i->links = std::move(*dialer);
-  if (leaves_unprotected(i->options)) {
-    log::warning(i->options.key.empty()
-                     ? "insecure: what comes from the farm is run here, and nothing on the way is encrypted or checked"
-                     : "insecure: what comes from the farm is run here, whoever made it, since there are no signers");
-  }
+  i->warn_if_unprotected();
   i->serve_metrics();
 
   actors::client_settings settings;
@@ -187,6 +197,7 @@ result<std::unique_ptr<client>> client::start(client_options options, std::funct
 client::~client() {
   if (!impl_) return;
   impl_->page.reset();
+  impl_->warning.reset();
   impl_->names.reset();
   impl_->inbox->unbind();
   impl_->links->stop();

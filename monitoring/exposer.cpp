@@ -130,9 +130,9 @@ std::string header(const mg_connection* from, const char* name) {
 // Answers the requests of one path.
 class route_handler : public CivetHandler {
 public:
-  // Without `names` whoever asks may call this host anything.
-  route_handler(http_route route, std::shared_ptr<const std::vector<std::string>> names)
-      : route_(std::move(route)), names_(std::move(names)) {}
+  // Null: whoever asks may call this host anything.
+  route_handler(http_route route, std::shared_ptr<const exposer_access> named)
+      : route_(std::move(route)), named_(std::move(named)) {}
 
   const std::string& path() const { return route_.path; }
   bool handleGet(CivetServer*, mg_connection* from) override { return reply(from, "GET", true); }
@@ -156,7 +156,8 @@ private:
     const auto& info = *mg_get_request_info(from);
     // The server also gives what lies below the path.
     if (info.local_uri == nullptr || route_.path != info.local_uri) return {404, "text/plain", "no such page\n"};
-    if (names_ && !names_this_host(header(from, "Host"), *names_)) {
+    if (named_ && !names_this_host(header(from, "Host"), named_->names)) {
+      if (named_->misnamed) named_->misnamed();
       return {
           421, "text/plain",
           "want this host as localhost, by its address or by a name of --page-hosts; a proxy has to ask for it so\n"};
@@ -181,7 +182,7 @@ private:
   }
 
   const http_route route_;
-  const std::shared_ptr<const std::vector<std::string>> names_;
+  const std::shared_ptr<const exposer_access> named_;
 };
 
 http_answer tell_readiness(const readiness& ready) {
@@ -192,9 +193,10 @@ http_answer tell_readiness(const readiness& ready) {
   return {503, exposition, std::move(body)};
 }
 
-http_routes routes_of_all(const metrics& m) {
+http_routes routes_of_all(const metrics& m, const http_gate& scraping) {
   return {{"GET", "/metrics",
-           [text = m.text_reader()](const http_request&) {
+           [text = m.text_reader(), scraping](const http_request& r) {
+             if (auto refused = scraping ? scraping(r) : std::nullopt) return *std::move(refused);
              return http_answer{200, exposition, text()};
            }},
           {"GET", "/healthz",
@@ -262,12 +264,14 @@ http_answer links() {
 }  // namespace
 
 struct exposer::impl {
-  impl(const metrics& m, http_routes routes, const std::shared_ptr<const std::vector<std::string>>& names) {
+  impl(const metrics& m, http_routes routes, const std::shared_ptr<const exposer_access>& access, bool by_name) {
     const bool has_page = std::any_of(routes.begin(), routes.end(), [](const http_route& r) { return r.path == "/"; });
     if (!has_page) routes.push_back({"GET", "/", [](const http_request&) { return links(); }});
-    for (auto& r : routes) handlers.push_back(std::make_unique<route_handler>(std::move(r), names));
+    for (auto& r : routes)
+      handlers.push_back(std::make_unique<route_handler>(std::move(r), by_name ? access : nullptr));
     // Scrapers and probes may know this host by any name.
-    for (auto& r : routes_of_all(m)) handlers.push_back(std::make_unique<route_handler>(std::move(r), nullptr));
+    for (auto& r : routes_of_all(m, access->scraping))
+      handlers.push_back(std::make_unique<route_handler>(std::move(r), nullptr));
   }
 
   ~impl() {
@@ -286,7 +290,7 @@ exposer::exposer(std::unique_ptr<impl> i, std::string address) : impl_(std::move
 exposer::~exposer() = default;
 
 std::unique_ptr<exposer> exposer::start(const metrics& m, const std::string& address, std::string& problem,
-                                        http_routes routes, std::vector<std::string> names) {
+                                        http_routes routes, exposer_access access) {
   const auto parsed = parse(address);
   if (!parsed) {
     problem =
@@ -295,9 +299,9 @@ std::unique_ptr<exposer> exposer::start(const metrics& m, const std::string& add
   }
   // Whoever opens it to others gives it names that are known here only if they are told.
   const bool on_loopback = ntohl(parsed->sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
-  std::shared_ptr<const std::vector<std::string>> known;
-  if (on_loopback || !names.empty()) known = std::make_shared<const std::vector<std::string>>(std::move(names));
-  auto made = std::make_unique<impl>(m, std::move(routes), known);
+  const bool by_name = on_loopback || !access.names.empty();
+  auto made =
+      std::make_unique<impl>(m, std::move(routes), std::make_shared<const exposer_access>(std::move(access)), by_name);
   try {
     made->server = std::make_unique<CivetServer>(server_options(address));
   } catch (const CivetException&) {

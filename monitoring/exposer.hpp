@@ -6,20 +6,28 @@
 #include "monitoring/http.hpp"
 #include "monitoring/metrics.hpp"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 namespace fxfarm::monitoring {
 
+// Whom a server answers.
+struct exposer_access {
+  // Those that the routes may be asked by, besides addresses and "localhost" (see http_host.hpp); without any, all are
+  // good where it listens beyond loopback.
+  std::vector<std::string> names = {};
+  http_gate scraping = {};              // of /metrics; null: whoever asks
+  std::function<void()> misnamed = {};  // one asked by another name, and got 421
+};
+
 class exposer {
 public:
   // `address` is "host:port" with an IPv4 address; port 0 takes any that is free. When it cannot listen there, returns
   // null and says why in `problem`. Keeps what it needs of `m` alive. Without a route for it, "/" is a list of links.
-  // `names` are those that `routes` may be asked by, besides addresses and "localhost" (see http_host.hpp); without
-  // any, all are good where it listens beyond loopback.
   static std::unique_ptr<exposer> start(const metrics& m, const std::string& address, std::string& problem,
-                                        http_routes routes = {}, std::vector<std::string> names = {});
+                                        http_routes routes = {}, exposer_access access = {});
   // Waits for the answers under way.
   ~exposer();
 

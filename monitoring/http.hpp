@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,9 @@ struct http_answer {
 
 // Called on any of the server's threads.
 using http_handler = std::function<http_answer(const http_request&)>;
+
+// What refuses a request before it is answered: nothing when it may be. Called like a handler.
+using http_gate = std::function<std::optional<http_answer>(const http_request&)>;
 
 // Exactly that path and method; GET answers HEAD, too. On a loopback address, and where names are given, only for who
 // calls this host by a name of its own: see monitoring/http_host.hpp.

@@ -171,6 +171,7 @@ public:
 
   void questioned(std::string_view outcome);                      // "asked", "shared", "turned_away"
   void acted(std::string_view action, std::string_view outcome);  // "drain", ...; "done", "failed", "denied"
+  void refused(std::string_view reason);                          // "closed", "no_token", "wrong_token", "name"
 
 private:
   struct impl;

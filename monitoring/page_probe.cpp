@@ -22,6 +22,13 @@ struct page_probe::impl {
                     "admin_actions",
                     1},
                    {{"drain", "denied"}}};
+  counters refusals{book,
+                    {"fxfarm_page_refusals_total",
+                     "Refused on the page and metrics: closed, no or a wrong token, another host name.",
+                     {"reason"},
+                     "page_refusals",
+                     0},
+                    {{"closed"}, {"no_token"}, {"wrong_token"}, {"name"}}};
 };
 
 page_probe::page_probe(family_book& book) : impl_(std::make_unique<impl>(book)) {}
@@ -32,6 +39,10 @@ void page_probe::questioned(std::string_view outcome) {
 }
 void page_probe::acted(std::string_view action, std::string_view outcome) {
   impl_->actions.at({action, outcome}).Increment();
+}
+
+void page_probe::refused(std::string_view reason) {
+  impl_->refusals.at({reason}).Increment();
 }
 
 }  // namespace fxfarm::monitoring

@@ -2,6 +2,7 @@
 
 #include "runtime/artifact_signature.hpp"
 #include "runtime/curve_key.hpp"
+#include "runtime/digest.hpp"
 #include "runtime/options.hpp"
 
 #include <algorithm>
@@ -46,10 +47,15 @@ error bad(std::string message) {
 result<void> authorized_keys::add(const std::vector<std::string_view>& words, std::string_view comment) {
   const auto role = words.front();
   const auto space = words.size() > 1 ? words[1] : std::string_view();
-  static const std::vector<std::string> roles{"client", "worker", "operator", "isolate", "signer"};
+  static const std::vector<std::string> roles{"client", "worker", "operator", "share", "isolate", "signer"};
   if (std::find(roles.begin(), roles.end(), role) == roles.end()) {
     return bad("unknown role " + quoted(role) + did_you_mean(role, roles) +
-               "; want client, worker, operator, isolate or signer");
+               "; want client, worker, operator, share, isolate or signer");
+  }
+  if (role == "share") {
+    std::string names(space);
+    if (words.size() > 2) names.append(" ").append(words[2]);
+    return add_share(names.append(" ").append(comment));
   }
   const bool of_one_space = role == "client" || role == "isolate";
   if (of_one_space && !is_space_name(space)) {
@@ -89,6 +95,51 @@ result<void> authorized_keys::add_right(key_right right, std::string_view key) {
   return {};
 }
 
+// Namespaces, or * alone for all.
+result<void> authorized_keys::add_share(std::string_view names) {
+  std::set<std::string> together;
+  bool all = false;
+  for (auto name = next_word(names); !name.empty(); name = next_word(names)) {
+    all = all || name == every_space;
+    if (name != every_space && !is_space_name(name)) {
+      return bad("share: " + quoted(name) +
+                 " is no namespace, want letters, digits, dot, dash and underscore, at most " +
+                 std::to_string(limits::space_bytes_max));
+    }
+    together.emplace(name);
+  }
+  if (together.size() < 2 && !all) return bad("share: want two namespaces or more, or * for all of them");
+  if (all && together.size() > 1) return bad("share: want * and nothing else, or namespaces");
+  all_share_ = all_share_ || all;
+  if (!all) shares_.push_back(std::move(together));
+  return {};
+}
+
+// Whom a namespace shares with, with them shares those, too. A group is called by all of its members: with others in it
+// it is another, which has nothing of what this one has made. No namespace's name has the sign between them.
+std::map<std::string, std::string, std::less<>> authorized_keys::groups() const {
+  std::vector<std::set<std::string>> apart;
+  for (auto joined : shares_) {
+    std::erase_if(joined, [&](const std::string& name) { return isolated_.contains(name); });
+    std::erase_if(apart, [&](std::set<std::string>& other) {
+      const bool meets =
+          std::any_of(other.begin(), other.end(), [&](const auto& name) { return joined.contains(name); });
+      if (meets) joined.merge(other);
+      return meets;
+    });
+    apart.push_back(std::move(joined));
+  }
+  std::map<std::string, std::string, std::less<>> names;
+  for (const auto& group : apart) {
+    std::string all;
+    for (const auto& name : group) all.append(all.empty() ? "" : "+").append(name);
+    if (all.size() > limits::space_bytes_max) all = "+" + digest_hex(view_of(all)).substr(1);
+    if (group.size() < 2) continue;
+    for (const auto& name : group) names.emplace(name, all);
+  }
+  return names;
+}
+
 result<void> authorized_keys::add_signer(std::string_view key) {
   if (!is_signing_key(key)) {
     return bad("signer: " + quoted(key) + " is no public key that signs, want 64 hex digits as " +
@@ -115,8 +166,13 @@ result<authorized_keys> authorized_keys::parse(std::string_view text) {
       return added.failure().with_context("line " + std::to_string(number));
     }
   }
+  const auto groups = out.groups();
   for (auto& [key, rights] : out.keys_) {
-    for (auto& right : rights) right.isolated = right.role == "client" && out.isolated_.contains(right.space);
+    for (auto& right : rights) {
+      right.isolated = right.role == "client" && (!out.all_share_ || out.isolated_.contains(right.space));
+      const auto group = groups.find(right.space);
+      if (right.isolated && group != groups.end()) right.group = group->second;
+    }
   }
   return out;
 }

@@ -5,7 +5,7 @@
 //   client    team-a     rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7   alice
 //   worker    *          ...
 //   operator  *          ...
-//   isolate   team-a
+//   share     team-b     team-c
 //   signer    *          ...64 hex digits...                        worker-0
 //
 // A client's file of signers has the same form; only its lines with `signer` matter there.
@@ -24,15 +24,16 @@ namespace fxfarm {
 
 // One right of a key.
 struct key_right {
-  std::string role;       // "client", "worker" or "operator"
-  std::string space;      // namespace; "*" for those that serve all
-  std::string comment;    // for people
-  bool isolated = false;  // what is made for this namespace is for it alone
+  std::string role;        // "client", "worker" or "operator"
+  std::string space;       // namespace; "*" for those that serve all
+  std::string comment;     // for people
+  bool isolated = false;   // what is made for this namespace is for it alone, or for those of its group
+  std::string group = {};  // names it and those that it shares with; empty: none
 
-  // What goes into the keys of what its graphs become: nothing where the farm shares.
-  std::string scope() const { return isolated ? space : std::string(); }
+  // What goes into the keys of what its graphs become: nothing where the whole farm shares.
+  std::string scope() const { return isolated ? (group.empty() ? space : group) : std::string(); }
   bool gives_the_same_as(const key_right& other) const {
-    return role == other.role && space == other.space && isolated == other.isolated;
+    return role == other.role && space == other.space && isolated == other.isolated && group == other.group;
   }
   bool operator==(const key_right&) const = default;
 };
@@ -56,10 +57,15 @@ public:
 private:
   result<void> add(const std::vector<std::string_view>& words, std::string_view comment);
   result<void> add_signer(std::string_view key);
+  result<void> add_share(std::string_view names);
+  // By namespace: the name of the group that its `share` lines lead to.
+  std::map<std::string, std::string, std::less<>> groups() const;
   result<void> add_right(key_right right, std::string_view key);
 
   text_map<std::vector<key_right>> keys_;
-  std::set<std::string, std::less<>> isolated_;
+  std::set<std::string, std::less<>> isolated_;  // whatever is shared
+  std::vector<std::set<std::string>> shares_;    // as the lines say
+  bool all_share_ = false;
   std::set<std::string, std::less<>> signers_;  // public keys
 };
 

@@ -65,6 +65,8 @@ struct farm_config {
   unsigned history_graphs = limits::history_graphs;
   std::uint64_t history_bytes = limits::history_bytes;
   std::string admin_token_file;         // empty: the status page only shows
+  std::string page_token_file;          // empty: to whom, see cli/page_access.hpp
+  std::string metrics_token_file;       // empty: /metrics asks for none
   std::vector<std::string> page_hosts;  // names that the status page may be asked by
   redis_config redis;
 };
@@ -106,6 +108,7 @@ struct worker_config : common_config, engine_config, link_config {
   std::string signing_key;                 // a file; empty: artifacts go unsigned, which no coordinator with keys takes
   std::string signers;                     // a file; empty: with a signing key, each job compiles its own kernels
   std::string metrics = "127.0.0.1:9091";  // empty: off
+  std::string metrics_token_file;          // empty: it asks for none
 };
 
 struct local_config : common_config, farm_config, engine_config {

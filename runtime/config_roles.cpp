@@ -18,6 +18,11 @@ void declare(option_set& o, redis_config& c) {
   o.add("redis_timeout", c.timeout, kinds::duration(), "longest wait for one answer of Redis");
 }
 
+void declare_metrics_token(option_set& o, std::string& file) {
+  o.add("metrics_token_file", file, kinds::path(),
+        "file with the token that /metrics wants; only its owner may read it", "none: whoever reaches it reads it");
+}
+
 void declare(option_set& o, farm_config& c, const std::string& cache_default) {
   o.add("cache_dir", c.cache_dir, kinds::path(), "directory of the artifacts on disk", cache_default);
   o.add("cache_bytes", c.cache_bytes, kinds::byte_count(), "artifacts kept on disk; 0: none");
@@ -40,6 +45,10 @@ void declare(option_set& o, farm_config& c, const std::string& cache_default) {
   o.add("history_bytes", c.history_bytes, kinds::byte_count(), "memory that this may take");
   o.add("admin_token_file", c.admin_token_file, kinds::path(),
         "file with the token that the status page's actions want; only its owner may read it");
+  o.add("page_token_file", c.page_token_file, kinds::path(),
+        "file with the token that reading the status page wants; only its owner may read it",
+        "none; beyond loopback the page is closed without one");
+  declare_metrics_token(o, c.metrics_token_file);
   o.add("page_hosts", c.page_hosts, kinds::host_names(),
         "names that the status page may be asked by, besides localhost and addresses",
         "none; beyond loopback every name");
@@ -107,7 +116,8 @@ void declare(option_set& o, coordinator_config& c) {
   o.add("server_key", c.server_key, kinds::path(), "file with the secret key that clients and workers know it by");
   o.add("authorized_keys", c.authorized_keys, kinds::path(),
         "file with the public keys that may come in, and as what; read again when it changes");
-  o.add("insecure", c.insecure, kinds::boolean(), "allow endpoints that leave the host, unencrypted");
+  o.add("insecure", c.insecure, kinds::boolean(),
+        "allow endpoints that leave the host, unencrypted, and a status page there that asks for no token");
   o.add("metrics", c.metrics, kinds::address_or_off(), "address of the status page and the metrics");
   declare(o, static_cast<farm_config&>(c), "$XDG_CACHE_HOME/fxfarm/coordinator");
 }
@@ -121,6 +131,7 @@ void declare(option_set& o, worker_config& c) {
         "file with the signers whose kernels jobs here may use; read again when it changes",
         "none: with a signing key each job here compiles its own kernels");
   o.add("metrics", c.metrics, kinds::address_or_off(), "address of the metrics page");
+  declare_metrics_token(o, c.metrics_token_file);
   declare(o, static_cast<engine_config&>(c), {"cores / 2, at least 1", "0", "7/8 of the host's or control group's"});
 }
 

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@ namespace fxfarm {
 namespace {
 
 constexpr const char* isolated = "/spaces";
+constexpr const char* name_file = "name";  // of the namespace, in its directory
 
 result<void> make_own(const std::string& directory) {
   std::error_code failure;
@@ -43,6 +45,7 @@ result<std::unique_ptr<engine_cache>> engine_cache::claim(const std::string& bas
   if (!space.empty()) {
     if (auto made = make_own(base + isolated); !made) return made.failure();
     if (auto made = make_own(parent); !made) return made.failure();
+    std::ofstream(parent + "/" + name_file) << space << '\n';  // without it nobody is expected
   }
   for (unsigned number = 0; number < limits::engine_caches_max; ++number) {
     auto directory = parent + "/" + std::to_string(number);
@@ -60,8 +63,18 @@ result<std::unique_ptr<engine_cache>> engine_cache::claim(const std::string& bas
   return {errc::busy, parent + ": " + std::to_string(limits::engine_caches_max) + " engines use it already"};
 }
 
-bool engine_cache::has_served_isolated(const std::string& base) {
-  return ::access((base + isolated).c_str(), F_OK) == 0;
+std::optional<std::string> engine_cache::tenant_to_expect(const std::string& base) {
+  std::error_code none;
+  std::optional<std::string> only;
+  for (const auto& directory : std::filesystem::directory_iterator(base + isolated, none)) {
+    if (only) return std::nullopt;
+    std::ifstream file(directory.path() / name_file);
+    std::string name;
+    // One that does not name its directory is not what was written there.
+    if (!std::getline(file, name) || directory_of(base, name) != directory.path()) return std::nullopt;
+    only = std::move(name);
+  }
+  return only ? only : std::string();
 }
 
 result<std::string> engine_cache::headers(const std::string& base) {

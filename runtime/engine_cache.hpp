@@ -6,6 +6,7 @@
 #include "runtime/process_lock.hpp"
 
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace fxfarm {
@@ -16,8 +17,9 @@ public:
   // empty for all that share their artifacts. What an engine leaves behind serves the next one. Errors: `io` naming the
   // file, `refused` for a directory that others could write to, `busy` when there are too many.
   static result<std::unique_ptr<engine_cache>> claim(const std::string& base, const std::string& space);
-  // Whether a namespace of its own has ever had a directory below `base`.
-  static bool has_served_isolated(const std::string& base);
+  // Whom to expect first, by the isolated namespaces that have had directories below `base`: the only one; none of them
+  // yet: all that share, whose name is empty; nothing: several have, and who comes first is not known.
+  static std::optional<std::string> tenant_to_expect(const std::string& base);
   // The directory for precompiled headers, which all engines read. Errors: as above.
   static result<std::string> headers(const std::string& base);
 

@@ -59,8 +59,8 @@ result<std::string> read_secret_text(const secret_file& file) {
   return text;
 }
 
-result<std::string> read_admin_token(const std::string& path) {
-  return read_secret({.option = "admin_token_file",
+result<std::string> read_token(const std::string& option, const std::string& path) {
+  return read_secret({.option = option,
                       .path = path,
                       .bytes_min = limits::admin_token_bytes_min,
                       .bytes_max = limits::admin_token_bytes_max,

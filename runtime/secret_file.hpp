@@ -22,7 +22,7 @@ result<std::string> read_secret(const secret_file& file);
 // All of the file, of at most bytes_max bytes; `printable` and `bytes_min` do not matter. Errors: bad_config.
 result<std::string> read_secret_text(const secret_file& file);
 
-// The token that the status page's actions want.
-result<std::string> read_admin_token(const std::string& path);
+// A token that is asked for over HTTP. Errors: as above, and begin with `option`.
+result<std::string> read_token(const std::string& option, const std::string& path);
 
 }  // namespace fxfarm

@@ -18,7 +18,7 @@ let round = 0;         // of looks: a later one overtakes
 
 async function get(path, parameters = {}, as = "json") {
   const wanted = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== ""));
-  const answer = await fetch(`api/${path}${wanted.size > 0 ? `?${wanted}` : ""}`, { signal: AbortSignal.timeout(answerMsMax) });
+  const answer = await fetch(`api/${path}${wanted.size > 0 ? `?${wanted}` : ""}`, { headers: admin.headers(), signal: AbortSignal.timeout(answerMsMax) });
   if (answer.ok) return as === "text" ? answer.text() : answer.json();
   const told = await answer.json().catch(() => ({}));
   throw Object.assign(new Error(told.reason ?? `status ${answer.status}`), { status: answer.status });
@@ -246,7 +246,7 @@ async function look() {
     await (key === null ? lookAtFarm(mine) : lookAtGraph(key, mine));
     if (mine === round) { fresh = Date.now(); failure = ""; }
   } catch (why) {
-    if (mine === round) failure = why.name === "TimeoutError" ? "no answer in time" : why.message;
+    if (mine === round) failure = why.name === "TimeoutError" ? "no answer in time" : why.status === 401 ? "give the token, under Actions" : why.message;
   }
   if (mine !== round) return;
   tellFreshness();

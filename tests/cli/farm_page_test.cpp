@@ -1,5 +1,7 @@
 #include "cli/farm_page.hpp"
 
+#include "monitoring/page.hpp"
+
 #include <algorithm>
 #include <map>
 #include <vector>
@@ -19,9 +21,12 @@ constexpr const char* token = "0123456789abcdef";
 
 class farm_page_test : public testing::Test {
 protected:
-  void open(const std::string& admin_token = "") {
+  void open(const std::string& admin_token = "", page_reading reading = page_reading::everybody,
+            const std::string& page_token = "") {
     farm_page_options options;
     options.admin_token = admin_token;
+    options.page_token = page_token;
+    options.reading = reading;
     options.now = [this] { return now; };
     options.probe = &metrics.page();
     page = std::make_unique<farm_page>(std::move(options));
@@ -139,6 +144,47 @@ TEST_F(farm_page_test, says_why_there_is_no_answer) {
   const auto away = get("/api/stats");
   EXPECT_EQ(away.status, 503);
   EXPECT_EQ(reason(away), "the coordinator is starting or stopping");
+}
+
+const std::vector<std::string> readable{"/api/status",  "/api/stats",       "/api/top",  "/api/graphs",
+                                        "/api/explain", "/api/explain.txt", "/api/admin"};
+
+TEST_F(farm_page_test, tells_nobody_anything_where_it_is_closed) {
+  open("", page_reading::nobody);
+  for (const auto& path : readable) {
+    const auto denied = send("GET", path, {.authorization = std::string("Bearer ") + token});
+    EXPECT_EQ(denied.status, 403) << path;
+    EXPECT_NE(reason(denied).find("--page-token-file"), std::string::npos);
+  }
+  const auto files = monitoring::page_files();
+  for (const auto& file : files) {
+    const auto denied = get(file.name == "index.html" ? "/" : "/" + std::string(file.name));
+    EXPECT_EQ(denied.status, 403) << file.name;
+    EXPECT_TRUE(denied.body.starts_with("the status page is closed")) << denied.body;
+  }
+  EXPECT_EQ(post("/api/reset-stats", "{}", "Bearer ").status, 403);
+  EXPECT_TRUE(asked.empty());
+  EXPECT_EQ(counted("page_refusals_closed"), static_cast<double>(readable.size() + files.size()));
+}
+
+TEST_F(farm_page_test, tells_who_has_the_token_for_reading_or_the_one_for_actions) {
+  const std::string other = "another-token-of-24-char";
+  open(token, page_reading::bearers, other);
+  EXPECT_EQ(get("/").status, 200) << "it is what asks for the token";
+  for (const auto& path : readable) {
+    EXPECT_EQ(get(path).status, 401) << path;
+    EXPECT_EQ(send("GET", path, {.authorization = "Bearer " + other + "x"}).status, 401) << path;
+  }
+  EXPECT_TRUE(asked.empty());
+  EXPECT_EQ(counted("page_refusals_no_token"), static_cast<double>(readable.size()));
+  EXPECT_EQ(counted("page_refusals_wrong_token"), static_cast<double>(readable.size()));
+  for (const auto& good : {other, std::string(token)}) {
+    EXPECT_EQ(send("GET", "/api/status", {.authorization = "Bearer " + good}).status, 200);
+    const auto told = json::parse(send("GET", "/api/admin", {.authorization = "Bearer " + good}).body);
+    EXPECT_EQ(told.at("reading_wants_token"), true);
+  }
+  EXPECT_EQ(post("/api/drain", R"({"worker":"w"})", "Bearer " + other).status, 401) << "it is for reading alone";
+  EXPECT_EQ(post("/api/check-token", "{}", std::string("Bearer ") + token).status, 200);
 }
 
 TEST_F(farm_page_test, allows_no_action_without_a_token_of_its_own_and_says_how_to_turn_them_on) {

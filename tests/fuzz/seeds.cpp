@@ -100,7 +100,7 @@ void files(corpus& out) {
           "\"\"\nredis_url = \"redis://a:b@c\"\npublic_keys = [\"/k\"]\nkey_prefix = \"p:\"\n[worker]\nslots = 2\n");
   out.add("authorized_keys",
           "# comment\nclient team-a rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7 alice\nworker * "
-          "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7\nisolate team-a\n");
+          "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7\nisolate team-a\nshare team-b team-c team-d\n");
   out.add("authorized_keys", "signer * " + std::string(64, 'a') + " worker-0\n");
   for (const auto url : {"redis://localhost", "rediss://user:secret@[::1]:6380/2", "redis+sentinel://a:1,b:2/main/0",
                          "redis+cluster://a,b:7000", "redis+unix:///run/redis.sock"}) {

@@ -66,12 +66,35 @@ TEST(exposer, serves_its_page_to_names_of_this_host_only_when_it_listens_there_o
   EXPECT_EQ(status("GET", "/api/status", "farm.example.com"), "HTTP/1.1 200");
 }
 
+TEST(exposer, says_who_was_refused_and_asks_for_a_token_of_metrics_alone) {
+  metrics m("0.1.0", "coordinator");
+  const auto answer = [](const http_request&) { return http_answer{}; };
+  exposer_access access;
+  std::atomic<int> misnamed{0};
+  access.misnamed = [&] { ++misnamed; };
+  access.scraping = [](const http_request& r) {
+    return r.authorization == "Bearer x" ? std::nullopt : std::optional(http_answer{401, "text/plain", "no"});
+  };
+  std::string problem;
+  auto e = exposer::start(m, "127.0.0.1:0", problem, {{"GET", "/api/status", answer}}, access);
+  ASSERT_TRUE(e) << problem;
+  const auto status = [&](const std::string& path, const std::string& headers) {
+    return http_request_to(e->address(), "GET", path, headers, "").substr(0, 12);
+  };
+  EXPECT_EQ(status("/metrics", ""), "HTTP/1.1 401");
+  EXPECT_EQ(status("/metrics", "Authorization: Bearer x\r\n"), "HTTP/1.1 200");
+  for (const char* path : {"/healthz", "/api/status"}) EXPECT_EQ(status(path, ""), "HTTP/1.1 200") << path;
+  EXPECT_EQ(misnamed, 0);
+  EXPECT_EQ(status("/api/status", "Host: example.com\r\n"), "HTTP/1.1 421");
+  EXPECT_EQ(misnamed, 1);
+}
+
 TEST(exposer, serves_its_page_to_the_names_that_it_is_given_wherever_it_listens) {
   metrics m("0.1.0", "coordinator");
   const auto answer = [](const http_request&) { return http_answer{}; };
   for (const char* address : {"127.0.0.1:0", "0.0.0.0:0"}) {
     std::string problem;
-    auto e = exposer::start(m, address, problem, {{"GET", "/api/status", answer}}, {"farm.example.com"});
+    auto e = exposer::start(m, address, problem, {{"GET", "/api/status", answer}}, {.names = {"farm.example.com"}});
     ASSERT_TRUE(e) << problem;
     const auto status = [&](const std::string& path, const std::string& host) {
       return http_request_to(e->address(), "GET", path, "Host: " + host + "\r\n", "").substr(0, 12);

@@ -69,6 +69,7 @@ const char* const families[] = {
     "fxfarm_messages_refused_total counter",
     "fxfarm_oldest_job_wait_seconds gauge",
     "fxfarm_page_questions_total counter",
+    "fxfarm_page_refusals_total counter",
     "fxfarm_ready gauge",
     "fxfarm_quota_refusals_total counter",
     "fxfarm_redis_breaker gauge",
@@ -195,6 +196,7 @@ void use_everything(metrics& m) {
   m.access().signers_now(1);
   m.access().keys_read(true);
   m.page().questioned("asked");
+  m.page().refused("closed");
   m.page().acted("drain", "done");
   auto& p = m.client();
   p.switched("default", 3);
@@ -287,6 +289,7 @@ TEST(families, every_verb_shows_in_the_statistics) {
                            "redis_seconds_get_sum",
                            "page_questions_asked",
                            "admin_actions_done",
+                           "page_refusals_closed",
                            "engine_restarts",
                            "sandbox_bubblewrap",
                            "quota_refusals_jobs",

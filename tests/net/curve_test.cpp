@@ -89,7 +89,7 @@ struct keyed_link : ::testing::Test {
 };
 
 TEST_F(keyed_link, lets_in_whom_the_keys_name_and_tells_what_right_that_is) {
-  authorize("client team-a " + alice.public_key + " alice\nisolate team-a\n");
+  authorize("client team-a " + alice.public_key + " alice\n");
   for (const bool ipc : {false, true}) {
     temp_dir dir;
     start(server, ipc ? dir.endpoint() : "tcp://127.0.0.1:0");
@@ -256,12 +256,18 @@ TEST_F(keyed_link, has_a_peer_come_in_again_when_its_right_is_another) {
   start(server);
   recorder told;
   auto peer = dial(told, "client", shows(alice, {server.public_key}));
-  ASSERT_TRUE(next_of<peer_up>(at_coordinator));
-  authorize("client b " + alice.public_key + "\nisolate b");
-  ASSERT_TRUE(next_of<peer_down>(at_coordinator));
-  const auto again = next_of<peer_up>(at_coordinator);
-  ASSERT_TRUE(again);
-  EXPECT_EQ(again->right.scope(), "b");
+  const auto first = next_of<peer_up>(at_coordinator);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->right.scope(), "a");
+  const std::pair<std::string, std::string> changes[] = {
+      {"client b", "b"}, {"share b c\nclient b", "b+c"}, {"share *\nclient b", ""}};
+  for (const auto& [lines, scope] : changes) {
+    authorize(lines + " " + alice.public_key);
+    ASSERT_TRUE(next_of<peer_down>(at_coordinator)) << lines;
+    const auto again = next_of<peer_up>(at_coordinator);
+    ASSERT_TRUE(again) << lines;
+    EXPECT_EQ(again->right.scope(), scope);
+  }
   EXPECT_EQ(refused(refusal::revoked), 0u);
 }
 

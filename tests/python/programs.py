@@ -110,14 +110,15 @@ class Role:
             self._ended = True
             self._changed.notify_all()
 
-    def wait_line(self, part: str) -> str:
-        """The first line of the log with `part` in it."""
+    def wait_line(self, part: str, number: int = 1, deadline_s: float = DEADLINE_S) -> str:
+        """The first line of the log with `part` in it, or the second, and so on."""
 
         def found() -> str | None:
-            return next((line for line in self.lines if part in line), None)
+            lines = [line for line in self.lines if part in line]
+            return lines[number - 1] if len(lines) >= number else None
 
         with self._changed:
-            self._changed.wait_for(lambda: found() is not None or self._ended, DEADLINE_S)
+            self._changed.wait_for(lambda: found() is not None or self._ended, deadline_s)
             line = found()
         assert line is not None, f"no line with {part!r} in the log:\n{self.log}"
         return line

@@ -41,7 +41,7 @@ TEST(authorized_keys, give_each_key_the_rights_of_its_lines) {
   EXPECT_EQ(got->size(), 3u);
   EXPECT_FALSE(got->knows(key('c')));
   ASSERT_NE(got->find(key('a'), "client"), nullptr);
-  EXPECT_EQ(*got->find(key('a'), "client"), (key_right{"client", "team-a", "alice's laptop", false}));
+  EXPECT_EQ(*got->find(key('a'), "client"), (key_right{"client", "team-a", "alice's laptop", true}));
   EXPECT_EQ(*got->find(key('a'), "operator"), (key_right{"operator", "*", "alice, too", false}));
   EXPECT_EQ(got->find(key('a'), "worker"), nullptr);
   EXPECT_EQ(got->find(key('c'), "client"), nullptr);
@@ -49,13 +49,39 @@ TEST(authorized_keys, give_each_key_the_rights_of_its_lines) {
   EXPECT_EQ(got->roles_of(key('c')), "");
 }
 
-TEST(authorized_keys, keep_what_is_made_for_an_isolated_namespace_from_the_others) {
-  const auto got = authorized_keys::parse("client a " + key('a') + "\nisolate a\nclient b " + key('b') + "\nworker * " +
-                                          key('a') + "\n");
-  ASSERT_TRUE(got) << to_string(got.failure());
-  EXPECT_EQ(got->find(key('a'), "client")->scope(), "a");
-  EXPECT_EQ(got->find(key('b'), "client")->scope(), "");
+// Of clients in the namespaces a to e under these lines besides theirs.
+std::vector<std::string> scopes_with(const std::string& lines) {
+  std::string text = "worker * " + key('a') + "\n" + lines;
+  for (const char space : std::string("abcde")) text += "\nclient " + std::string(1, space) + " " + key(space);
+  const auto got = authorized_keys::parse(text);
+  EXPECT_TRUE(got) << to_string(got.failure());
+  std::vector<std::string> all;
+  if (!got) return all;
+  for (const char space : std::string("abcde")) all.push_back(got->find(key(space), "client")->scope());
   EXPECT_EQ(got->find(key('a'), "worker")->scope(), "");
+  return all;
+}
+
+using scopes = std::vector<std::string>;
+
+TEST(authorized_keys, keep_what_is_made_for_a_namespace_from_the_others_unless_they_say_otherwise) {
+  EXPECT_EQ(scopes_with(""), (scopes{"a", "b", "c", "d", "e"}));
+  EXPECT_EQ(scopes_with("isolate a"), (scopes{"a", "b", "c", "d", "e"}));
+  EXPECT_EQ(scopes_with("share *"), (scopes{"", "", "", "", ""}));
+  EXPECT_EQ(scopes_with("share *\nisolate b"), (scopes{"", "b", "", "", ""}));
+}
+
+TEST(authorized_keys, let_namespaces_share_in_groups_that_have_nothing_of_their_members_own) {
+  EXPECT_EQ(scopes_with("share b a"), (scopes{"a+b", "a+b", "c", "d", "e"}));
+  EXPECT_EQ(scopes_with("share a b\nshare d e"), (scopes{"a+b", "a+b", "c", "d+e", "d+e"}));
+  EXPECT_EQ(scopes_with("share a b\nshare d e\nshare b d"), (scopes{"a+b+d+e", "a+b+d+e", "c", "a+b+d+e", "a+b+d+e"}))
+      << "whom one shares with, the other does";
+  EXPECT_EQ(scopes_with("share a b\nisolate b"), (scopes{"a", "b", "c", "d", "e"}));
+  EXPECT_EQ(scopes_with("share a b c\nisolate b"), (scopes{"a+c", "b", "a+c", "d", "e"}));
+  const auto many = scopes_with("share a b " + std::string(64, 'x'));
+  EXPECT_EQ(many.at(0), many.at(1));
+  EXPECT_EQ(many.at(0).size(), 64u) << "as much as one namespace's name";
+  EXPECT_EQ(many.at(0).front(), '+') << "which no namespace has in its name";
 }
 
 TEST(authorized_keys, name_the_signers_whose_artifacts_are_accepted) {
@@ -87,7 +113,7 @@ TEST(authorized_keys, are_refused_as_a_whole_with_the_line_that_is_not_understoo
     std::string why;
   } cases[] = {
       {"\nclint a " + key('a'),
-       "line 2: unknown role \"clint\"; did you mean client?; want client, worker, operator, isolate or signer"},
+       "line 2: unknown role \"clint\"; did you mean client?; want client, worker, operator, share, isolate or signer"},
       {"signer * " + key('a'),
        "line 1: signer: \"" + key('a') +
            "\" is no public key that signs, want 64 hex digits as `fxfarm keygen --signing` prints them"},
@@ -108,6 +134,12 @@ TEST(authorized_keys, are_refused_as_a_whole_with_the_line_that_is_not_understoo
       {"worker team-a " + key('a'), "line 1: worker: the namespace is \"team-a\", want *, since it serves all of them"},
       {"isolate", "line 1: isolate: the namespace is \"\", want letters, digits, dot, dash and underscore, at most 64"},
       {"isolate a b", "line 1: isolate: want a namespace and nothing else"},
+      {"share", "line 1: share: want two namespaces or more, or * for all of them"},
+      {"share a", "line 1: share: want two namespaces or more, or * for all of them"},
+      {"share a a", "line 1: share: want two namespaces or more, or * for all of them"},
+      {"share a *", "line 1: share: want * and nothing else, or namespaces"},
+      {"share a b c d+e",
+       "line 1: share: \"d+e\" is no namespace, want letters, digits, dot, dash and underscore, at most 64"},
       {"client a " + key('a') + "\nclient b " + key('a'), "line 2: the key is a client already, in namespace a"},
   };
   for (const auto& c : cases) EXPECT_EQ(parsed(c.text), "bad_config: " + c.why);

@@ -49,15 +49,29 @@ TEST(engine_cache, a_namespace_of_its_own_never_has_what_another_has_had) {
   std::string shared, a;
   {
     shared = claim(base)->directory();
-    EXPECT_FALSE(engine_cache::has_served_isolated(base));
     a = claim(base, "team-a")->directory();
-    EXPECT_TRUE(engine_cache::has_served_isolated(base));
   }
   const auto b = claim(base, "team-b");
   EXPECT_NE(b->directory(), a);
   EXPECT_NE(b->directory(), shared);
   EXPECT_EQ(claim(base, "team-a")->directory(), a);
   EXPECT_EQ(claim(base, "../..")->directory().find(".."), std::string::npos) << "a name is no path";
+}
+
+TEST(engine_cache, the_only_namespace_so_far_is_expected_and_of_several_none) {
+  scratch_directory place;
+  const auto base = place.path().string() + "/engines";
+  EXPECT_EQ(engine_cache::tenant_to_expect(base), "");
+  (void)claim(base);
+  EXPECT_EQ(engine_cache::tenant_to_expect(base), "");
+  const auto a = fs::path(claim(base, "team-a+team-b")->directory()).parent_path();
+  EXPECT_EQ(engine_cache::tenant_to_expect(base), "team-a+team-b");
+  std::ofstream(a / "name") << "team-c\n";
+  EXPECT_EQ(engine_cache::tenant_to_expect(base), std::nullopt) << "another's name is not believed";
+  (void)claim(base, "team-a+team-b");
+  EXPECT_EQ(engine_cache::tenant_to_expect(base), "team-a+team-b");
+  (void)claim(base, "team-c");
+  EXPECT_EQ(engine_cache::tenant_to_expect(base), std::nullopt);
 }
 
 TEST(engine_cache, a_claim_ends_when_what_it_is_on_is_deleted_and_does_not_come_back) {

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from cluster import DEADLINE_S, farm_in, until
 from curve_peer import CurvePeer
+from echo_farm import PLATFORM
+from forgery import Signer
 from keyed_farm import KeyedFarm
 from programs import Role
 from zmtp import GREETING
@@ -111,9 +113,8 @@ def test_a_message_that_a_role_may_not_send_is_refused(
 
 
 def test_a_name_of_a_graph_leads_into_no_other_namespace(keyed: KeyedFarm) -> None:
-    """alice's namespace is isolated; bob asks for what she has by the name that it has inside the farm."""
+    """bob asks for what alice has by the name that it has inside the farm."""
     keyed.make("bob")
-    keyed.extra.append("isolate team-a")
     keyed.allow(bob=("client", "team-b"))
     coordinator, endpoint = keyed.coordinator()
     name = 'fxfarm_messages_refused_total{role="client"}'
@@ -133,14 +134,48 @@ def test_a_name_of_a_graph_leads_into_no_other_namespace(keyed: KeyedFarm) -> No
 
 
 def test_a_result_of_a_job_that_a_worker_does_not_hold_is_not_taken(keyed: KeyedFarm) -> None:
+    """One worker holds a job; another, whose key and signature are as good, brings results of it."""
+    keyed.make("thief")
+    keyed.allow(thief=("worker", "*"))
+    signers = {name: Signer() for name in ("holder", "thief")}
+    keyed.signers |= {name: made.public for name, made in signers.items()}
+    keyed.accept(*signers)
     coordinator, endpoint = keyed.coordinator()
-    with as_peer(keyed, endpoint, "worker", "worker") as thief:
-        thief.say("job_failed", id="made up", stage_key=GRAPH, code="invalid_graph", reason="it is bad")
-        until(
-            "it is counted",
-            lambda: keyed.metric(coordinator, "coordinator ready", "fxfarm_results_refused_total") == 1,
-        )
-    assert keyed.counts(endpoint, "jobs_failed", "jobs_finished") == (0, 0)
+
+    def refused() -> float:
+        return keyed.metric(coordinator, "coordinator ready", "fxfarm_results_refused_total")
+
+    def bring(peer: CurvePeer, name: str, job: dict[str, Any], artifact: bytes) -> None:
+        by = signers[name].sign(job["stage_key"], artifact)
+        vouched = {"signer": by.signer, "signature": by.value}
+        peer.say("job_done", attached=artifact, id=job["id"], stage_key=job["stage_key"], **vouched)
+
+    with (
+        as_peer(keyed, endpoint, "worker", "worker") as holder,
+        as_peer(keyed, endpoint, "thief", "worker") as thief,
+        as_peer(keyed, endpoint, "alice", "client") as alice,
+    ):
+        holder.say("worker_offer", name="holder", runs_on=PLATFORM, slots=1)
+        alice.say("lookup", graph_key=GRAPH, stages=[STAGE], target=PLATFORM, name="m")
+        assert alice.hear() == ("need_graph", {"graph_key": GRAPH})
+        alice.say("submit", attached=b"graph", graph_key=GRAPH)
+        what, job = holder.hear()
+        assert (what, holder.attached) == ("job", b"graph")
+        bring(thief, "thief", job, b"forged")
+        until("the artifact is refused", lambda: refused() == 1)
+        thief.say("job_failed", id=job["id"], stage_key=job["stage_key"], code="invalid_graph", reason="bad")
+        until("the failure is refused", lambda: refused() == 2)
+        assert keyed.counts(endpoint, "jobs_started", "jobs_failed", "jobs_finished") == (1, 0, 0)
+        bring(holder, "holder", job, b"made")
+        while (heard := alice.hear())[0] == "stage_progress":
+            pass
+        what, ready = heard
+        assert (what, ready["stage_key"], alice.attached) == ("stage_ready", job["stage_key"], b"made")
+        assert ready["signer"] == signers["holder"].public
+        # Its own, but once only.
+        bring(holder, "holder", job, b"made")
+        until("the second is refused", lambda: refused() == 3)
+    assert keyed.counts(endpoint, "jobs_started", "jobs_failed", "jobs_finished") == (1, 0, 1)
 
 
 @pytest.mark.parametrize(

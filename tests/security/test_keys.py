@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import stat
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from cluster import Farm, free_port, until
+from cluster import DEADLINE_S, Farm, free_port, until
 from farm_client import Client
 from keyed_farm import KeyedFarm
+from programs import Role
 
 SERVED = ("jobs_finished", "stages_served_job", "stages_served_memory")
 
@@ -146,9 +149,49 @@ def test_a_coordinators_key_is_changed_while_clients_accept_both(keyed: KeyedFar
     assert keyed.refused(second, "unknown_key") == 0
 
 
-def test_an_isolated_namespace_does_not_see_what_another_has_made(keyed: KeyedFarm, client: Client) -> None:
+def test_keys_of_two_coordinators_are_changed_one_after_the_other_under_a_client_that_asks(
+    keyed: KeyedFarm, client: Client
+) -> None:
+    """With one coordinator graphs stay eager for as long as it is away; with two nobody waits for a key."""
+    started = [keyed.coordinator() for _ in range(2)]
+    endpoints = [endpoint for _, endpoint in started]
+    keyed.make("next")
+    both = f"{keyed.public['server']},{keyed.public['next']}"
+    keyed.farm.start(
+        *("worker", "--coordinators", ",".join(endpoints), "--python", keyed.farm.python, "--name", "w"),
+        *("--slots", "1", "--metrics", "127.0.0.1:0"),
+        *("--secret-key", keyed.secret("worker"), "--server-public-key", both, *keyed.signing()),
+    )
+    for endpoint in endpoints:
+        keyed.until_worker(endpoint)
+    keyed.client(client, ",".join(endpoints))
+    client.set(FXFARM_SERVER_PUBLIC_KEY=both)
+    client.model().until_compiled()
+    changed: list[Role] = []
+
+    def change() -> None:
+        for role, endpoint in started:
+            assert role.stop() == 0
+            anew, _ = keyed.coordinator(key="next", port=int(endpoint.rsplit(":", 1)[1]))
+            keyed.until_worker(endpoint, server="next")
+            changed.append(anew)
+
+    with ThreadPoolExecutor(1) as pool:
+        changing = pool.submit(change)
+        height = 1.0
+        while not changing.done() or height < 4:
+            height += 1
+            client.model(height).until_compiled()
+        changing.result()
+    client.model(height + 1).until_compiled()
+    for role in changed:
+        assert keyed.refused(role, "unknown_key") == 0
+    values = [keyed.ask("stats", endpoint, server="next")["values"] for endpoint in endpoints]
+    assert sum(v.get("jobs_finished", 0) for v in values) >= 1
+
+
+def test_a_namespace_does_not_see_what_another_has_made(keyed: KeyedFarm, client: Client) -> None:
     keyed.make("bob")
-    keyed.extra.append("isolate team-a")
     keyed.allow(bob=("client", "team-b"))
     _, endpoint = keyed.coordinator()
     keyed.worker(endpoint)
@@ -163,6 +206,24 @@ def test_an_isolated_namespace_does_not_see_what_another_has_made(keyed: KeyedFa
         client.leave()
     assert len(keys) == 2
     assert keyed.counts(endpoint, *SERVED) == (2, 2, 2)
+
+
+def test_namespaces_share_what_they_make_when_the_file_says_so(keyed: KeyedFarm, client: Client) -> None:
+    keyed.make("bob")
+    keyed.extra.append("share team-a team-b")
+    keyed.allow(bob=("client", "team-b"))
+    _, endpoint = keyed.coordinator()
+    keyed.worker(endpoint)
+    keyed.until_worker(endpoint)
+    keys = set()
+    for name in ("alice", "bob"):
+        keyed.client(client, endpoint, key=name)
+        model = client.model()
+        model.until_compiled()
+        keys.add(model.stage.key)
+        assert keyed.counts(endpoint, "jobs_finished") == (1,), name
+        client.leave()
+    assert len(keys) == 1
 
 
 def test_what_a_worker_runs_is_taken_over_with_its_ticket(keyed: KeyedFarm, client: Client) -> None:
@@ -182,7 +243,18 @@ def test_what_a_worker_runs_is_taken_over_with_its_ticket(keyed: KeyedFarm, clie
     assert keyed.counts(endpoint, "jobs_started", "claims_refused") == (0, 0)
 
 
-def test_a_role_that_leaves_the_host_without_keys_warns_again_and_again(farm: Farm) -> None:
+CLIENT = """
+import signal, sys
+from fxfarm import _core
+client = _core.Client(endpoints=["tcp://192.0.2.1:7070"])
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(client.stop()))
+signal.pause()
+"""
+WARNING_PERIOD_S = 60
+"""As runtime/limits.hpp has it."""
+
+
+def test_who_leaves_the_host_without_keys_warns_again_and_again(farm: Farm) -> None:
     port = free_port()
     done = farm.command("coordinator", "--listen", f"tcp://0.0.0.0:{port}")
     assert done.returncode == 2
@@ -193,6 +265,15 @@ def test_a_role_that_leaves_the_host_without_keys_warns_again_and_again(farm: Fa
     assert f"endpoint=tcp://0.0.0.0:{port}" in open_one.wait_line("insecure: what goes over the network")
     page = farm.scrape(open_one.fact("coordinator ready", "metrics"))
     assert "\nfxfarm_insecure 1\n" in page
+    worker = farm.start(
+        *("worker", "--coordinators", "tcp://192.0.2.1:7070", "--insecure", "--python", farm.python),
+        *("--metrics", "127.0.0.1:0"),
+    )
+    client = farm.start("-c", CLIENT, program=Path(sys.executable))
+    says = {open_one: "insecure: what goes over the network", worker: "insecure: what goes over the network"}
+    says[client] = "insecure: what comes from the farm is run here"
+    for role, warning in says.items():
+        role.wait_line(warning, number=2, deadline_s=WARNING_PERIOD_S + DEADLINE_S)
 
 
 def test_a_client_of_another_host_wants_keys_or_the_word(client: Client) -> None:

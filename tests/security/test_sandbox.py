@@ -50,7 +50,6 @@ def keyed(place: Path) -> Iterator[KeyedFarm]:
             "FXFARM_JOB_ATTEMPTS": "1",
         }
         made = KeyedFarm(farm)
-        made.extra = ["isolate team-a", "isolate team-b"]
         for name in ("bob", "carol"):
             made.make(name)
         made.allow(bob=("client", "team-b"), carol=("client", "team-c"))
@@ -181,7 +180,7 @@ def test_namespaces_have_neither_engine_nor_cache_in_common(keyed: KeyedFarm) ->
     with attacker(keyed, endpoint) as alice, attacker(keyed, endpoint, "bob") as bob:
         kernels = Path(alice.tries(leave))
         assert kernels.joinpath("kernel.so").read_text() == "of team-a"
-        # The farm's first isolated namespace; engines were there for those that share.
+        # The worker's first namespace; its engines were there for those that share.
         assert restarts(keyed, worker, "namespace") == 1
         assert alice.tries(look.format(str(kernels), 1)) == "('of team-a', True, True, '1')"
         assert restarts(keyed, worker, "namespace") == 1, "one namespace, one engine"
@@ -202,14 +201,13 @@ def test_namespaces_have_neither_engine_nor_cache_in_common(keyed: KeyedFarm) ->
 
 
 def test_those_who_share_artifacts_share_engines(keyed: KeyedFarm) -> None:
-    keyed.extra = []
-    keyed.write()
+    keyed.write("share team-a team-b")
     _, endpoint = keyed.coordinator()
     worker = worker_of(keyed, endpoint)
     with attacker(keyed, endpoint) as alice, attacker(keyed, endpoint, "bob") as bob:
         alice.tries("state['seen'] = 'by team-a'")
         assert bob.tries("found = state.get('seen')") == "by team-a"
-    assert restarts(keyed, worker, "namespace") == 0
+    assert restarts(keyed, worker, "namespace") == 1, "the two of them are expected no more than others"
 
 
 def test_engines_are_shared_by_isolated_namespaces_where_it_is_wanted(keyed: KeyedFarm) -> None:
@@ -221,16 +219,25 @@ def test_engines_are_shared_by_isolated_namespaces_where_it_is_wanted(keyed: Key
     assert restarts(keyed, worker, "namespace") == 0
 
 
-def test_a_worker_that_has_served_isolated_namespaces_starts_engines_for_nobody(keyed: KeyedFarm) -> None:
+def test_a_worker_starts_engines_for_the_only_namespace_that_it_has_served_and_of_several_for_none(
+    keyed: KeyedFarm,
+) -> None:
     _, endpoint = keyed.coordinator()
+    kernels = "found = os.environ.get('FXFARM_ENGINE_KERNELS_DIR')"
     first = worker_of(keyed, endpoint)
-    with attacker(keyed, endpoint) as alice:
-        alice.tries("found = 1")
+    with attacker(keyed, endpoint) as alice, attacker(keyed, endpoint, "bob") as bob:
+        place = alice.tries(kernels)
         assert restarts(keyed, first, "namespace") == 1
         assert first.stop() == 0
         second = worker_of(keyed, endpoint)
-        assert alice.tries("found = os.environ.get('FXFARM_ENGINE_KERNELS_DIR')") == "None", "it has its own"
+        assert alice.tries(f"{kernels}  # again") == place
         assert restarts(keyed, second, "namespace") == 0
+        bob.tries("found = 1")
+        assert restarts(keyed, second, "namespace") == 1
+        assert second.stop() == 0
+        third = worker_of(keyed, endpoint)
+        assert alice.tries(f"{kernels}  # a third time") == "None", "it has its own"
+        assert restarts(keyed, third, "namespace") == 0
 
 
 BOMBS = {
@@ -270,9 +277,10 @@ def test_what_takes_too_much_is_ended_and_says_of_what(keyed: KeyedFarm, bomb: s
     with attacker(keyed, endpoint, "carol") as carol:
         why = carol.tries(attack)
         assert code in why and what in why
-        if bomb != "time":  # which the coordinator sees as soon
-            assert restarts(keyed, worker, code) == 1
-            assert keyed.counts(endpoint, "jobs_started", "jobs_failed", "jobs_finished") == (1, 1, 0)
+        # The coordinator sees a deadline as soon, and then has the worker end the job.
+        counted = (code, "cancelled") if bomb == "time" else (code,)
+        until("it is counted", lambda: sum(restarts(keyed, worker, reason) for reason in counted) == 1)
+        assert keyed.counts(endpoint, "jobs_started", "jobs_failed", "jobs_finished") == (1, 1, 0)
         assert carol.tries("found = 'well'") == "well", "the next one is served"
     until(
         "its files are gone", lambda: len(list((keyed.farm.directory / "tmp").glob("fxfarm-work-*/*"))) == 1

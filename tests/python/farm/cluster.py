@@ -125,9 +125,8 @@ class Farm:
 
     def coordinator(self, *args: str, port: int = 0) -> tuple[Role, str]:
         """A coordinator that answers, and its endpoint."""
-        role = self.start(
-            "coordinator", "--listen", f"tcp://127.0.0.1:{port}", "--metrics", "127.0.0.1:0", *args
-        )
+        metrics = () if "--metrics" in args else ("--metrics", "127.0.0.1:0")
+        role = self.start("coordinator", "--listen", f"tcp://127.0.0.1:{port}", *metrics, *args)
         return role, role.fact("coordinator ready", "endpoints")
 
     def worker(self, *endpoints: str, slots: int = 1, name: str = "w") -> Role:

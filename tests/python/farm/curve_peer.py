@@ -19,6 +19,8 @@ ZMQ = ctypes.CDLL(ctypes.util.find_library("zmq") or "libzmq.so.5", use_errno=Tr
 for _name in ("zmq_ctx_new", "zmq_socket"):
     getattr(ZMQ, _name).restype = ctypes.c_void_p
 BUFFER_BYTES = 1 << 20
+ENCLOSED_BYTES = 32 << 10
+"""Of attachments that come within their message."""
 
 
 def pair_of(secret_file: str) -> tuple[bytes, bytes]:
@@ -26,6 +28,16 @@ def pair_of(secret_file: str) -> tuple[bytes, bytes]:
     text = Path(secret_file).read_text()
     public, secret = (text.split(f'{name} = "')[1].split('"')[0] for name in ("public-key", "secret-key"))
     return public.encode(), secret.encode()
+
+
+def envelope(tag: str, /, attached: bytes = b"", **fields: Any) -> bytes:
+    """A message as it goes over a link."""
+    message: dict[str, Any] = {"type": tag, "body": fields}
+    if attached:
+        digest = hashlib.blake2b(attached, digest_size=32).hexdigest()
+        message["attachment"] = {"digest": digest, "data": attached}
+    packed: bytes = msgpack.packb(message)
+    return packed
 
 
 class CurvePeer:
@@ -50,11 +62,14 @@ class CurvePeer:
             self._done(ZMQ.zmq_setsockopt(self._socket, option, ctypes.byref(value), size))
         self._done(ZMQ.zmq_connect(self._socket, endpoint.encode()))
         self.greeting: tuple[str, dict[str, Any]] = ("", {})
+        self.attached = b""
+        """What came with the last message, where it was enclosed."""
         if role:
             self.greet(role)
 
     def greet(self, role: str) -> None:
-        self.say("hello", magic="fxfarm", version=1, role=role, id=f"{role}-{time.monotonic_ns()}")
+        said = {"magic": "fxfarm", "version": 1, "role": role, "id": f"{role}-{time.monotonic_ns()}"}
+        self.say("hello", **said, enclosed_bytes=ENCLOSED_BYTES)
         self.greeting = self.hear()
 
     def __enter__(self) -> CurvePeer:
@@ -67,11 +82,7 @@ class CurvePeer:
         ZMQ.zmq_ctx_term(self._context)
 
     def say(self, tag: str, /, attached: bytes = b"", **fields: Any) -> None:
-        message: dict[str, Any] = {"type": tag, "body": fields}
-        if attached:
-            digest = hashlib.blake2b(attached, digest_size=32).hexdigest()
-            message["attachment"] = {"digest": digest, "data": attached}
-        body: bytes = msgpack.packb(message)
+        body = envelope(tag, attached, **fields)
         self._done(ZMQ.zmq_send(self._socket, body, ctypes.c_size_t(len(body)), 0))
 
     def hear(self) -> tuple[str, dict[str, Any]]:
@@ -82,6 +93,7 @@ class CurvePeer:
             self._done(size)
             message: dict[str, Any] = msgpack.unpackb(buffer.raw[:size])
             if message["type"] != "heartbeat":
+                self.attached = message.get("attachment", {}).get("data", b"")
                 return message["type"], message["body"]
 
     @staticmethod

@@ -117,8 +117,8 @@ class KeyedFarm:
             FXFARM_SIGNERS=str(self.clients_signers),
         )
 
-    def ask(self, what: str, endpoint: str, key: str = "operator") -> dict[str, Any]:
-        done = self.farm.command(what, "--json", "--endpoint", endpoint, *self.link(key))
+    def ask(self, what: str, endpoint: str, key: str = "operator", server: str = "server") -> dict[str, Any]:
+        done = self.farm.command(what, "--json", "--endpoint", endpoint, *self.link(key, server))
         assert done.returncode == 0, done.stderr
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
@@ -132,9 +132,9 @@ class KeyedFarm:
         done = self.farm.command("cache", "rm", key, "--endpoint", endpoint, *self.link("operator"))
         assert done.returncode == 0, done.stderr
 
-    def until_worker(self, endpoint: str, name: str = "") -> None:
+    def until_worker(self, endpoint: str, name: str = "", server: str = "server") -> None:
         def idle() -> list[str]:
-            workers = self.ask("status", endpoint)["workers"]
+            workers = self.ask("status", endpoint, server=server)["workers"]
             return [w["name"] for w in workers if w["state"] == "idle" and w["name"].startswith(name)]
 
         until(f"worker {name} is idle", idle)

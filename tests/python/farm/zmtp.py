@@ -43,10 +43,14 @@ class Frames:
 
 
 class Dealer:
-    """A connection to a ROUTER."""
+    """A connection to a ROUTER; `receive_bytes` is the kernel's room for what is not read, 0 for its own."""
 
-    def __init__(self, port: int, deadline_s: float) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=deadline_s)
+    def __init__(self, port: int, deadline_s: float, receive_bytes: int = 0) -> None:
+        self._socket = socket.socket()
+        self._socket.settimeout(deadline_s)
+        if receive_bytes:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        self._socket.connect(("127.0.0.1", port))
         self._socket.sendall(GREETING)
         self._take(len(GREETING))
         self._socket.sendall(bytes((COMMAND, len(READY))) + READY)

@@ -1,11 +1,11 @@
-#include "cli/chore.hpp"
+#include "runtime/chore.hpp"
 
 #include <atomic>
 #include <future>
 
 #include <gtest/gtest.h>
 
-namespace fxfarm::cli {
+namespace fxfarm {
 namespace {
 
 using namespace std::chrono_literals;
@@ -46,4 +46,4 @@ TEST(chore, is_not_under_way_any_longer_when_it_is_gone) {
 }
 
 }  // namespace
-}  // namespace fxfarm::cli
+}  // namespace fxfarm

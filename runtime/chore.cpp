@@ -1,8 +1,8 @@
-#include "cli/chore.hpp"
+#include "runtime/chore.hpp"
 
 #include <utility>
 
-namespace fxfarm::cli {
+namespace fxfarm {
 
 chore::chore(std::chrono::milliseconds period, std::function<void()> work)
     : thread_([this, period, work = std::move(work)] {
@@ -23,4 +23,4 @@ chore::~chore() {
   thread_.join();
 }
 
-}  // namespace fxfarm::cli
+}  // namespace fxfarm

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <thread>
 
-namespace fxfarm::cli {
+namespace fxfarm {
 
 class chore {
 public:
@@ -26,4 +26,4 @@ private:
   std::thread thread_;
 };
 
-}  // namespace fxfarm::cli
+}  // namespace fxfarm
