@@ -2,6 +2,7 @@
 
 #include "cli/run_program.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
@@ -67,6 +68,21 @@ std::string text_of_variable(const char* name) {
   return text == nullptr ? std::string() : std::string(text);
 }
 
+// 0 where CUDA's driver is found and finds a GPU.
+constexpr const char* gpu_question = "import ctypes, sys; sys.exit(ctypes.CDLL('libcuda.so.1').cuInit(0))";
+
+// Why engines would have no GPU in the sandbox that they have outside: what a driver needs is only known from a try.
+std::optional<error> loses_gpu(const sandbox& box, const std::string& python) {
+  const bool some = std::any_of(box.mounts.begin(), box.mounts.end(), [](const sandbox_mount& m) {
+    return m.how == sandbox_mount::kind::device && m.path.starts_with("/dev/nvidia");
+  });
+  const std::vector<std::string> argv{python, "-c", gpu_question};
+  if (!some || !run_program(argv, limits::sandbox_probe_max)) return std::nullopt;
+  const auto within = run_program(confined(box, {}, argv), limits::sandbox_probe_max);
+  if (within) return std::nullopt;
+  return error{errc::refused, "in it there is no GPU for engines: " + within.failure().message};
+}
+
 }  // namespace
 
 result<engine_room> open_engine_room(const engine_config& c, const std::vector<std::string>& secrets) {
@@ -83,9 +99,10 @@ result<engine_room> open_engine_room(const engine_config& c, const std::vector<s
   for (auto& name : split(c.engine_environment, ',')) box->environment.push_back(std::move(name));
 
   const auto tried = run_program(confined(*box, {}, {python.program, "-c", "pass"}), limits::sandbox_probe_max);
-  if (tried) return engine_room{std::move(box), python.program, {}, python.user_base};
-  if (c.engine_sandbox == "auto") return engine_room{nullptr, c.python, tried.failure().message, {}};
-  return {errc::refused, "engine_sandbox: bubblewrap is wanted, but: " + tried.failure().message};
+  const auto failed = tried ? loses_gpu(*box, python.program) : tried.failure();
+  if (!failed) return engine_room{std::move(box), python.program, {}, python.user_base};
+  if (c.engine_sandbox == "auto") return engine_room{nullptr, c.python, failed->message, {}};
+  return {errc::refused, "engine_sandbox: bubblewrap is wanted, but: " + failed->message};
 }
 
 }  // namespace fxfarm::cli

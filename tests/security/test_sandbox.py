@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -363,3 +364,51 @@ def test_where_there_is_no_sandbox_the_worker_says_why(keyed: KeyedFarm) -> None
     )
     assert refused.returncode == 1
     assert refused.stderr.count(f"engine_sandbox: bubblewrap is wanted, but: {why}") == 1
+
+
+# A driver that finds a GPU where it finds its own file, which a sandbox does not show it.
+DRIVER = """
+#include <unistd.h>
+int cuInit(unsigned flags) { (void)flags; return access(MARK, F_OK) == 0 ? 0 : 100; }
+"""
+
+
+@pytest.fixture
+def gpu_device() -> Iterator[None]:
+    """A device that looks like a GPU's by its name."""
+    device = Path(f"/dev/nvidia-of-a-test-{os.getpid()}")
+    try:
+        os.mknod(device, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("no right to make a device")
+    yield
+    device.unlink()
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["a driver that works in it", "one that does not"])
+def test_a_gpu_that_a_sandbox_would_take_from_engines_is_not_taken(
+    seen: bool,
+    keyed: KeyedFarm,
+    gpu_device: None,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = keyed.farm.directory if seen else tmp_path_factory.mktemp("outside")
+    (place / "mark").touch()
+    libraries = keyed.farm.directory / "libraries"
+    libraries.mkdir()
+    (libraries / "driver.c").write_text(DRIVER)
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", f'-DMARK="{place}/mark"', "-o", "libcuda.so.1", "driver.c"],
+        cwd=libraries,
+        check=True,
+    )
+    monkeypatch.setitem(keyed.farm.variables, "LD_LIBRARY_PATH", str(libraries))
+    monkeypatch.setitem(keyed.farm.variables, "FXFARM_ENGINE_SANDBOX", "auto")
+    _, endpoint = keyed.coordinator()
+    worker_of(keyed, endpoint)
+    (status,) = keyed.ask("status", endpoint)["workers"]
+    if seen:
+        assert status["sandbox"] == "bubblewrap"
+    else:
+        assert status["sandbox"].startswith("none: in it there is no GPU for engines: ")
