@@ -14,17 +14,20 @@ constexpr const char* program = "bwrap";
 constexpr std::string_view answer_begins = "fxfarm-paths";
 
 // No package is imported: their places are what is asked for. In a virtual environment the interpreter is known by its
-// name there; others are what their links lead to. Compilers are those that Inductor and Triton take; what one needs
-// lies beside its bin.
+// name there; others are what their links lead to. Compilers are those that Inductor and Triton take; one that is
+// installed in a place of its own has its libraries beside its bin, and no home is such a place.
 constexpr const char* question = R"(
-import importlib.util, os, shutil, site, sys
+import glob, importlib.util, os, shutil, site, sys
 paths = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, *filter(None, sys.path)]
 for name in ["fxfarm", *sys.argv[1:]]:
     spec = importlib.util.find_spec(name)
     paths += (spec.submodule_search_locations or [os.path.dirname(spec.origin)]) if spec else []
 for compiler in [shutil.which(os.environ.get(v) or name) for v, name in (("CC", "gcc"), ("CXX", "g++"))]:
     for directory in {os.path.dirname(p) for p in (compiler, os.path.realpath(compiler))} if compiler else ():
-        paths.append(os.path.dirname(directory) if os.path.basename(directory) == "bin" else directory)
+        parent = os.path.dirname(directory)
+        own = glob.glob(os.path.join(glob.escape(parent), "lib*", "gcc")) or glob.glob(os.path.join(glob.escape(parent), "lib*", "clang"))
+        home = (os.path.expanduser("~") + "/").startswith(parent + "/")
+        paths.append(parent if os.path.basename(directory) == "bin" and own and not home else directory)
 venv = sys.prefix != sys.base_prefix
 program = sys.executable if venv else os.path.realpath(sys.executable)
 print("\0".join(["fxfarm-paths", program, site.getuserbase(), *paths]), end="")
@@ -69,7 +72,11 @@ std::string text_of_variable(const char* name) {
 }
 
 // 0 where CUDA's driver is found and finds a GPU.
-constexpr const char* gpu_question = "import ctypes, sys; sys.exit(ctypes.CDLL('libcuda.so.1').cuInit(0))";
+constexpr const char* gpu_question = R"(
+import ctypes, sys
+found = ctypes.CDLL("libcuda.so.1").cuInit(0)
+sys.exit(f"cuInit says {found}" if found else 0)
+)";
 
 // Why engines would have no GPU in the sandbox that they have outside: what a driver needs is only known from a try.
 std::optional<error> loses_gpu(const sandbox& box, const std::string& python) {
@@ -79,7 +86,8 @@ std::optional<error> loses_gpu(const sandbox& box, const std::string& python) {
   const std::vector<std::string> argv{python, "-c", gpu_question};
   if (!some || !run_program(argv, limits::sandbox_probe_max)) return std::nullopt;
   const auto within = run_program(confined(box, {}, argv), limits::sandbox_probe_max);
-  if (within) return std::nullopt;
+  // A driver that takes long says nothing about the sandbox.
+  if (within || within.failure().code == errc::timeout) return std::nullopt;
   return error{errc::refused, "in it there is no GPU for engines: " + within.failure().message};
 }
 

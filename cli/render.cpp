@@ -63,11 +63,10 @@ result<std::string> render_graphs(const std::string& document) {
   if (!d) return d.failure();
   const auto& graphs = at(*d, "graphs");
   if (!graphs.is_array() || graphs.empty()) return std::string("no graphs\n");
-  constexpr std::size_t key_chars = 12;
   std::vector<std::vector<std::string>> rows{
       {"GRAPH", "NAME", "STAGE", "STATE", "SOURCE", "QUEUE s", "COMPILE s", "SUBSCRIBERS", "ERROR"}};
   for (const auto& g : graphs) {
-    auto key = cell(g, "graph_key").substr(0, key_chars);
+    auto key = key_cell(g, "graph_key");
     auto name = cell(g, "name");
     const auto& stages = at(g, "stages");
     if (!stages.is_array() || stages.empty()) rows.push_back({key, name, "-", "-", "-", "-", "-", "-", "-"});

@@ -11,12 +11,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t key_chars = 12;
-
-std::string key_cell(const json& object, const char* key) {
-  return cell(object, key).substr(0, key_chars);
-}
-
 std::string took(const json& seconds) {
   return cell(seconds) + " s";
 }

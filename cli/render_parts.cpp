@@ -62,15 +62,20 @@ std::string byte_cell(const json& value) {
   return text.data();
 }
 
+std::string key_cell(const json& object, const char* field) {
+  constexpr std::size_t key_chars = 12;
+  const auto key = cell(object, field);
+  const auto scope = key.rfind('.');
+  return key.substr(scope == std::string::npos ? 0 : scope + 1, key_chars);
+}
+
 std::string state_cell(const json& worker) {
   const auto state = cell(worker, "state");
   if (at(worker, "kept") != true) return state;
   const auto& job = at(worker, "kept_for");
   if (!job.is_object()) return state + ", kept";  // the coordinator's version does not say for which
   const auto name = cell(job, "name");
-  constexpr std::size_t key_chars = 12;
-  return state + ", kept for " + (name == "-" ? cell(job, "graph_key").substr(0, key_chars) : name) + " " +
-         cell(job, "stage");
+  return state + ", kept for " + (name == "-" ? key_cell(job, "graph_key") : name) + " " + cell(job, "stage");
 }
 
 std::string gpus_cell(const json& worker) {

@@ -19,6 +19,8 @@ const nlohmann::json& at(const nlohmann::json& object, const char* key);
 std::string cell(const nlohmann::json& value);
 std::string cell(const nlohmann::json& object, const char* key);
 std::string byte_cell(const nlohmann::json& value);
+// The first characters of the key in that field, without the namespace before it.
+std::string key_cell(const nlohmann::json& object, const char* field);
 // Of a worker: "busy", and when it is kept for a job that waits for its memory, which that is.
 std::string state_cell(const nlohmann::json& worker);
 // Of a worker: "1 of 2" GPUs that jobs have, or memory that is free for them; "-" where there are none, or it is not

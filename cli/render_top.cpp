@@ -66,11 +66,10 @@ std::string stages_text(const json& stages) {
 
 std::string graphs_text(const json& graphs, const char* head) {
   if (!graphs.is_array() || graphs.empty()) return {};
-  constexpr std::size_t key_chars = 12;
   std::vector<std::vector<std::string>> rows{{head, "STAGE", "WORKER", "TIME", "KEY"}};
   for (const auto& g : graphs) {
     rows.push_back({cell(g, "name"), cell(g, "stage"), cell(g, "worker"), duration_cell(at(g, "seconds")),
-                    cell(g, "graph_key").substr(0, key_chars)});
+                    key_cell(g, "graph_key")});
   }
   return "\n" + render_table(rows);
 }

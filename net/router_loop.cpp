@@ -142,7 +142,8 @@ void router::loop::try_ended() {
     auto* p = peers_.with_id(ended_.front().second);
     ended_.pop_front();
     if (p == nullptr) continue;
-    if (now_ - p->link.heard() < ended_settles) {
+    // What it has sent may lie there unread.
+    if (unread_ || now_ - p->link.heard() < ended_settles) {
       ended_.emplace_back(now_ + ended_settles, p->id);
     } else {
       push(*p, encode(heartbeat{}));

@@ -165,6 +165,12 @@ void session::abort_stream(std::uint64_t stream) {
   if (sender_.abort(stream) || receiver_.abort(stream)) link_counters::add(counters_.streams_aborted);
 }
 
+void session::not_listened(time_point now) {
+  heard_ = now;
+  sender_.not_listened(now);
+  receiver_.not_listened(now);
+}
+
 result<void> session::tick(time_point now) {
   ticked_ = now;
   if (now - heard_ >= options_.silence_max) {

@@ -84,7 +84,7 @@ public:
   result<void> tick(time_point now);
   time_point deadline() const;
   // What it may have said until now has not been read: it does not count as silent.
-  void not_listened(time_point now) { heard_ = now; }
+  void not_listened(time_point now);
   // When the peer was last heard.
   time_point heard() const { return heard_; }
 

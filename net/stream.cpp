@@ -89,6 +89,10 @@ bool stream_sender::abort(std::uint64_t stream) {
   return true;
 }
 
+void stream_sender::not_listened(time_point now) {
+  for (auto& s : open_) s.progress = now;
+}
+
 std::vector<std::uint64_t> stream_sender::expire(time_point now) {
   std::vector<std::uint64_t> given_up;
   for (const auto& s : open_) {
@@ -190,6 +194,10 @@ bool stream_receiver::abort(std::uint64_t stream) {
   announced_bytes_ -= found->second.info.size;
   open_.erase(found);
   return true;
+}
+
+void stream_receiver::not_listened(time_point now) {
+  for (auto& [id, stream] : open_) stream.progress = now;
 }
 
 std::vector<std::uint64_t> stream_receiver::expire(time_point now) {

@@ -66,6 +66,8 @@ public:
   bool abort(std::uint64_t stream);
   // Gives up and returns the streams that have waited too long for credit.
   std::vector<std::uint64_t> expire(time_point now);
+  // What the peer may have sent until now has not been read: no stream is without progress for it.
+  void not_listened(time_point now);
   std::size_t backlog_bytes() const { return backlog_bytes_; }
   std::size_t waiting() const { return waiting_.size(); }  // in line, not open yet
 
@@ -119,6 +121,8 @@ public:
   bool abort(std::uint64_t stream);
   // Gives up and returns the streams of which nothing came for too long.
   std::vector<std::uint64_t> expire(time_point now);
+  // What the peer may have sent until now has not been read: no stream is without progress for it.
+  void not_listened(time_point now);
   std::size_t held_bytes() const;
 
 private:

@@ -17,8 +17,8 @@ public:
   told(inbound_sink sink, std::size_t batch_max, std::size_t bytes_max = limits::inbound_bytes_max)
       : sink_(std::move(sink)), batch_max_(batch_max), unheard_(bytes_max) {}
 
-  // A message of so many bytes has come; what is told next is of it.
-  void came(std::size_t bytes) { bytes_ += bytes; }
+  // A message of so many bytes has come; what is told next is of it, if anything is.
+  void came(std::size_t bytes) { frame_ = bytes; }
   // Whether no more is to be read until the descriptor says so, since the actors have not looked at what there is.
   bool is_full() { return unheard_.is_full(bytes_); }
   int room_fd() const { return unheard_.fd(); }
@@ -29,6 +29,8 @@ public:
             bool over_quota = false) {
     // Made in its place: an event is costly to move.
     auto& in = batch_.emplace_back();
+    // An attachment that came in pieces was in none of the messages that told of something.
+    bytes_ += std::exchange(frame_, 0) + (attachment ? attachment->size() : 0);
     in.peer = who;
     in.event.template emplace<std::decay_t<Event>>(std::forward<Event>(event));
     in.attachment = std::move(attachment);
@@ -51,6 +53,7 @@ private:
   std::size_t batch_max_;
   inbound_batch batch_;
   std::size_t bytes_ = 0;  // of it
+  std::size_t frame_ = 0;  // of what has come and told nothing yet
   backlog unheard_;
 };
 

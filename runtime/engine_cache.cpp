@@ -66,7 +66,8 @@ result<std::unique_ptr<engine_cache>> engine_cache::claim(const std::string& bas
 std::optional<std::string> engine_cache::tenant_to_expect(const std::string& base) {
   std::error_code none;
   std::optional<std::string> only;
-  for (const auto& directory : std::filesystem::directory_iterator(base + isolated, none)) {
+  for (std::filesystem::directory_iterator it(base + isolated, none), end; !none && it != end; it.increment(none)) {
+    const auto& directory = *it;
     if (only) return std::nullopt;
     std::ifstream file(directory.path() / name_file);
     std::string name;

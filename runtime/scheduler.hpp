@@ -95,7 +95,7 @@ public:
     std::size_t measuring = 0;      // of these, jobs that have a GPU
     std::uint64_t memory_used = 0;  // by these
     std::uint64_t memory_free = 0;  // of what it offers
-    std::string kept_for;           // a job that waits for its memory, the oldest of those; empty: it is not kept
+    std::string kept_for = {};      // a job that waits for its memory, the oldest of those; empty: it is not kept
   };
 
   // A new worker, or a change of what it offers; jobs that it runs stay counted.

@@ -40,7 +40,8 @@ export function bytes(count) {
 }
 
 export const number = (value) => typeof value === "number" ? value.toLocaleString("en", { maximumFractionDigits: 1 }) : "–";
-export const shortKey = (key) => String(key ?? "").slice(0, 12);
+// Without the namespace before it.
+export const shortKey = (key) => String(key ?? "").split(".").at(-1).slice(0, 12);
 export const graphLink = (key) => `#/graph/${encodeURIComponent(key)}`;
 
 export const graphAnchor = (g) => el("a", { href: graphLink(g.graph_key) }, g.name || shortKey(g.graph_key));

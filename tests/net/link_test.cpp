@@ -125,6 +125,19 @@ TEST_P(link_over, a_side_that_stops_in_order_sends_first_what_waits) {
   EXPECT_TRUE(up->attachment && *up->attachment == *content);
 }
 
+TEST_P(link_over, pieces_of_an_attachment_are_not_what_nobody_has_looked_at) {
+  link_options link;
+  link.inbound_bytes_max = MiB;
+  pair p(GetParam(), link);
+  const auto content = make_blob(pattern_bytes(4 * MiB));
+  p.dialing->send(p.endpoint, submit{"graph"}, content);
+  const auto up = p.at_router.next();
+  ASSERT_TRUE(content_of<submit>(up));
+  EXPECT_TRUE(up->attachment && *up->attachment == *content);
+  p.dialing->send(p.endpoint, need_graph{"after it"});
+  EXPECT_TRUE(next_of<need_graph>(p.at_router));
+}
+
 TEST_P(link_over, a_large_attachment_passes_in_both_directions_while_messages_go_on) {
   pair p(GetParam());
   const auto content = make_blob(pattern_bytes(32 * MiB));

@@ -166,5 +166,19 @@ TEST_F(at_router, reads_no_more_than_it_may_keep_while_nobody_looks_and_goes_on_
   for (std::size_t i = 1; i < messages; ++i) ASSERT_TRUE(next_of<need_graph>(seen));
 }
 
+TEST_F(at_router, goes_on_reading_after_more_that_told_nothing_than_it_may_keep) {
+  constexpr std::size_t messages = 50, bytes = 4'000;
+  link_options link;
+  link.inbound_bytes_max = 10 * bytes;
+  auto r = router::start({{dir.endpoint()}, "c1", "0.1.0", 10, link}, seen.sink());
+  ASSERT_TRUE(r);
+  bare_peer stranger(zmq::socket_type::dealer, dir.endpoint());
+  for (std::size_t i = 0; i < messages; ++i) stranger.send(need_graph{std::string(bytes, 'x')});
+  for (std::size_t i = 0; i < messages; ++i) ASSERT_TRUE(stranger.receive_a<rejected>());
+  bare_peer peer(zmq::socket_type::dealer, dir.endpoint());
+  peer.send(hello_of("p"));
+  EXPECT_TRUE(next_of<peer_up>(seen));
+}
+
 }  // namespace
 }  // namespace fxfarm::net

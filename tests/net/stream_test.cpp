@@ -123,6 +123,15 @@ TEST(stream_sender, credit_for_a_stream_that_ended_is_late_and_no_fault) {
   EXPECT_TRUE(s.credited({1, 40}, start));
 }
 
+TEST(stream_sender, gives_up_no_stream_for_credit_that_was_not_read) {
+  stream_sender s(side::connected, small_bounds());
+  push(s, "a", 100);
+  steps(s);
+  s.not_listened(start + 15s);
+  EXPECT_TRUE(s.expire(start + 35s - 1ms).empty());
+  EXPECT_EQ(s.expire(start + 35s), (std::vector<std::uint64_t>{1}));
+}
+
 TEST(stream_sender, gives_up_a_stream_that_gets_no_credit) {
   stream_sender s(side::connected, small_bounds());
   push(s, "a", 100);
@@ -249,6 +258,14 @@ TEST_F(receiving, refuses_announcements_past_its_bounds) {
   stream_receiver tight(side::bound, bounds);
   ASSERT_TRUE(tight.open(submit{}, announce(1, whole), start));
   EXPECT_EQ(tight.open(submit{}, announce(3, whole), start).failure().code, errc::too_large) << "all together";
+}
+
+TEST_F(receiving, gives_up_no_stream_for_what_was_not_read) {
+  open();
+  ASSERT_TRUE(feed(0, 10, start + 5s));
+  r.not_listened(start + 20s);
+  EXPECT_TRUE(r.expire(start + 40s - 1ms).empty());
+  EXPECT_EQ(r.expire(start + 40s), (std::vector<std::uint64_t>{1}));
 }
 
 TEST_F(receiving, gives_up_a_silent_stream_and_passes_over_what_still_comes_of_it) {

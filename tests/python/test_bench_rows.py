@@ -52,7 +52,10 @@ print(json.dumps([found, report.document["targets"]]))
 def test_a_first_call_is_timed_with_a_farm_that_runs(tmp_path: Path) -> None:
     file = tmp_path / "first_call.json"
     command = [sys.executable, "first_call.py", "--models", "mlp", "--ways", "eager,fxfarm", "--rounds", "1"]
-    done = subprocess.run([*command, "--json", file], cwd=BENCH, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--json", file], cwd=BENCH, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert file.exists(), done.stderr
     document = json.loads(file.read_text())
     eager, farm = document["rows"]
     assert (eager["way"], farm["way"]) == ("eager", "fxfarm"), done.stderr

@@ -248,7 +248,7 @@ struct small_and_large {
     running.erase(running.begin());
     EXPECT_EQ(s.inconsistency(), "");
   }
-  bool is_kept() const { return s.workers().at(0).kept; }
+  bool is_kept() const { return !s.workers().at(0).kept_for.empty(); }
   // Small ones come and go until it is kept.
   unsigned until_kept() {
     unsigned started = 0;
@@ -319,7 +319,7 @@ TEST(kept_memory_of, a_worker_that_goes_or_cannot_have_as_much_is_kept_no_longer
     ASSERT_TRUE(f.is_kept()) << c.what;
     c.happens(f.s);
     EXPECT_EQ(f.s.inconsistency(), "") << c.what;
-    EXPECT_EQ(!f.s.workers().empty() && f.s.workers().back().kept, c.kept) << c.what;
+    EXPECT_EQ(!f.s.workers().empty() && !f.s.workers().back().kept_for.empty(), c.kept) << c.what;
   }
 }
 

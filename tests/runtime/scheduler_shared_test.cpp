@@ -72,7 +72,7 @@ public:
     for (int i = 0; i < 8; ++i) small_one();
     settle();
   }
-  bool kept(std::size_t who) const { return of[who].workers().at(0).kept; }
+  bool kept(std::size_t who) const { return !of[who].workers().at(0).kept_for.empty(); }
 
   struct started {
     std::size_t who;
@@ -207,12 +207,12 @@ TEST(shared_memory, is_kept_although_only_jobs_of_others_have_it) {
   others_have(3);
   s.enqueue(large);
   for (unsigned i = 0; i < limits::job_overtakes_max; ++i) {
-    EXPECT_FALSE(s.workers().at(0).kept);
+    EXPECT_EQ(s.workers().at(0).kept_for, "");
     others_have(3);
     EXPECT_EQ(assigned(s), "");
     others_have(4);
   }
-  EXPECT_TRUE(s.workers().at(0).kept);
+  EXPECT_EQ(s.workers().at(0).kept_for, "large");
   EXPECT_EQ(s.shortage_of("large").kept, "w");
   const auto told = s.kept_changes();
   ASSERT_EQ(told.size(), 1u);

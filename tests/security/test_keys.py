@@ -246,7 +246,7 @@ def test_what_a_worker_runs_is_taken_over_with_its_ticket(keyed: KeyedFarm, clie
 CLIENT = """
 import signal, sys
 from fxfarm import _core
-client = _core.Client(endpoints=["tcp://192.0.2.1:7070"])
+client = _core.Client(endpoints=["tcp://192.0.2.1:7070"], insecure=True)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(client.stop()))
 signal.pause()
 """
@@ -272,6 +272,8 @@ def test_who_leaves_the_host_without_keys_warns_again_and_again(farm: Farm) -> N
     client = farm.start("-c", CLIENT, program=Path(sys.executable))
     says = {open_one: "insecure: what goes over the network", worker: "insecure: what goes over the network"}
     says[client] = "insecure: what comes from the farm is run here"
+    for role, warning in says.items():
+        role.wait_line(warning)
     for role, warning in says.items():
         role.wait_line(warning, number=2, deadline_s=WARNING_PERIOD_S + DEADLINE_S)
 

@@ -106,21 +106,19 @@ def test_a_compiler_that_lies_elsewhere_is_seen_and_nothing_beside_it(
     compiler = outside / "gcc" / "bin" / "g++"
     compiler.parent.mkdir(parents=True)
     compiler.symlink_to(shutil.which("g++") or "/usr/bin/g++")
-    library = outside / "gcc" / "lib"
+    library = outside / "gcc" / "lib" / "gcc" / "libgcc.a"
+    library.parent.mkdir(parents=True)
     library.write_text("a library")
     (outside / "other").write_text("not for engines")
     monkeypatch.setenv("CXX", str(compiler))
     # A link in what can be seen anyway, as CUDA's /usr/local/cuda is.
-    monkeypatch.setitem(keyed.farm.variables, "FXFARM_ENGINE_SANDBOX_PATHS", f"{sandbox_paths(keyed)}:/usr/bin/cc")
+    paths = f"{keyed.farm.variables['FXFARM_ENGINE_SANDBOX_PATHS']}:/usr/bin/cc"
+    monkeypatch.setitem(keyed.farm.variables, "FXFARM_ENGINE_SANDBOX_PATHS", paths)
     _, endpoint = keyed.coordinator()
     worker_of(keyed, endpoint)
     with attacker(keyed, endpoint) as alice:
         assert alice.tries(f"found = open({str(library)!r}).read()") == "a library"
         assert alice.tries(f"found = open({str(outside / 'other')!r}).read()") == "refused ENOENT"
-
-
-def sandbox_paths(keyed: KeyedFarm) -> str:
-    return keyed.farm.variables["FXFARM_ENGINE_SANDBOX_PATHS"]
 
 
 def restarts(keyed: KeyedFarm, worker: Role, reason: str) -> int:
@@ -379,8 +377,8 @@ def gpu_device() -> Iterator[None]:
     device = Path(f"/dev/nvidia-of-a-test-{os.getpid()}")
     try:
         os.mknod(device, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
-    except PermissionError:
-        pytest.skip("no right to make a device")
+    except OSError as refused:
+        pytest.skip(f"a device cannot be made: {refused}")
     yield
     device.unlink()
 
@@ -411,4 +409,4 @@ def test_a_gpu_that_a_sandbox_would_take_from_engines_is_not_taken(
     if seen:
         assert status["sandbox"] == "bubblewrap"
     else:
-        assert status["sandbox"].startswith("none: in it there is no GPU for engines: ")
+        assert status["sandbox"] == "none: in it there is no GPU for engines: bwrap: cuInit says 100"

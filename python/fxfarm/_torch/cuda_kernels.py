@@ -80,7 +80,7 @@ def _function(kernel: GpuKernel) -> int:
         _check(driver, driver.cuModuleGetFunction(ctypes.byref(function), module, name))
         if kernel["shared_bytes"] > _UNASKED_SHARED_BYTES:
             _allow_shared(driver, function, device, kernel["shared_bytes"])
-        # By default CUDA loads what a module has when it is first launched. Drivers before 12.4 lack the call.
+        # By default CUDA loads a kernel when it is first launched. Drivers before 12.4 lack the call.
         if hasattr(driver, "cuFuncLoad"):
             _check(driver, driver.cuFuncLoad(function))
     return _loaded.setdefault(key, int(function.value or 0))

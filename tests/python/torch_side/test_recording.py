@@ -151,7 +151,7 @@ def left(asked: Manager, *functions: int) -> list[bool]:
     return [asked.exceed_rerecord_limit("node", function) for function in functions]
 
 
-def test_a_manager_comes_to_be_in_one_step_and_memory_is_given_back_in_the_next(given_back: list[int]) -> None:
+def test_a_manager_comes_to_be_and_memory_is_given_back_in_steps_of_their_own(given_back: list[int]) -> None:
     made = manager()
     assert left(made, 0, 1, 9) == [True, True, True]
     assert given_back == []
