@@ -191,6 +191,8 @@ result<std::unique_ptr<client>> client::start(client_options options, std::funct
     caf::anon_send(self, actors::farm_found{std::move(endpoints), std::move(problem)});
   };
   i->names = std::make_unique<net::resolver>(std::move(resolving));
+  // Whichever thread ends the client does not wait for this one.
+  actors::let_go_of_system();
   return std::unique_ptr<client>(new client(std::move(i)));
 }
 

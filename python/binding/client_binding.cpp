@@ -86,6 +86,15 @@ struct artifact_bytes {
 };
 
 class bound_client {
+  // Does that without the interpreter lock. So ends the client, if it was stopped meanwhile and this is its last call.
+  template <class Do>
+  static auto with(std::shared_ptr<client> c, Do what) {
+    return without_gil([&] {
+      const auto own = std::move(c);
+      return what(*own);
+    });
+  }
+
 public:
   bound_client(std::vector<std::string> endpoints, std::string local_endpoint, std::vector<std::string> local_command,
                std::string space, std::string salt, std::string metrics, std::string key,
@@ -124,31 +133,31 @@ public:
     request.parts = std::move(parts);
     for (auto stage : stages) request.stages.push_back(from_dict<stage_spec>(py::cast<py::dict>(stage), "stages"));
     auto payload = static_cast<std::string_view>(graph);
-    auto c = alive();
-    auto id = without_gil([&] {
+    auto id = with(alive(), [&](client& c) {
       // The caller's reference keeps the immutable payload while it is copied.
       request.graph = make_blob(to_bytes(payload));
-      return c->submit(std::move(request));
+      return c.submit(std::move(request));
     });
     if (!id) raise(id.failure());
     return *id;
   }
 
   void release(std::uint64_t graph) {
-    if (auto c = client_) without_gil([&] { c->release(graph); });
+    if (client_) with(client_, [&](client& c) { c.release(graph); });
   }
 
   void roll_back(std::uint64_t graph, std::size_t stage, const std::string& code, std::string why) {
-    if (auto c = client_) without_gil([&] { c->roll_back(graph, stage, {errc_from_string(code), std::move(why)}); });
+    if (!client_) return;
+    with(client_, [&](client& c) { c.roll_back(graph, stage, {errc_from_string(code), std::move(why)}); });
   }
 
   void arm(std::uint64_t graph, const py::dict& report) {
     auto given = from_dict<switch_report>(report, "report");
-    if (auto c = client_) without_gil([&] { c->arm(graph, std::move(given)); });
+    if (client_) with(client_, [&](client& c) { c.arm(graph, std::move(given)); });
   }
   void vote(std::uint64_t graph, const py::dict& answer) {
     auto given = from_dict<switch_answer>(answer, "answer");
-    if (auto c = client_) without_gil([&] { c->vote(graph, std::move(given)); });
+    if (client_) with(client_, [&](client& c) { c.vote(graph, std::move(given)); });
   }
   py::object next_notice(std::int64_t timeout_ms) {
     auto found = without_gil([&] { return notices_->pop(std::chrono::milliseconds(timeout_ms)); });
@@ -156,8 +165,7 @@ public:
   }
 
   std::string wait_slice(const std::string& stage, std::int64_t timeout_ms) {
-    auto c = alive();
-    auto outcome = without_gil([&] { return c->wait(stage, std::chrono::milliseconds(timeout_ms)); });
+    auto outcome = with(alive(), [&](client& c) { return c.wait(stage, std::chrono::milliseconds(timeout_ms)); });
     switch (outcome) {
       case client::wait_result::reached:
         return "reached";
@@ -174,20 +182,17 @@ public:
   }
 
   py::list graphs() {
-    auto c = alive();
-    auto all = without_gil([&] { return c->graphs(); });
+    auto all = with(alive(), [](client& c) { return c.graphs(); });
     py::list out;
     for (const auto& g : all) out.append(to_dict(g));
     return out;
   }
 
   std::map<std::string, std::uint64_t> stats() {
-    auto c = alive();
-    return without_gil([&] { return c->stats(); });
+    return with(alive(), [](client& c) { return c.stats(); });
   }
   void reset_stats() {
-    auto c = alive();
-    without_gil([&] { c->reset_stats(); });
+    with(alive(), [](client& c) { c.reset_stats(); });
   }
 
   std::string metrics_address() const { return client_ ? client_->metrics_address() : std::string(); }

@@ -6,6 +6,7 @@
 #include "tests/runtime/signers.hpp"
 
 #include <fstream>
+#include <future>
 #include <thread>
 
 #include <signal.h>
@@ -214,6 +215,20 @@ TEST_F(client_test, loads_may_be_answered_while_the_client_goes) {
     c.reset();
     loader.join();
   }
+}
+
+TEST_F(client_test, ends_on_another_thread_while_the_one_that_started_it_goes_on) {
+  std::promise<void> started, ended;
+  std::thread starter([&] {
+    start();
+    submit();
+    started.set_value();
+    ended.get_future().wait();
+  });
+  started.get_future().wait();
+  c.reset();
+  ended.set_value();
+  starter.join();
 }
 
 TEST_F(client_test, every_thread_that_waits_is_woken) {
