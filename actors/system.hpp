@@ -16,8 +16,9 @@ public:
   }
 };
 
-// A thread that makes a system, or spawns in it, holds the system's logger from then on, and the system's end waits until
-// it does no longer (CAF 0.17): on another thread for as long as that one lives. From this call on this thread holds none.
+// A thread that makes a system, or spawns in it, holds the system's logger from then on, and the system's end waits
+// until it does no longer (CAF 0.17): on another thread for as long as that one lives. From this call on this thread
+// holds none.
 inline void let_go_of_system() {
   caf::logger::set_current_actor_system(nullptr);
 }

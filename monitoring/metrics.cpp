@@ -49,8 +49,12 @@ struct metrics::impl {
                      "last_reset_timestamp_seconds"}};
   gauges is_ready{process_book,
                   {"fxfarm_ready", "1 when /readyz says that this process can do its work.", {}, "ready"}};
-  gauges insecure{process_book,
-                  {"fxfarm_insecure", "1 when this process was told to do what is not safe: without keys, without signers, or with an open page.", {}, "insecure"}};
+  gauges insecure{
+      process_book,
+      {"fxfarm_insecure",
+       "1 when this process was told to do what is not safe: without keys, without signers, or with an open page.",
+       {},
+       "insecure"}};
   link_view link;
   client_view client_counts;
 

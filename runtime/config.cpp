@@ -233,14 +233,9 @@ result<std::string> read_config_file(const std::string& file) {
 }  // namespace
 
 config_inputs config_inputs::of_process(std::vector<std::string> arguments) {
-  return {std::move(arguments),
-          process_environment(),
-          read_config_file,
-          host_cores(),
-          fxfarm::host_name(),
-          ::geteuid(),
-          0,
-          host_memory_bytes()};
+  return {
+      std::move(arguments), process_environment(), read_config_file, host_cores(), fxfarm::host_name(), ::geteuid(), 0,
+      host_memory_bytes()};
 }
 
 std::string_view to_string(config_source source) {

@@ -20,9 +20,8 @@ bool is_below(std::string_view path, std::string_view directory) {
 }
 
 bool is_seen(std::string_view path, const std::vector<sandbox_mount>& mounts) {
-  return std::any_of(mounts.begin(), mounts.end(), [path](const sandbox_mount& m) {
-    return m.how == kind::read_only && is_below(path, m.path);
-  });
+  return std::any_of(mounts.begin(), mounts.end(),
+                     [path](const sandbox_mount& m) { return m.how == kind::read_only && is_below(path, m.path); });
 }
 
 void add_devices(std::vector<sandbox_mount>& out) {
@@ -102,7 +101,8 @@ std::vector<sandbox_mount> hidden(const std::vector<std::string>& paths, const s
     const auto real = fs::canonical(path, failure);
     if (failure) continue;
     for (const auto& one : {fs::absolute(path).lexically_normal().string(), real.string()}) {
-      if (is_seen(one, mounts)) out.push_back({one, fs::is_directory(real) ? kind::hidden_directory : kind::hidden_file});
+      if (is_seen(one, mounts))
+        out.push_back({one, fs::is_directory(real) ? kind::hidden_directory : kind::hidden_file});
     }
   }
   return out;

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import stat
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from cluster import DEADLINE_S, Farm, free_port, until
 from farm_client import Client
 from keyed_farm import KeyedFarm
-from programs import Role
 
 SERVED = ("jobs_finished", "stages_served_job", "stages_served_memory")
 
@@ -147,47 +145,6 @@ def test_a_coordinators_key_is_changed_while_clients_accept_both(keyed: KeyedFar
     assert "its key is perhaps none of server_public_key" in done.stderr
     assert keyed.refused(second, "wrong_server_key") >= 1
     assert keyed.refused(second, "unknown_key") == 0
-
-
-def test_keys_of_two_coordinators_are_changed_one_after_the_other_under_a_client_that_asks(
-    keyed: KeyedFarm, client: Client
-) -> None:
-    """With one coordinator graphs stay eager for as long as it is away; with two nobody waits for a key."""
-    started = [keyed.coordinator() for _ in range(2)]
-    endpoints = [endpoint for _, endpoint in started]
-    keyed.make("next")
-    both = f"{keyed.public['server']},{keyed.public['next']}"
-    keyed.farm.start(
-        *("worker", "--coordinators", ",".join(endpoints), "--python", keyed.farm.python, "--name", "w"),
-        *("--slots", "1", "--metrics", "127.0.0.1:0"),
-        *("--secret-key", keyed.secret("worker"), "--server-public-key", both, *keyed.signing()),
-    )
-    for endpoint in endpoints:
-        keyed.until_worker(endpoint)
-    keyed.client(client, ",".join(endpoints))
-    client.set(FXFARM_SERVER_PUBLIC_KEY=both)
-    client.model().until_compiled()
-    changed: list[Role] = []
-
-    def change() -> None:
-        for role, endpoint in started:
-            assert role.stop() == 0
-            anew, _ = keyed.coordinator(key="next", port=int(endpoint.rsplit(":", 1)[1]))
-            keyed.until_worker(endpoint, server="next")
-            changed.append(anew)
-
-    with ThreadPoolExecutor(1) as pool:
-        changing = pool.submit(change)
-        height = 1.0
-        while not changing.done() or height < 4:
-            height += 1
-            client.model(height).until_compiled()
-        changing.result()
-    client.model(height + 1).until_compiled()
-    for role in changed:
-        assert keyed.refused(role, "unknown_key") == 0
-    values = [keyed.ask("stats", endpoint, server="next")["values"] for endpoint in endpoints]
-    assert sum(v.get("jobs_finished", 0) for v in values) >= 1
 
 
 def test_a_namespace_does_not_see_what_another_has_made(keyed: KeyedFarm, client: Client) -> None:

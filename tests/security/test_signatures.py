@@ -302,6 +302,9 @@ def test_a_local_farm_takes_from_redis_what_its_signers_have_signed(
     keyed: KeyedFarm, client: Client, redis: Redis, evil: bytes
 ) -> None:
     shared = ("--redis", f"redis://{redis.address}/0")
+    # A local farm has one namespace, which is that of those who share with all.
+    keyed.extra.append("share *")
+    keyed.write()
     _, endpoint, _ = started(keyed, client, *shared)
     for height in (1.0, 2.0):
         client.model(height).until_compiled()
