@@ -1,6 +1,6 @@
 """How long a graph that nobody has compiled takes to its compiled stage, as idle slots are added to the farm.
 
-    python bench/cold.py [--models bert4] [--ways fxfarm,local,...] [--slots 0,2,8] [--rounds 3]
+    python bench/cold.py [--models bert4,convnet] [--ways fxfarm,local,...] [--slots 0,2,8] [--rounds 3]
         [--seconds 7200] [--json FILE]
 
 The model's process and one worker have the same two cores, the host; the worker has one slot. Each of the
@@ -109,7 +109,7 @@ def rows(report: results.Report, model: str, rounds: Sequence[dict[str, Found]],
 def main(argv: Sequence[str]) -> int:
     """Measures and prints; 1 when a target is missed."""
     parser = harness.parser(__doc__)
-    parser.add_argument("--models", default="bert4")
+    parser.add_argument("--models", default="bert4,convnet")
     parser.add_argument("--ways", default=",".join(WAYS), help="beside Inductor")
     parser.add_argument("--slots", default="0,2,8", help="numbers of idle slots that are added")
     parser.add_argument("--rounds", type=int, default=3)

@@ -7,6 +7,8 @@ from typing import Any
 
 # "deep" is bert4 with 48 layers: a graph of more than a thousand nodes. "parts" is many graphs at once.
 MODELS = ("gpt2", "bert", "bert4", "deep", "llama", "vit", "mlp", "parts")
+MANY_KERNELS = ("convnet", "swin")
+"""Layers of many shapes, each with kernels of its own, where a transformer's layers share theirs."""
 
 
 def build(name: str) -> tuple[Any, tuple[Any, ...], Callable[[Any], Any]]:
@@ -32,6 +34,8 @@ def build(name: str) -> tuple[Any, tuple[Any, ...], Callable[[Any], Any]]:
         return small_llama(transformers)
     if name == "vit":
         return small_vit(transformers)
+    if name in MANY_KERNELS:
+        return of_many_kernels(transformers, name)
     small = {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}
     sizes: dict[str, dict[str, Any]] = {
         "bert": {},
@@ -67,6 +71,23 @@ def small_vit(transformers: Any) -> tuple[Any, tuple[Any, ...], Callable[[Any], 
     )
     images = torch.randn(1, 3, 224, 224)
     return transformers.ViTModel(config).eval(), (images,), lambda out: out.last_hidden_state
+
+
+def of_many_kernels(transformers: Any, name: str) -> tuple[Any, tuple[Any, ...], Callable[[Any], Any]]:
+    """A residual network of 18 layers, or a transformer with windows whose stages halve the image; one image."""
+    import torch
+
+    if name == "convnet":
+        config = transformers.ResNetConfig(
+            **{"depths": [2, 2, 2, 2], "hidden_sizes": [64, 128, 256, 512], "layer_type": "basic"}
+        )
+        return (
+            transformers.ResNetModel(config).eval(),
+            (torch.randn(1, 3, 128, 128),),
+            lambda out: out.last_hidden_state,
+        )
+    swin = transformers.SwinModel(transformers.SwinConfig(depths=[2, 2, 2, 2])).eval()
+    return swin, (torch.randn(1, 3, 224, 224),), lambda out: out.last_hidden_state
 
 
 def in_parts(parts: int = 8) -> Any:

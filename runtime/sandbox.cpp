@@ -24,17 +24,31 @@ bool is_seen(std::string_view path, const std::vector<sandbox_mount>& mounts) {
                      [path](const sandbox_mount& m) { return m.how == kind::read_only && is_below(path, m.path); });
 }
 
-void add_devices(std::vector<sandbox_mount>& out) {
-  bool found = false;
+std::vector<std::string> gpus() {
+  std::vector<std::string> out;
   std::error_code failure;
   for (fs::directory_iterator it("/dev", failure), end; !failure && it != end; it.increment(failure)) {
     const auto name = it->path().filename().string();
-    if (!name.starts_with("nvidia") && name != "kfd" && name != "dri") continue;
-    out.push_back({it->path(), kind::device});
-    found = true;
+    if (name.starts_with("nvidia") || name == "kfd" || name == "dri") out.push_back(it->path());
   }
-  // A GPU's libraries look for it there; without one, a number of cores is all that is wanted.
-  out.push_back({found ? "/sys" : "/sys/devices/system", kind::read_only});
+  return out;
+}
+
+bool has_device(const std::vector<sandbox_mount>& mounts) {
+  return std::any_of(mounts.begin(), mounts.end(), [](const sandbox_mount& m) { return m.how == kind::device; });
+}
+
+// What in /proc is neither a process's nor a link to that: the kernel's.
+std::vector<std::string> kernel_files() {
+  std::vector<std::string> out;
+  std::error_code failure;
+  for (fs::directory_iterator it("/proc", failure), end; !failure && it != end; it.increment(failure)) {
+    std::error_code unknown;
+    const auto name = it->path().filename().string();
+    if (name.find_first_not_of("0123456789") != std::string::npos && !it->is_symlink(unknown))
+      out.push_back(it->path());
+  }
+  return out;
 }
 
 void append(std::vector<std::string>& to, std::initializer_list<std::string> what) {
@@ -76,7 +90,19 @@ std::vector<sandbox_mount> system_mounts() {
                            "/etc/localtime", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf"}) {
     if (is_there(path)) out.push_back({path, kind::read_only});
   }
-  add_devices(out);
+  const auto devices = gpus();
+  // Without a GPU, a number of cores is all that is wanted of it.
+  if (devices.empty()) out.push_back({"/sys/devices/system", kind::read_only});
+  for (auto& m : device_mounts(devices)) out.push_back(std::move(m));
+  return out;
+}
+
+std::vector<sandbox_mount> device_mounts(const std::vector<std::string>& devices) {
+  std::vector<sandbox_mount> out;
+  for (const auto& device : devices) out.push_back({device, kind::device});
+  if (out.empty()) return out;
+  out.push_back({"/sys", kind::read_only});
+  for (auto& path : kernel_files()) out.push_back({std::move(path), kind::read_only});
   return out;
 }
 
@@ -129,8 +155,10 @@ std::vector<std::string> confined(const sandbox& box, const sandbox_access& more
   for (const auto& [path, m] : by_path) {
     if (m.how == kind::hidden_directory) append(args, {"--remount-ro", path});
   }
-  // Of /proc, since to root's processes, capabilities or not, the kernel's settings would be open.
-  append(args, {"--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/", "--"});
+  // Of /proc, since to root's processes, capabilities or not, the kernel's settings would be open; with a device these
+  // are mounts of their own (see `device_mounts`).
+  if (!has_device(box.mounts)) append(args, {"--remount-ro", "/proc"});
+  append(args, {"--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/", "--"});
   args.insert(args.end(), argv.begin(), argv.end());
   return args;
 }

@@ -34,6 +34,11 @@ struct sandbox_access {
 // What of this host's system an engine needs: programs, libraries, compilers, GPUs. Looks at the file system.
 std::vector<sandbox_mount> system_mounts();
 
+// GPUs, by their paths, and what their libraries want beside them: /sys to look for them, and of /proc what is a
+// process's own to write to. CUDA's driver names its threads there, and without that finds no GPU. The kernel's part of
+// /proc is read-only. Looks at the file system; nothing without a device.
+std::vector<sandbox_mount> device_mounts(const std::vector<std::string>& devices);
+
 // What is read-only, as `paths` and where their links lead to; what is not there, is relative, is the root or can be
 // seen by the mounts in `seen` is left out: nothing can be mounted on a link in one of these.
 std::vector<sandbox_mount> readable(const std::vector<std::string>& paths, const std::vector<sandbox_mount>& seen = {});

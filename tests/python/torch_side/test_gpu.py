@@ -26,6 +26,8 @@ from fxfarm._torch.pack import unpack
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 NAMED = ("default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune")
+GENERATOR_BYTES = 2 * 512
+"""The seed and the offset that torch's generator of a GPU keeps for all graphs, from the first recording on."""
 
 
 class Traced(Exception):
@@ -92,7 +94,7 @@ def test_a_client_runs_every_stage_with_nothing_of_triton(engine: Talk, tmp_path
     assert report["kept"] == 0
     # What recordings keep goes with them, and the better stage takes no more where a worse one came before.
     memory = report["memory"]
-    assert (memory["after it"], memory["after both"]) == (0, 0), memory
+    assert memory["after it"] == memory["after both"] <= GENERATOR_BYTES, memory
     assert memory["the better stage, after the other"] <= memory["both"], memory
     recorded = {"reduce-overhead": 1, "max-autotune": 1}
     assert report["recorded"] == {
