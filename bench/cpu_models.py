@@ -74,7 +74,7 @@ def small_vit(transformers: Any) -> tuple[Any, tuple[Any, ...], Callable[[Any], 
 
 
 def of_many_kernels(transformers: Any, name: str) -> tuple[Any, tuple[Any, ...], Callable[[Any], Any]]:
-    """A residual network of 18 layers, or a transformer with windows whose stages halve the image; one image."""
+    """A residual network of 18 layers, or a transformer with windows whose stages halve the image."""
     import torch
 
     if name == "convnet":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import statistics
 import time
@@ -95,6 +96,7 @@ def phase(
     calls.one(lambda: work.call(run), way, device)
     first_s = calls.ended[0] - begin
     calls.until_steady(lambda: work.call(run), way, device, switch_s_max, together)
+    calls.collections.end()
     counted = counts.taken()
     rows, switches = calls.by_stage(way)
     # First, since an answer that is wrong or fails takes nothing from what was measured.
@@ -112,22 +114,50 @@ def phase(
     return result
 
 
+class Collections:
+    """How long Python's garbage collection runs: a full one takes some hundred milliseconds in a process with
+    torch, and can come in any call, compiled or not."""
+
+    def __init__(self) -> None:
+        self._began = self._ms = 0.0
+        gc.callbacks.append(self._noted)
+
+    def _noted(self, when: str, _: Mapping[str, int]) -> None:
+        now = time.perf_counter()
+        if when == "start":
+            self._began = now
+        else:
+            self._ms += (now - self._began) * 1e3
+
+    def taken(self) -> float:
+        """Milliseconds since it was last asked."""
+        ms, self._ms = self._ms, 0.0
+        return ms
+
+    def end(self) -> None:
+        """Looks no longer."""
+        gc.callbacks.remove(self._noted)
+
+
 class Calls:
     """Calls without a pause, each until the device has done its work."""
 
     def __init__(self, begin: float) -> None:
         self.settled = False
         self._begin = begin
-        # No objects that Python's garbage collection counts: a full one takes tens of milliseconds.
+        # No objects that Python's garbage collection counts.
         self.ended, self.took_ms, self._levels = array("d"), array("d"), array("q")
+        self._collected_ms, self.collections = array("d"), Collections()
         self._memory: dict[str, list[float] | None] = {}
 
     def one(self, call: Callable[[], None], way: Inductor, device: Device) -> float:
         """One call; the time at its end."""
+        self.collections.taken()
         began = time.perf_counter()
         call()
         device.wait()
         ended = time.perf_counter()
+        self._collected_ms.append(self.collections.taken())
         self.ended.append(ended)
         self.took_ms.append((ended - began) * 1e3)
         self._levels.append(way.level())
@@ -187,8 +217,9 @@ class Calls:
             switches.append(
                 {
                     **{"from": before["stage"], "to": after["stage"], "call": at},
-                    "before_over_ms": _over(earlier, median[number]),
-                    "over_ms": _over(later, median[number + 1]),
+                    "before_over_ms": self._over(earlier, median[number]),
+                    "over_ms": self._over(later, median[number + 1]),
+                    "gc_ms": max((self._collected_ms[i] for i in [*earlier, *later]), default=0.0),
                 }
             )
         return stages, switches
@@ -200,16 +231,17 @@ class Calls:
         after = self.ended[end - 1] - STEADY_S
         return [self.took_ms[i] for i in range((begin + end) // 2, end) if self.ended[i] >= after]
 
-    def _around(self, begin: int, end: int, after: float, before: float) -> list[float]:
+    def _around(self, begin: int, end: int, after: float, before: float) -> list[int]:
         found = []
         for i in range(begin, end):
             if self.ended[i] > after and self.ended[i] - self.took_ms[i] / 1e3 <= before:
-                found.append(self.took_ms[i])
+                found.append(i)
         return found
 
-
-def _over(taken: Sequence[float], median: float | None) -> float | None:
-    return max(taken) - median if taken and median is not None else None
+    def _over(self, numbers: Sequence[int], median: float | None) -> float | None:
+        if not numbers or median is None:
+            return None
+        return max(self.took_ms[i] - self._collected_ms[i] for i in numbers) - median
 
 
 # What the host does for a call.

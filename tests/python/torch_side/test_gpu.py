@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 NAMED = ("default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune")
 GENERATOR_BYTES = 2 * 512
-"""The seed and the offset that torch's generator of a GPU keeps for all graphs, from the first recording on."""
+"""The seed and offset that torch's generator of a GPU keeps for all graphs, from the first recording on."""
 
 
 class Traced(Exception):
