@@ -15,8 +15,8 @@ held to 0.9 without slots that are added, and to 0.5 with eight, as far as there
 "local" is what a process has that sets nothing, where no farm runs: it starts one by itself, on the same two
 cores, whose engine has to start first. "new-host" is the same on a host where there never was a farm, whose
 engine has to make its headers before it starts, and "called" is "local" when the model is called without a
-pause, so that engines, which have a lower priority, have what it leaves them; with "called-nice0" theirs is
-the model's (`FXFARM_NICE=0`).
+pause, so that engines, which have a lower priority, have what it leaves them; "call_ms" is the median of those
+calls. With "called-niceN" the engines' niceness is N (`FXFARM_NICE`), 0 being the model's.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def by_itself(way: str, model: str) -> Found:
     """With Inductor in the model's process, or with the farm that fxfarm starts there."""
     called = way.startswith("called")
     told: Found = {"way": "inductor" if way == INDUCTOR else "local", "model": model, "called": called}
-    with harness.Place(**({"FXFARM_NICE": "0"} if way.endswith("nice0") else {})) as place:
+    niceness = way.partition("-nice")[2]
+    with harness.Place(**({"FXFARM_NICE": niceness} if niceness else {})) as place:
         if called or way == "local":
             farm_before(place)
         found: Found = place.run(first_call.to_compiled, before=farms.on_cores(host_cores()), **told)
@@ -95,6 +96,8 @@ def rows(report: results.Report, model: str, rounds: Sequence[dict[str, Found]],
         if not found:
             continue
         columns: Found = {f"{name}_s": [one[way][name] for one in found] for name in ("first", "compiled")}
+        if "call_ms" in found[0][way]:
+            columns["call_ms"] = [one[way]["call_ms"] for one in found]
         if way != INDUCTOR:
             columns["ratio"] = [one[way]["compiled"] / one[INDUCTOR]["compiled"] for one in found]
         name, _, slots = way.partition("+")
