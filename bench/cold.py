@@ -15,8 +15,8 @@ held to 0.9 without slots that are added, and to 0.5 with eight, as far as there
 "local" is what a process has that sets nothing, where no farm runs: it starts one by itself, on the same two
 cores, whose engine has to start first. "new-host" is the same on a host where there never was a farm, whose
 engine has to make its headers before it starts, and "called" is "local" when the model is called without a
-pause, so that engines, which have a lower priority, have what it leaves them; "call_ms" is the median of those
-calls. With "called-niceN" the engines' niceness is N (`FXFARM_NICE`), 0 being the model's.
+pause, so that engines, which have a lower priority, have what it leaves them; "call_ms" is the median of
+those calls. With "called-niceN" the engines' niceness is N (`FXFARM_NICE`), 0 being the model's.
 """
 
 from __future__ import annotations
