@@ -19,11 +19,11 @@ PyTorch's modes, without the caches, which they do not work with. "eager" is not
 `backend="eager"`. What they compile within the first call is "first" and "fast".
 
 "over_ms" is the worst call in the two seconds before a switch ("before_over_ms") or after it, over the
-median of the stage that it ran, both without Python's garbage collection, the longest of which in those
-calls is "gc_ms"; of Inductor "over_ms" is the worst of the first calls, in which CUDA graphs are recorded.
-"apart" is the greatest difference to eager in terms of eager's greatest value: of the output, and of
-gradients. "children" are programs that the process's Python started, "triton" compiles by Triton in it,
-"ptxas" its runs, "measured" kernel configurations that were timed; for fxfarm "warm" all have to be 0.
+median of the stage that it ran; of Inductor the worst of the first calls, in which CUDA graphs are
+recorded. What Python's garbage collection took of such a call does not count; "gc_ms" is the most that it
+took of one. "apart" is the greatest difference to eager in terms of eager's greatest value: of the output,
+and of gradients. "children" are programs that the process's Python started, "triton" compiles by Triton in
+it, "ptxas" its runs, "measured" kernel configurations that were timed; for fxfarm "warm" all have to be 0.
 "mib" is the GPU's memory, allocated and reserved, "source" the store or the worker that a stage came from.
 "tiny" is a model whose calls are overhead: microseconds of the host for a call of the compiled model, of
 fxfarm's slot, and of what is in the slot.

@@ -6,6 +6,7 @@ import functools
 import gc
 import os
 import statistics
+import threading
 import time
 import traceback
 from array import array
@@ -93,10 +94,10 @@ def phase(
     way = make()
     run = way.compiled(work.module)
     calls = Calls(begin)
-    calls.one(lambda: work.call(run), way, device)
-    first_s = calls.ended[0] - begin
-    calls.until_steady(lambda: work.call(run), way, device, switch_s_max, together)
-    calls.collections.end()
+    with calls.collections:
+        calls.one(lambda: work.call(run), way, device)
+        first_s = calls.ended[0] - begin
+        calls.until_steady(lambda: work.call(run), way, device, switch_s_max, together)
     counted = counts.taken()
     rows, switches = calls.by_stage(way)
     # First, since an answer that is wrong or fails takes nothing from what was measured.
@@ -104,7 +105,7 @@ def phase(
         **{"first_s": first_s, "call_s": calls.took_ms[0] / 1e3, "calls": len(calls.took_ms)},
         **{"stages": rows, "switches": switches, "settled": calls.settled, "notes": way.notes()},
         "sources": way.sources(),
-        **{"begin_worst_ms": max(calls.took_ms[1 : FIRST_CALLS + 1], default=None), **counted},
+        **{"begin_worst_ms": calls.worst_ms(range(1, min(FIRST_CALLS + 1, len(calls.ended)))), **counted},
     }
     try:
         result["difference"] = work.difference(run)
@@ -115,28 +116,34 @@ def phase(
 
 
 class Collections:
-    """How long Python's garbage collection runs: a full one takes some hundred milliseconds in a process with
-    torch, and can come in any call, compiled or not."""
+    """How long Python's garbage collection runs on this thread: a full one takes some hundred milliseconds in
+    a process with torch, and can come in any call, compiled or not."""
 
     def __init__(self) -> None:
-        self._began = self._ms = 0.0
+        self._began: float | None = None
+        self._ms = 0.0
+        self._thread = threading.get_ident()
+
+    def __enter__(self) -> Collections:
         gc.callbacks.append(self._noted)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        gc.callbacks.remove(self._noted)
 
     def _noted(self, when: str, _: Mapping[str, int]) -> None:
+        if threading.get_ident() != self._thread:
+            return
         now = time.perf_counter()
         if when == "start":
             self._began = now
-        else:
+        elif self._began is not None:
             self._ms += (now - self._began) * 1e3
 
     def taken(self) -> float:
         """Milliseconds since it was last asked."""
         ms, self._ms = self._ms, 0.0
         return ms
-
-    def end(self) -> None:
-        """Looks no longer."""
-        gc.callbacks.remove(self._noted)
 
 
 class Calls:
@@ -147,7 +154,7 @@ class Calls:
         self._begin = begin
         # No objects that Python's garbage collection counts.
         self.ended, self.took_ms, self._levels = array("d"), array("d"), array("q")
-        self._collected_ms, self.collections = array("d"), Collections()
+        self.collected_ms, self.collections = array("d"), Collections()
         self._memory: dict[str, list[float] | None] = {}
 
     def one(self, call: Callable[[], None], way: Inductor, device: Device) -> float:
@@ -157,7 +164,7 @@ class Calls:
         call()
         device.wait()
         ended = time.perf_counter()
-        self._collected_ms.append(self.collections.taken())
+        self.collected_ms.append(self.collections.taken())
         self.ended.append(ended)
         self.took_ms.append((ended - began) * 1e3)
         self._levels.append(way.level())
@@ -219,7 +226,7 @@ class Calls:
                     **{"from": before["stage"], "to": after["stage"], "call": at},
                     "before_over_ms": self._over(earlier, median[number]),
                     "over_ms": self._over(later, median[number + 1]),
-                    "gc_ms": max((self._collected_ms[i] for i in [*earlier, *later]), default=0.0),
+                    "gc_ms": max((self.collected_ms[i] for i in [*earlier, *later]), default=0.0),
                 }
             )
         return stages, switches
@@ -239,9 +246,12 @@ class Calls:
         return found
 
     def _over(self, numbers: Sequence[int], median: float | None) -> float | None:
-        if not numbers or median is None:
-            return None
-        return max(self.took_ms[i] - self._collected_ms[i] for i in numbers) - median
+        worst = self.worst_ms(numbers)
+        return worst - median if worst is not None and median is not None else None
+
+    def worst_ms(self, numbers: Sequence[int]) -> float | None:
+        """Of the calls of these numbers, without Python's garbage collection."""
+        return max((self.took_ms[i] - self.collected_ms[i] for i in numbers), default=None)
 
 
 # What the host does for a call.

@@ -34,11 +34,7 @@ std::vector<std::string> gpus() {
   return out;
 }
 
-bool has_device(const std::vector<sandbox_mount>& mounts) {
-  return std::any_of(mounts.begin(), mounts.end(), [](const sandbox_mount& m) { return m.how == kind::device; });
-}
-
-// What in /proc is neither a process's nor a link to that: the kernel's.
+// What in /proc is the kernel's: neither a process's nor a link to that. Empty where it cannot all be listed.
 std::vector<std::string> kernel_files() {
   std::vector<std::string> out;
   std::error_code failure;
@@ -48,7 +44,15 @@ std::vector<std::string> kernel_files() {
     if (name.find_first_not_of("0123456789") != std::string::npos && !it->is_symlink(unknown))
       out.push_back(it->path());
   }
-  return out;
+  return failure ? std::vector<std::string>() : out;
+}
+
+constexpr const char* kernel_settings = "/proc/sys";
+
+// Whether what is the kernel's in /proc is read-only without /proc itself being so.
+bool guards_kernel(const std::vector<sandbox_mount>& mounts) {
+  return std::any_of(mounts.begin(), mounts.end(),
+                     [](const sandbox_mount& m) { return m.path == kernel_settings && m.how == kind::read_only; });
 }
 
 void append(std::vector<std::string>& to, std::initializer_list<std::string> what) {
@@ -60,7 +64,8 @@ void add_mount(std::vector<std::string>& args, const sandbox_mount& m) {
     case kind::link:
       return append(args, {"--symlink", m.target, m.path});
     case kind::read_only:
-      return append(args, {"--ro-bind-try", m.path, m.path});
+      // That the kernel's settings could be written to is not to be tried.
+      return append(args, {m.path == kernel_settings ? "--ro-bind" : "--ro-bind-try", m.path, m.path});
     case kind::device:
       return append(args, {"--dev-bind-try", m.path, m.path});
     case kind::hidden_file:
@@ -91,7 +96,7 @@ std::vector<sandbox_mount> system_mounts() {
     if (is_there(path)) out.push_back({path, kind::read_only});
   }
   const auto devices = gpus();
-  // Without a GPU, a number of cores is all that is wanted of it.
+  // Without a GPU, a number of cores is all that is wanted of /sys.
   if (devices.empty()) out.push_back({"/sys/devices/system", kind::read_only});
   for (auto& m : device_mounts(devices)) out.push_back(std::move(m));
   return out;
@@ -102,7 +107,13 @@ std::vector<sandbox_mount> device_mounts(const std::vector<std::string>& devices
   for (const auto& device : devices) out.push_back({device, kind::device});
   if (out.empty()) return out;
   out.push_back({"/sys", kind::read_only});
-  for (auto& path : kernel_files()) out.push_back({std::move(path), kind::read_only});
+  if (std::none_of(devices.begin(), devices.end(), [](const auto& d) { return d.starts_with("/dev/nvidia"); }))
+    return out;
+  for (auto& path : kernel_files()) {
+    // It would tell of the processes outside, since it comes from there.
+    const auto how = path == "/proc/locks" ? kind::hidden_file : kind::read_only;
+    out.push_back({std::move(path), how});
+  }
   return out;
 }
 
@@ -155,9 +166,8 @@ std::vector<std::string> confined(const sandbox& box, const sandbox_access& more
   for (const auto& [path, m] : by_path) {
     if (m.how == kind::hidden_directory) append(args, {"--remount-ro", path});
   }
-  // Of /proc, since to root's processes, capabilities or not, the kernel's settings would be open; with a device these
-  // are mounts of their own (see `device_mounts`).
-  if (!has_device(box.mounts)) append(args, {"--remount-ro", "/proc"});
+  // Since to root's processes, capabilities or not, the kernel's settings would be open.
+  if (!guards_kernel(box.mounts)) append(args, {"--remount-ro", "/proc"});
   append(args, {"--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/", "--"});
   args.insert(args.end(), argv.begin(), argv.end());
   return args;

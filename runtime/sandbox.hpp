@@ -34,9 +34,10 @@ struct sandbox_access {
 // What of this host's system an engine needs: programs, libraries, compilers, GPUs. Looks at the file system.
 std::vector<sandbox_mount> system_mounts();
 
-// GPUs, by their paths, and what their libraries want beside them: /sys to look for them, and of /proc what is a
-// process's own to write to. CUDA's driver names its threads there, and without that finds no GPU. The kernel's part of
-// /proc is read-only. Looks at the file system; nothing without a device.
+// GPUs, by their paths, and what their libraries want beside them: /sys to look for them. CUDA's driver finds none
+// where it cannot name its threads, which is done in /proc: with a GPU of NVIDIA's the kernel's part of /proc is
+// mounted read-only by itself, and then `confined` leaves the processes' part as it is. Looks at the file system;
+// nothing without a device.
 std::vector<sandbox_mount> device_mounts(const std::vector<std::string>& devices);
 
 // What is read-only, as `paths` and where their links lead to; what is not there, is relative, is the root or can be

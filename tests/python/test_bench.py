@@ -153,12 +153,14 @@ class Graph:
 way._graphs = lambda: [Graph(eager=301, default=100), Graph(eager=302, default=99)]
 calls = gpu_child.Calls(0.0)
 # A slow first call; 15 ms too slow before the first switch, 30 at it, 40 at the other, 1 s long before.
+# Garbage is collected in one of the last stage, which takes 300 ms for it.
 took = [500.0] + [20.0] * 301 + [5.0] * 99
-took[5], took[300], took[301], took[302] = 1020.0, 35.0, 50.0, 45.0
+took[5], took[300], took[301], took[302], took[310] = 1020.0, 35.0, 50.0, 45.0, 306.0
 now = 0.0
-for ms in took:
+for number, ms in enumerate(took):
     now += ms / 1e3
     calls.ended.append(now); calls.took_ms.append(ms); calls._levels.append(0)
+    calls.collected_ms.append(300.0 if number == 310 else 0.0)
 print(json.dumps(calls.by_stage(way)))
 """,
     )
@@ -170,6 +172,28 @@ print(json.dumps(calls.by_stage(way)))
     ]
     assert [(s["to"], s["call"]) for s in switches] == [("partly", 301), ("default", 302)]
     assert [(s["before_over_ms"], s["over_ms"]) for s in switches] == [(15.0, 30.0), (30.0, 40.0)]
+    assert [s["gc_ms"] for s in switches] == [0.0, 300.0]
+
+
+def test_what_pythons_garbage_collection_takes_is_that_of_the_calls_thread() -> None:
+    done = run(
+        "-c",
+        """
+import gc, threading
+import gpu_child
+gc.disable()
+with gpu_child.Collections() as collections:
+    other = threading.Thread(target=gc.collect)
+    other.start(); other.join()
+    assert collections.taken() == 0.0
+    gc.collect()
+    assert collections.taken() > 0.0
+    assert collections.taken() == 0.0
+gc.collect()
+assert collections.taken() == 0.0
+""",
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_a_fault_costs_is_told_with_the_jobs_that_were_tried_again(tmp_path: Path) -> None:

@@ -25,9 +25,6 @@ log = logging.getLogger("fxfarm")
 # Of inputs that are copied to where a recorded graph reads them.
 _COPIED = (torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.bool)
 
-# Calls of graphs after the last recording: so many that others will have been recorded, too.
-_ASKED_BEFORE_GIVING_BACK = 32
-
 
 def prepare(trees: Any, device: int | None) -> None:
     """Does that for `trees`, which is torch._inductor.cudagraph_trees, and for that GPU, which is not the
@@ -36,11 +33,7 @@ def prepare(trees: Any, device: int | None) -> None:
     """
     _search_by_address(trees.CUDAGraphNode)
     _in_one_step(trees.CUDAGraphNode, trees.is_live)
-    manager = trees.CUDAGraphTreeManager
-    if not getattr(manager, "_fxfarm_spreads", False):
-        manager._fxfarm_spreads = True
-        _one_at_a_time(manager)
-        _without_giving_back(manager)
+    _one_at_a_time(trees.CUDAGraphTreeManager)
     if device is None:
         return
     try:
@@ -71,6 +64,8 @@ def _one_at_a_time(manager: Any) -> None:
     step, or to the death of what came out. So it is for Inductor's own graphs, too.
     """
     stock_init, stock = manager.__init__, manager.exceed_rerecord_limit
+    if getattr(stock, "_fxfarm_singly", False):
+        return
 
     def init(self: Any, *args: Any) -> None:
         # It records a graph of nothing, for which torch.cuda.graph makes room as for any other.
@@ -93,34 +88,8 @@ def _one_at_a_time(manager: Any) -> None:
             self._fxfarm_seen = None
         return bool(self.in_warmup or self.in_recording or stock(self, node, function))
 
+    leave._fxfarm_singly = True  # type: ignore[attr-defined]
     manager.__init__, manager.exceed_rerecord_limit = init, leave
-
-
-def _without_giving_back(manager: Any) -> None:
-    """Has `manager` keep the memory that nobody uses while it records, where as much again is free, and give
-    it back in one of the steps after: CUDA took 6 to 9 ms of the call that records for it, and the step had
-    to ask for some of it anew.
-
-    torch 2.11-2.13: torch.cuda.graph empties the allocator's cache before each recording.
-    """
-    stock_record, stock = manager.record_function, manager.exceed_rerecord_limit
-
-    def record(self: Any, inputs: Any, function: Any) -> Any:
-        free, _ = torch.cuda.mem_get_info(self.device_index)
-        if free < torch.cuda.memory_reserved(self.device_index):
-            return stock_record(self, inputs, function)
-        self._fxfarm_owed = _ASKED_BEFORE_GIVING_BACK
-        with _nothing_given_back():
-            return stock_record(self, inputs, function)
-
-    def asked(self: Any, node: Any, function: Any) -> Any:
-        if owed := getattr(self, "_fxfarm_owed", 0):
-            self._fxfarm_owed = owed - 1
-            if owed == 1:
-                torch.cuda.empty_cache()
-        return stock(self, node, function)
-
-    manager.record_function, manager.exceed_rerecord_limit = record, asked
 
 
 @contextlib.contextmanager

@@ -94,7 +94,8 @@ def test_a_client_runs_every_stage_with_nothing_of_triton(engine: Talk, tmp_path
     assert report["kept"] == 0
     # What recordings keep goes with them, and the better stage takes no more where a worse one came before.
     memory = report["memory"]
-    assert memory["after it"] == memory["after both"] <= GENERATOR_BYTES, memory
+    assert memory["after it"] == memory["after both"], memory
+    assert memory["after it"] in (0, GENERATOR_BYTES), memory
     assert memory["the better stage, after the other"] <= memory["both"], memory
     recorded = {"reduce-overhead": 1, "max-autotune": 1}
     assert report["recorded"] == {
