@@ -14,6 +14,8 @@
 namespace fxfarm {
 namespace {
 
+constexpr std::size_t room_bytes = 4096;
+
 // As Kubernetes mounts a secret: it belongs to root, and the group that the pod's processes are in may read it.
 bool is_given_by_root(const struct stat& info) {
   return ::geteuid() != 0 && info.st_uid == 0 && (info.st_mode & (S_IWGRP | S_IRWXO)) == 0;
@@ -36,16 +38,16 @@ result<std::string> read_up_to(const secret_file& file, std::size_t bytes_max) {
       return refused(file, " is open to other users; run: chmod 600 " + file.path);
     }
   }
-  std::string text(bytes_max + 1, '\0');
-  std::size_t have = 0;
-  while (have < text.size()) {
+  // Room as the file has bytes: it is kept as long as the text.
+  std::string text;
+  for (std::size_t have = 0; have <= bytes_max;) {
+    text.resize(std::min(have + std::max(have, room_bytes), bytes_max + 1));
     const auto n = ::read(from.get(), text.data() + have, text.size() - have);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return unreadable();
+    if (n < 0 && errno != EINTR) return unreadable();
+    have += n > 0 ? static_cast<std::size_t>(n) : 0;
+    text.resize(have);
     if (n == 0) break;
-    have += static_cast<std::size_t>(n);
   }
-  text.resize(have);
   return text;
 }
 

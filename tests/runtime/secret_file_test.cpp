@@ -87,6 +87,23 @@ TEST_F(secret_file_test, has_nothing_that_a_header_does_not_carry_where_it_has_t
   EXPECT_EQ(read("long-enough+/=~!\n"), "long-enough+/=~!");
 }
 
+TEST_F(secret_file_test, a_text_is_read_whole_up_to_its_bound_and_takes_no_more_room_than_it_wants) {
+  constexpr std::size_t bytes_max = 32u << 20;
+  for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{4095}, std::size_t{4096},
+                                  std::size_t{4097}, std::size_t{100'000}, bytes_max}) {
+    const std::string content(bytes, 'x');
+    read(content);
+    const auto text = read_secret_text({.option = "keys", .path = path(), .bytes_max = bytes_max});
+    ASSERT_TRUE(text) << bytes;
+    EXPECT_TRUE(*text == content) << bytes;
+    EXPECT_LE(text->capacity(), 4 * bytes + 8192) << bytes;
+  }
+  read(std::string(bytes_max + 1, 'x'));
+  const auto refused = read_secret_text({.option = "keys", .path = path(), .bytes_max = bytes_max});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(to_string(refused.failure()), "bad_config: keys: " + path() + " has more than 33554432 bytes");
+}
+
 TEST_F(secret_file_test, says_that_it_is_not_there) {
   const auto got = read_secret({"admin_token_file", path(), 8, 20, printable, true});
   ASSERT_FALSE(got);
