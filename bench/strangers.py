@@ -52,8 +52,10 @@ SEEN_S_MAX = 2.0
 """Likewise, where nobody knows how many will be."""
 ALONE_PART = 0.25
 """Of the time with strangers, for which the client is alone before."""
-GROWN_MIB_MAX = 16.0
+GROWN_MIB_MAX = 8.0
 """What a coordinator may have more when the strangers have gone, all kinds together."""
+PAGES = 64
+"""Of metrics that are read before: each thread that serves them has more memory once it has done so."""
 CPU_RATIO_MAX = {"unknown key": 1.5}
 """Where most of it is the handshake, which both make alike."""
 CPU_RATIO_MAX_ELSE = 3.0
@@ -151,8 +153,6 @@ class Flood:
     done: int = 0
     seconds: float = 0.0
     cpu_s: float = 0.0
-    watched_s: float = 0.0
-    """In which that processor time was used: with the start of the strangers' processes."""
     most: footprint_looks.Look = field(default_factory=footprint_looks.Look)
 
 
@@ -166,7 +166,7 @@ def flooded(place: harness.Place, kind: str, pid: int, port: int, server_key: st
             found.most.most(footprint_looks.look([pid]))
 
     watcher = threading.Thread(target=watch)
-    before, begin = footprint_looks.ran_s([pid]), time.monotonic()
+    before = footprint_looks.ran_s([pid])
     watcher.start()
     try:
         each = max(1, options.connections // options.processes)
@@ -179,7 +179,7 @@ def flooded(place: harness.Place, kind: str, pid: int, port: int, server_key: st
     finally:
         over.set()
         watcher.join()
-    found.cpu_s, found.watched_s = footprint_looks.ran_s([pid]) - before, time.monotonic() - begin
+    found.cpu_s = footprint_looks.ran_s([pid]) - before
     found.made, found.done = (sum(one[name] for one in told) for name in ("made", "done"))
     found.seconds = max(one["end"] for one in told) - min(one["begin"] for one in told)
     return found
@@ -195,6 +195,8 @@ class Ground:
         self.plain = place.start(strangers_peers.refusing, port=self.plain_port, secret_file=secret)
         if not self.plain.wait_answered(READY_S_MAX):
             raise RuntimeError("the plain peer is not ready in time")
+        for _ in range(PAGES):
+            farm.refusals()
         self.lookups = 1
         """That clients have asked for so far; the first had the artifact made."""
         self.wrong = 0
@@ -203,12 +205,12 @@ class Ground:
         self.last = footprint_looks.Look()
 
     def alone(self) -> tuple[Client, float]:
-        """What the client has without strangers, and the coordinator's part of a core for it."""
+        """What the client has without strangers, and seconds of the coordinator's for each of its lookups."""
         with served(self.place, self.farm) as ended:
-            before, begin = footprint_looks.ran_s([self.farm.pid]), time.monotonic()
+            before = footprint_looks.ran_s([self.farm.pid])
             time.sleep(max(1.0, ALONE_PART * self.options.seconds))
-            ran, took = footprint_looks.ran_s([self.farm.pid]) - before, time.monotonic() - begin
-            return self._had(ended()), ran / took
+            client = self._had(ended())
+            return client, (footprint_looks.ran_s([self.farm.pid]) - before) / client.lookups
 
     def strangers(self, kind: str, pid: int, port: int) -> tuple[Client, Flood]:
         """What the client has while strangers are at that process, and what they do."""
@@ -228,7 +230,7 @@ class Ground:
 def one_round(ground: Ground, kind: str, rows: dict[str, dict[str, Any]], report: results.Report) -> None:
     """Strangers of a kind at the plain peer, then at the coordinator."""
     farm, plain = ground.farm, ground.plain.process.pid
-    alone, by_itself = ground.alone()
+    alone, each_s = ground.alone()
     earlier = ground.look()
     ground.first = ground.first or earlier
     elsewhere, at_plain = ground.strangers(kind, plain, ground.plain_port)
@@ -247,7 +249,7 @@ def one_round(ground: Ground, kind: str, rows: dict[str, dict[str, Any]], report
     harness.wait_until(lambda: ground.look().open_files <= before.open_files, SETTLE_S_MAX)
     ground.last = after = ground.look()
     row = rows["fxfarm"]
-    add(row, flood, flood.cpu_s - by_itself * flood.watched_s, client, alone)
+    add(row, flood, flood.cpu_s - each_s * client.lookups, client, alone)
     row["times_plain"].append(row["cpu_us"][-1] / rows["plain ZeroMQ"]["cpu_us"][-1])
     row["times_elsewhere"].append(client.p50_us() / elsewhere.p50_us())
     row["before_mib"].append(before.pss_mib)
