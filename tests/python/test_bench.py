@@ -327,3 +327,48 @@ def test_every_image_of_ours_that_is_there_has_its_size() -> None:
         "fxfarm-client:0.1.0": 250.0,
         "fxfarm-worker-gpu": pytest.approx(5331, abs=1),
     }
+
+
+def test_strangers_are_refused_and_counted_while_a_client_is_served(tmp_path: Path) -> None:
+    file = tmp_path / "strangers.json"
+    done = run("strangers.py", "--seconds", "4", "--connections", "60", "--json", str(file))
+    assert file.exists(), done.stderr
+    document = json.loads(file.read_text())
+    kinds = ["gone at once", "gone once greeted", "no greeting", "unknown key"]
+    assert [(row["strangers"], row["at"]) for row in document["rows"]] == [
+        (kind, peer) for kind in kinds for peer in ("fxfarm", "plain ZeroMQ")
+    ]
+    assert all(0 < row["connections"][0] <= 60 and row["p50_us"][0] > 0 for row in document["rows"])
+    # What it costs so few of them is the machine's, which others use, too.
+    missed = [t["target"] for t in document["targets"] if not t["met"] and ": times " not in t["target"]]
+    assert missed == []
+    said = [target["target"] for target in document["targets"]]
+    assert any(target.startswith("unknown key: counted: {'unknown_key': ") for target in said)
+    assert "no greeting: counted: {}, want {}" in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "done", "refused", "met"),
+    [
+        ("unknown key", 3, {"unknown_key": 3}, [True, True]),
+        ("unknown key", 3, {"unknown_key": 2, "unfinished": 1}, [True, False]),
+        ("unknown key", 2, {"unknown_key": 3}, [False, False]),
+        ("gone at once", 3, {"unfinished": 2}, [True, True]),
+        ("gone at once", 3, {"unfinished": 4}, [True, False]),
+        ("no greeting", 3, {"malformed": 1}, [True, False]),
+    ],
+)
+def test_a_stranger_that_is_not_refused_or_counted_as_it_is_to_be_is_a_missed_target(
+    kind: str, done: int, refused: dict[str, int], met: list[bool]
+) -> None:
+    ended = run(
+        "-c",
+        f"""
+import json, results, strangers
+report, flood = results.Report("b"), strangers.Flood(made=3, done={done})
+strangers.hold_counts(report, {kind!r}, flood, {refused!r}, strangers.expected({kind!r}, flood))
+print(json.dumps([target["met"] for target in report.document["targets"]]))
+""",
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout.splitlines()[-1]) == met

@@ -241,5 +241,5 @@ def test_benchmarks_have_the_names_that_they_are_known_by() -> None:
     names = {line.split()[0] for line in done.stdout.splitlines()}
     assert names >= {
         *("first-call", "second-machine", "timeline", "overhead", "steady", "ranks", "dispatch", "workers"),
-        *("simulate", "faults", "footprint"),
+        *("simulate", "faults", "footprint", "strangers"),
     }
