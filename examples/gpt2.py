@@ -78,6 +78,17 @@ def report(latencies: dict[str, list[float]]) -> None:
         print(f"{stage:16} median {median * 1e3:8.1f} ms of {len(latencies[stage]):5} calls{faster}")
 
 
+def unfinished(graph: fxfarm.GraphStatus) -> str:
+    """What is said of a graph whose stages have not all come by the end."""
+    found = (
+        ", ".join(f"{stage.name} is {stage.state}" for stage in graph.stages) or "the farm has not answered"
+    )
+    return (
+        f"{graph.name}: stopped too early, {found}; --seconds says how long to go on, and FXFARM_NICE=0 "
+        "gives compiles as much of busy cores as other programs get"
+    )
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -101,11 +112,11 @@ def main() -> int:
     print("A farm compiles GPT-2 for this process, which answers eager until it has; the first call traces.")
     display = Display()
     latencies: dict[str, list[float]] = {}
-    started = time.monotonic()
     last_stage_at: float | None = None
     call = last_stage_call = 0
     with torch.no_grad():
         expected = eager(tokens).logits
+        started = time.monotonic()
         while time.monotonic() - started < options.seconds:
             call += 1
             begin = time.perf_counter()
@@ -134,6 +145,8 @@ def main() -> int:
         for problem in (graph.error, *(s.error for s in graph.stages)):
             if problem:
                 print(f"{graph.name}: {problem}")
+        if not graph.settled:
+            print(unfinished(graph))
     return 0 if stage_now() not in ("eager", "tracing") else 1
 
 

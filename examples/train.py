@@ -1,6 +1,6 @@
 """Training on fxfarm: the loss goes down from the first step, and the steps become faster on the way.
 
-    python examples/train.py [--seconds 120]
+    python examples/train.py [--seconds 600]
 
 A small convolutional network with batch normalization, whose running statistics the graph updates in place:
 the switch waits for the backward of every eager forward.
@@ -38,12 +38,23 @@ def network() -> torch.nn.Module:
     )
 
 
+def unfinished(graph: fxfarm.GraphStatus) -> str:
+    """What is said of a graph whose stages have not all come by the end."""
+    found = (
+        ", ".join(f"{stage.name} is {stage.state}" for stage in graph.stages) or "the farm has not answered"
+    )
+    return (
+        f"{graph.name}: stopped too early, {found}; --seconds says how long to go on, and FXFARM_NICE=0 "
+        "gives compiles as much of busy cores as other programs get"
+    )
+
+
 def main() -> int:
     """0 when the training ended on a compiled stage."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=120.0, help="stop after so long at the latest")
+    parser.add_argument("--seconds", type=float, default=600.0, help="stop after so long at the latest")
     options = parser.parse_args()
     logging.basicConfig(format="%(name)s: %(message)s")
 
@@ -73,6 +84,9 @@ def main() -> int:
 
     for stage, found in seconds.items():
         print(f"{stage:24} median {statistics.median(found) * 1e3:8.1f} ms of {len(found)} steps")
+    for graph in fxfarm.graphs():
+        if not graph.settled:
+            print(unfinished(graph))
     return 0 if any(stage != "eager" for stage in seconds) else 1
 
 

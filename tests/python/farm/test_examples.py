@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +50,27 @@ def test_an_example_ends_on_a_compiled_stage(
     variables["OMP_NUM_THREADS"] = "1"
     printed = example(farm, sys.executable, EXAMPLES / program[0], *program[1:], **variables)
     assert [text for text in said if text not in printed] == [], printed
+
+
+@pytest.mark.parametrize("program", ["gpt2.py", "train.py"])
+def test_an_example_that_stops_before_its_stage_is_there_says_so(program: str, place: Path) -> None:
+    # Whoever connects here waits.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        variables = {
+            "FXFARM_ENDPOINTS": f"tcp://127.0.0.1:{silent.getsockname()[1]}",
+            "FXFARM_LOCAL": "false",
+        }
+        done = subprocess.run(
+            [sys.executable, EXAMPLES / program, "--seconds", "0.1"],
+            env={**os.environ, "HOME": str(place), **variables},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    assert done.returncode == 1, done.stderr
+    assert ": stopped too early, " in done.stdout
+    assert "--seconds" in done.stdout
 
 
 @pytest.fixture

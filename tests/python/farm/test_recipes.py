@@ -8,6 +8,7 @@ import json
 import queue
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,6 +136,49 @@ def test_services_with_their_files_of_variables_serve_who_has_a_key(site: Site, 
     told = variables_of(block("deploy/systemd.md", "client.key_secret"), HOME=str(keys.directory))
     serves(site, Box(told, host=ELSEWHERE))
     assert "insecure" not in coordinator.log + worker.log
+
+
+STATUS_OF = """
+import sys, urllib.error, urllib.request
+url, file = sys.argv[1:]
+token = {"Authorization": "Bearer " + open(file).read().strip()} if file else {}
+try:
+    print(urllib.request.urlopen(urllib.request.Request(url, headers=token), timeout=60).status)
+except urllib.error.HTTPError as refused:
+    print(refused.code)
+"""
+
+
+def test_the_services_page_is_for_who_has_the_token(site: Site, keys: Keys) -> None:
+    etc = site.farm.directory / "etc"
+    etc.mkdir()
+    variables = etc / "coordinator.env"
+    shutil.copy(DOCKER / "systemd/coordinator.env", variables)
+    keys.stand_in("systemctl", "#!/bin/sh\n")
+    for part in ("server.key_secret", "page_token"):
+        script = block("deploy/systemd.md", part).replace("-g fxfarm", f"-g {USER}")
+        keys.run(script.replace("/etc/fxfarm", str(etc)))
+    told = variables_of(variables.read_text().replace(str(etc), "/etc/fxfarm"))
+    site.coordinator(Box(told, {"/etc/fxfarm/keys": etc / "keys"}, ["/var/lib/fxfarm/artifacts"], HERE))
+
+    def asked(path: str, token: Path | str) -> int:
+        enter = site.command(Box({}, host=ELSEWHERE), WITH_TESTS_PYTHON)
+        told = [f"http://fxfarm.example:9090{path}", str(token)]
+        done = subprocess.run(
+            [*enter, sys.executable, "-c", STATUS_OF, *told],
+            env=site.farm.env,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=True,
+        )
+        return int(done.stdout)
+
+    token = keys.directory / "page_token"
+    site.give(token)
+    assert asked("/readyz", "") == 200
+    assert asked("/api/status", "") == 401
+    assert asked("/api/status", token) == 200
 
 
 def test_batch_files_take_their_keys_from_the_home_directory(site: Site, keys: Keys) -> None:
