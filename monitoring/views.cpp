@@ -103,8 +103,9 @@ std::vector<MetricFamily> client_view::Collect() const {
              MetricType::Counter, "", counted("farms_lost")),
         make("fxfarm_client_fallbacks_total", "Graphs that the local farm serves since the farm could not.",
              MetricType::Counter, "", counted("fallbacks")),
-        make("fxfarm_client_local_farms_started_total", "How often a local farm was started.", MetricType::Counter, "",
-             counted("local_farms_started")),
+        make("fxfarm_client_local_farms_started_total",
+             "Starts of the local farm that were asked for; of several processes one starts it.", MetricType::Counter,
+             "", counted("local_farms_started")),
     };
   });
   return all;
