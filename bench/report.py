@@ -27,11 +27,15 @@ PAGE = ROOT / "docs/benchmarks.md"
 RESULTS = ROOT / "docs/results"
 MARKS = re.compile(r"(<!-- from: ([\w. -]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 COLUMNS = {
-    "cold": ("model", "way", "slots_added", "first_s", "compiled_s", "ratio", "kernels"),
+    "cold": ("model", "way", "slots_added", "first_s", "compiled_s", "ratio", "kernels", "call_ms"),
     "first_call": ("model", "way", "first_s", "compiled_s", "last_s", "first_ratio", "compiled_ratio"),
     "ranks": ("ranks", "way", "slowest_s", "first_s", "cpu_s", "compile_cpu_s", "ratio", "jobs"),
     "steady": ("model", "stage", "way", "ms", "ratio_to_inductor"),
     "workers": ("way", "workers", "seconds", "efficiency"),
+    "strangers": (
+        *("strangers", "at", "connections", "per_second", "cpu_us"),
+        *("times_plain", "p50_us", "times_elsewhere", "grown_mib"),
+    ),
     "peers": ("way", "process", "answer_s", "compiled_s"),
 }
 """What is shown of a benchmark; of one that is not here all that it has."""
@@ -47,8 +51,15 @@ HEADS = {
     "first_ratio": "first call, of eager's",
     "compiled_ratio": "to compiled, of Inductor's",
     "ratio": "of Inductor's",
+    "call_ms": "a call until then, ms",
     "ratio_to_inductor": "of Inductor's",
     "efficiency": "part of linear",
+    "per_second": "a second",
+    "cpu_us": "processor, us each",
+    "times_plain": "of plain ZeroMQ's",
+    "p50_us": "a client's lookup, us",
+    "times_elsewhere": "of that while they are at the other",
+    "grown_mib": "MiB more after them",
     "jobs": "compiles",
 }
 

@@ -75,7 +75,7 @@ struct farm_config {
 struct engine_config {
   std::string python = "python3";
   unsigned slots = 1;
-  unsigned nice = 10;
+  unsigned nice = 5;
   std::uint64_t engine_memory_bytes = limits::engine_memory_bytes;  // 0: no limit
   std::uint64_t worker_memory_bytes = 0;                            // of all engines together; 0: not counted
   unsigned engine_cores = 0;                                        // of all engines together; 0: all

@@ -12,7 +12,7 @@ TEST(config_of_host, defaults_follow_the_host) {
   EXPECT_EQ(worker->config.name, "farmhand");
   EXPECT_EQ(worker->config.slots, 4u);
   EXPECT_EQ(worker->config.compile_threads, 2u);
-  EXPECT_EQ(worker->config.nice, 10u);
+  EXPECT_EQ(worker->config.nice, 5u);
   EXPECT_EQ(worker->values.at("compile_threads").text, "2");
   EXPECT_EQ(worker->config.engine_cores, 0u);
 
@@ -28,7 +28,7 @@ TEST(config_of_host, defaults_follow_the_host) {
   EXPECT_EQ(local->config.endpoint(), "ipc:///run/user/7/fxfarm/local-default.sock");
   EXPECT_EQ(local->config.lock(), "/run/user/7/fxfarm/local-default.lock");
   EXPECT_EQ(local->config.cache_dir, "/home/ada/.cache/fxfarm/local");
-  EXPECT_EQ(local->config.nice, 10u);
+  EXPECT_EQ(local->config.nice, 5u);
   EXPECT_EQ(local->config.slots, 1u);
   EXPECT_EQ(local->config.idle_timeout, limits::local_idle);
   EXPECT_EQ(local->config.engine_cores, 4u) << "half of the host's";
